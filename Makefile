@@ -1,0 +1,48 @@
+# make build   everything, from a bare Debian 12 up to build/bin/restkv
+# make demo    the main job in a minute
+# make test    all tests; the last line says how many passed, failed and were skipped
+# make check   formatting, clang-tidy, layers, words
+# make clean   removes build folders (llama.cpp and models stay in ~/.cache/restkv)
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := build
+.PHONY: build configure setup demo test check clean help
+
+BUILD ?= build
+MODEL ?= qwen2.5-coder-0.5b
+JOBS  ?= $(shell nproc)
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+setup:
+	@tools/setup
+
+# LLAMA_CPP_SOURCE_DIR=... takes another tree than the pinned one.
+export LLAMA_CPP_SOURCE_DIR
+configure: setup
+	@mkdir -p $(BUILD)
+	@tools/build_llama_cpp $(BUILD)/llama_cpp.cmake >/dev/null
+	@[ $(BUILD)/build.ninja -nt $(BUILD)/llama_cpp.cmake ] || \
+	  cmake -C $(BUILD)/llama_cpp.cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
+
+build: configure
+	@cmake --build $(BUILD) --parallel $(JOBS)
+
+demo: build
+	@$(BUILD)/bin/restkv demo
+
+# Without the model the tests that need it are skipped, each by its name.
+test: build
+	@model=$$($(BUILD)/bin/restkv pull $(MODEL)) || model=; \
+	  RESTKV_TEST_MODEL="$$model" tools/ctest_summary $(BUILD) --parallel $(JOBS)
+
+check: configure
+	@tools/setup --checks
+	@tools/check_format
+	@tools/check_layers
+	@tools/check_words
+	@tools/check_tidy $(BUILD)
+
+clean:
+	@rm -rf build build-*/

@@ -1,0 +1,137 @@
+#pragma once
+
+// The engine: reads long prompts layer by layer, keeps what each sequence's method chooses, and
+// decodes any number of sequences as one batch.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "restkv/kv_options.h"
+#include "restkv/model_info.h"
+#include "restkv/report.h"
+#include "restkv/result.h"
+#include "restkv/types.h"
+#include "restkv/views.h"
+
+namespace restkv {
+
+// Which products the engine uses. kAuto is a fixed function of instruction set, weight type and
+// prompt length; kF32 expands weights to f32 everywhere (slow in decode, exact to rounding).
+enum class ProductMode : std::uint8_t { kAuto, kQuantised, kF32 };
+
+enum class WeightAccess : std::uint8_t { kMap, kRead };  // mmap, or read into memory
+
+struct EngineOptions {
+  std::string model_path;
+  int n_threads = 0;         // < 1: one per usable processor
+  std::string kernels;       // a kernel table's name; empty = RESTKV_KERNELS or the best
+  std::size_t chunk = 2048;  // prompt tokens that pass through a layer at a time
+  WeightAccess weights = WeightAccess::kMap;
+  ProductMode products = ProductMode::kAuto;
+  RopeOverrides rope;
+};
+
+// One conversation's state: its cache, its next position, its method. Move only; belongs to the
+// engine that made it, which must outlive it. Not thread-safe.
+class Sequence {
+ public:
+  Sequence(Sequence&&) noexcept;
+  Sequence& operator=(Sequence&&) noexcept;
+  ~Sequence();
+
+  // Position that the next token will get = tokens seen so far.
+  [[nodiscard]] Position next_position() const;
+  [[nodiscard]] const KvOptions& options() const;
+  // The report of the last prefill, with end_tokens_max as of now.
+  [[nodiscard]] KvReport report() const;
+  [[nodiscard]] KeptPositions kept_positions() const;
+  // Bytes that the cache refers to now.
+  [[nodiscard]] std::size_t bytes() const;
+  // A second conversation that goes on from here; rows are shared until one of them writes.
+  [[nodiscard]] Sequence fork() const;
+
+  struct State;
+
+ private:
+  friend class Engine;
+  explicit Sequence(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+struct PrefillProgress {
+  std::size_t tokens_done = 0;  // mapped from layers x chunks so that it moves evenly
+  std::size_t tokens_total = 0;
+};
+
+struct PrefillOptions {
+  // Called between chunks; may be empty.
+  std::function<void(const PrefillProgress&)> on_progress;
+  // Looked at between chunks; true ends the prefill with kCancelled. May be null.
+  const std::atomic<bool>* cancel = nullptr;
+  // When set, called for logits of positions [first, first + logits.rows) in order, from
+  // `logits_from` (counted from the start of this prefill) to the end. May be empty.
+  std::function<void(std::size_t first, View2<const float> logits)> on_logits;
+  std::size_t logits_from = 0;
+};
+
+struct PrefillTimings {
+  double total_ms = 0;
+  double compress_ms = 0;  // of all variants
+};
+
+class Engine {
+ public:
+  // kNotFound, kCorrupt, kUnsupported, kInvalidArgument (unknown kernels), kOutOfMemory. The
+  // message is one line that names the file and what is wrong with it.
+  static Result<std::unique_ptr<Engine>> load(const EngineOptions& options);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] const ModelInfo& model() const;
+  [[nodiscard]] int threads() const;
+  [[nodiscard]] std::string_view kernels() const;  // name of the table in use
+  // Bytes that all caches of this engine hold now, and held at the most since the last reset.
+  [[nodiscard]] std::size_t cache_bytes() const;
+  [[nodiscard]] std::size_t cache_bytes_peak() const;
+  void reset_cache_peak();
+
+  // Reads the prompt once and makes one sequence for each variant, each with its own cache. The
+  // prompt does not depend on the variants, so the sequences are the same as if each had been read
+  // alone. last_logits: resized to n_vocab, logits after the last token; the same for all variants.
+  // kInvalidArgument: no tokens or variants, a token outside the vocabulary, a wrong variant, or
+  // f32 caches mixed with others; kCancelled; kOutOfMemory. After a failure nothing has changed.
+  Result<std::vector<Sequence>> prefill(std::span<const Token> tokens,
+                                        std::span<const KvOptions> variants,
+                                        const PrefillOptions& options,
+                                        std::vector<float>& last_logits);
+
+  // Goes on with a sequence: the tokens are read on top of what it holds, then its method is
+  // applied to everything held. After a failure the sequence is as it was.
+  Result<void> extend(Sequence& sequence, std::span<const Token> tokens,
+                      const PrefillOptions& options, std::vector<float>& last_logits);
+
+  // One step for each sequence: tokens[i] is appended to sequences[i]. logits: [n, n_vocab]. A
+  // row's result does not depend on the other sequences. After a failure no sequence has changed.
+  // REQUIRES: the sequences are distinct.
+  Result<void> decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,
+                      View2<float> logits);
+
+  // Timings of the last prefill() or extend().
+  [[nodiscard]] const PrefillTimings& last_prefill() const;
+
+  struct State;
+
+ private:
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace restkv

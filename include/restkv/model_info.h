@@ -1,0 +1,42 @@
+#pragma once
+
+// What a user of the library can learn of a loaded model, and may override when loading it.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace restkv {
+
+enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn };
+
+// Replaces what the model file says about positions; what is not set stays as in the file.
+struct RopeOverrides {
+  std::optional<RopeScaling> scaling;
+  std::optional<double> freq_base;
+  std::optional<double> freq_scale;  // 1 / context expansion factor
+  std::optional<double> yarn_ext_factor;
+  std::optional<double> yarn_attn_factor;
+  std::optional<double> yarn_beta_fast;
+  std::optional<double> yarn_beta_slow;
+  std::optional<int> yarn_original_context;
+
+  [[nodiscard]] bool extends_context() const { return freq_scale && *freq_scale < 1.0; }
+};
+
+struct ModelInfo {
+  std::string path;
+  std::string name;          // general.name, or the file's name
+  std::string architecture;  // "qwen2", ...
+  int n_layer = 0;
+  int n_embd = 0;
+  int n_head = 0;
+  int n_kv_head = 0;
+  int head_dim = 0;
+  int n_vocab = 0;
+  int n_ctx_train = 0;  // positions that the model was trained for
+  std::size_t file_bytes = 0;
+};
+
+}  // namespace restkv

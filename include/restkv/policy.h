@@ -1,0 +1,132 @@
+#pragma once
+
+// What the author of an eviction policy sees. A policy answers one question: what is each token
+// worth to each KV head? How many tokens stay is the allocator's business (allocator.h); which rows
+// go is decided by the engine from both. To add one: CONTRIBUTING.md, "A new policy".
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "restkv/params.h"
+#include "restkv/types.h"
+#include "restkv/views.h"
+
+namespace restkv {
+
+struct KernelTable;  // kernels/kernels.h
+class Threads;       // base/threads.h
+
+// What a scorer has to be shown. Only what is named is computed.
+enum class Needs : std::uint8_t {
+  kNothing = 0,
+  kWindowQueries = 1,     // LayerObservation::window_queries
+  kOutputProjection = 2,  // LayerObservation::output_factors
+  kColumnSums = 4,        // LayerObservation::column_sums
+};
+[[nodiscard]] constexpr Needs operator|(Needs a, Needs b) {
+  return static_cast<Needs>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+[[nodiscard]] constexpr bool has(Needs all, Needs one) {
+  return (static_cast<unsigned>(all) & static_cast<unsigned>(one)) != 0;
+}
+
+// Rows of one KV head, in order of position. Keys carry RoPE for their original positions.
+struct HeadRows {
+  const std::byte* keys = nullptr;      // [rows, head_dim] of `type`, dense
+  const std::byte* values = nullptr;    // same shape
+  KvType type = KvType::kF16;           // kF32 or kF16
+  std::span<const Position> positions;  // [rows], strictly increasing
+};
+
+// How the model turns q.k into attention weights: softmax(cap(scale * q.k)) over visible keys.
+struct AttentionRule {
+  float scale = 1.0F;      // usually 1 / sqrt(head_dim)
+  float softcap = 0.0F;    // x -> softcap * tanh(x / softcap); 0 = none
+  int sliding_window = 0;  // a query at p sees keys at positions > p - sliding_window; 0 = all
+};
+
+// What a layer shows to a scorer once its prefill is done. Views are valid during the call only.
+// KV heads may hold different numbers of rows when a compressed sequence is continued; query head
+// h reads KV head h / group.
+struct LayerObservation {
+  int layer = 0;
+  int n_layer = 0;
+  int n_head = 0;
+  int n_kv_head = 0;
+  int head_dim = 0;
+  AttentionRule attention;
+  std::span<const HeadRows> heads;    // [n_kv_head]
+  View3<const float> window_queries;  // [n_head, window, head_dim], after RoPE: the newest queries
+  std::span<const Position> window_positions;  // [window], strictly increasing
+  // [n_head, head_dim, head_dim], upper triangular: R_h with |W_o^h x| = |R_h x| for every x.
+  View3<const float> output_factors;
+  // [n_kv_head][rows]: attention that each row has received so far, summed over all queries since
+  // it came, mean over the query heads of the group.
+  std::span<const std::span<const float>> column_sums;
+
+  [[nodiscard]] int group() const { return n_head / n_kv_head; }
+};
+
+// Sees a scorer's intermediate arrays by name; for tests and for looking inside. Called from one
+// thread at a time.
+class ScoreTrace {
+ public:
+  // index: the query head or KV head that the array belongs to, or -1.
+  virtual void array(std::string_view name, int index, std::span<const float> values) = 0;
+  virtual ~ScoreTrace() = default;
+};
+
+// What the score is asked for.
+struct ScoreRequest {
+  std::size_t budget = 0;  // nominal rows per KV head and layer, protected ones included
+  std::size_t window = 0;  // the newest `window` rows count as the observation window (the engine
+                           // shows at most that many queries: a short turn has fewer)
+  std::uint64_t seed = 0;
+  const KernelTable* kernels = nullptr;
+  const Threads* threads = nullptr;
+  ScoreTrace* trace = nullptr;  // may be null
+};
+
+// Says what each token is worth. Stateless between layers; several threads may call one object.
+class Scorer {
+ public:
+  // Fills scores[h][row] for every KV head h; larger = keep, and equal scores are broken by the
+  // lower position. Rows that the engine protects may hold anything finite. Deterministic: same
+  // input, same bits, for any number of threads.
+  // REQUIRES: scores[h].size() == layer.heads[h].positions.size(); everything in the policy's
+  // `needs` is there; at least one row before the window.
+  virtual void score(const LayerObservation& layer, const ScoreRequest& request,
+                     std::span<const std::span<float>> scores) const = 0;
+  virtual ~Scorer() = default;
+};
+
+// Rows that are kept whatever their score.
+struct Protection {
+  int sinks = 0;        // rows at positions 0 .. sinks - 1
+  bool window = false;  // the newest `window` rows
+};
+
+// A policy's entry in the table. Constant data.
+struct PolicyInfo {
+  std::string_view name;     // what a user writes; a promise: changed behaviour = new name
+  std::string_view summary;  // one line
+  std::string_view paper;    // citation
+  Needs needs = Needs::kNothing;
+  Protection paper_protection;           // what `--kv-protect paper` protects
+  bool keeps_all = false;                // no budget: every row stays
+  bool scores_depend_on_budget = false;  // else one call serves several budgets
+  bool even_window = false;              // the window must be even
+  std::span<const ParamInfo> params;
+  // REQUIRES: values were parsed against `params`.
+  std::unique_ptr<Scorer> (*make)(const ParamValues& values) = nullptr;
+};
+
+// All policies, sorted by name. Generated from the files of src/policies.
+std::span<const PolicyInfo* const> all_policies();
+// Null when there is none of that name.
+const PolicyInfo* find_policy(std::string_view name);
+
+}  // namespace restkv

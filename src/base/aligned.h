@@ -1,0 +1,52 @@
+#pragma once
+
+// Memory aligned for vector loads, and the failure of getting it as a value instead of a throw.
+
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <span>
+#include <utility>
+
+namespace restkv {
+
+inline constexpr std::size_t kAlignment = 64;  // bytes: a cache line, and the widest vector
+
+// A fixed array of trivial elements on a 64-byte boundary, not initialised. Move only.
+template <typename T>
+class AlignedArray {
+ public:
+  AlignedArray() = default;
+  // Throws std::bad_alloc when the memory cannot be had; see also try_make().
+  explicit AlignedArray(std::size_t size) : size_(size) {
+    if (size == 0) return;
+    const std::size_t bytes = (size * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    if (size > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_alloc();
+    data_.reset(static_cast<T*>(std::aligned_alloc(kAlignment, bytes)));
+    if (data_ == nullptr) throw std::bad_alloc();
+  }
+
+  [[nodiscard]] T* data() { return data_.get(); }
+  [[nodiscard]] const T* data() const { return data_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] T& operator[](std::size_t i) { return data_.get()[i]; }
+  [[nodiscard]] const T& operator[](std::size_t i) const { return data_.get()[i]; }
+  [[nodiscard]] std::span<T> span() { return {data_.get(), size_}; }
+  [[nodiscard]] std::span<const T> span() const { return {data_.get(), size_}; }
+
+  // Makes room for at least `size` elements; the content is undefined afterwards if it had to grow.
+  // Throws std::bad_alloc and keeps what was there when the memory cannot be had.
+  void reserve(std::size_t size) {
+    if (size > size_) *this = AlignedArray(size);
+  }
+
+ private:
+  struct Free {
+    void operator()(T* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<T, Free> data_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace restkv

@@ -1,0 +1,40 @@
+#include "base/threads.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <algorithm>
+
+namespace restkv {
+namespace {
+
+int usable_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, omp_get_num_procs());
+}
+
+}  // namespace
+
+Threads::Threads(int count) : count_(count >= 1 ? count : usable_processors()) {}
+
+void Threads::for_each(std::size_t n, const std::function<void(std::size_t)>& body) const {
+  for_each_worker(n, [&body](std::size_t i, std::size_t /*worker*/) { body(i); });
+}
+
+void Threads::for_each_worker(std::size_t n,
+                              const std::function<void(std::size_t, std::size_t)>& body) const {
+  if (n == 0) return;
+  if (count_ == 1 || n == 1 || omp_in_parallel() != 0) {
+    for (std::size_t i = 0; i < n; ++i) body(i, 0);
+    return;
+  }
+  const int workers = static_cast<int>(std::min<std::size_t>(n, static_cast<std::size_t>(count_)));
+#pragma omp parallel for num_threads(workers) schedule(dynamic, 1)
+  for (std::size_t i = 0; i < n; ++i) {
+    body(i, static_cast<std::size_t>(omp_get_thread_num()));
+  }
+}
+
+}  // namespace restkv

@@ -1,0 +1,98 @@
+#pragma once
+
+// The ragged, paged store of one sequence: for each (layer, KV head) an own list of pages of 16
+// rows, each row with its original position, so per-head budgets free real memory. Pages are shared
+// between forks until one of them writes. Knows no policy.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "cache/byte_counter.h"
+#include "cache/layer_rows.h"
+#include "kernels/kernels.h"
+#include "restkv/result.h"
+#include "restkv/types.h"
+
+namespace restkv {
+
+inline constexpr std::size_t kPageRows = 16;
+
+// Pages that `rows` rows need: the one function that owns page arithmetic.
+[[nodiscard]] constexpr std::size_t pages_for_rows(std::size_t rows) {
+  return (rows + kPageRows - 1) / kPageRows;
+}
+
+struct CacheShape {
+  int n_layer = 0;
+  int n_kv_head = 0;
+  int head_dim = 0;
+  KvType type_k = KvType::kF16;
+  KvType type_v = KvType::kF16;
+  bool with_column_sums = false;  // each row also carries one float (H2O)
+  // [n_layer] rows that a layer may see: a sliding window, or 0 for all.
+  std::vector<int> sliding_window;
+};
+
+// Bytes of one page: keys, values, positions and, if asked for, column sums of 16 rows.
+[[nodiscard]] std::size_t page_bytes(const CacheShape& shape);
+// Bytes that a full cache of `tokens` tokens holds, sliding windows respected.
+[[nodiscard]] std::size_t full_cache_bytes(const CacheShape& shape, std::size_t tokens);
+
+class KvCache {
+ public:
+  explicit KvCache(CacheShape shape, std::shared_ptr<ByteCounter> counter);
+  ~KvCache();
+  KvCache(KvCache&&) noexcept;
+  KvCache& operator=(KvCache&&) noexcept;
+
+  // A cache with the same rows; pages are shared until one side changes them.
+  [[nodiscard]] KvCache fork() const;
+
+  [[nodiscard]] const CacheShape& shape() const;
+  // Rows that head (layer, head) holds and may see.
+  [[nodiscard]] std::size_t rows(int layer, int head) const;
+  [[nodiscard]] std::vector<Position> positions(int layer, int head) const;
+  // Bytes of the pages that this cache refers to (shared ones count in full).
+  [[nodiscard]] std::size_t bytes() const;
+
+  // Replaces the head's rows by rows keep[0], keep[1], ... of `source`, converted to the cache's
+  // types. REQUIRES: keep strictly increasing, below source.rows(head). kOutOfMemory leaves the
+  // head as it was.
+  Result<void> store(const KernelTable& kernels, int layer, int head, const LayerRows& source,
+                     std::span<const std::uint32_t> keep);
+  // Copies all rows of the layer to the end of `target`, with their positions and column sums.
+  void load(const KernelTable& kernels, int layer, LayerRows& target) const;
+  // Adds rows first, first + 1, ... of `source` behind what the head holds. kOutOfMemory leaves the
+  // head as it was. REQUIRES: a layer without a sliding window; positions larger than the head's
+  // last.
+  Result<void> append_rows(const KernelTable& kernels, int layer, int head, const LayerRows& source,
+                           std::size_t first);
+  // Prepares every head for a row at `position`: lets go of rows that a query there cannot see
+  // (sliding window) and makes room, so that the next append() to each head cannot fail.
+  // kOutOfMemory leaves all rows that the query can see.
+  Result<void> reserve_row(Position position);
+  // Adds one row at the end.
+  // REQUIRES: reserve_row(position) since the last append to this head.
+  void append(const KernelTable& kernels, int layer, int head, Position position, const float* key,
+              const float* value);
+  // Takes back rows at `position` and later, in every head: undoes a step that failed half way.
+  void drop_from(Position position);
+
+  // Pages of a head as decode attention reads them; the first `skip_rows` rows of the first page
+  // have left the sliding window. Valid until the head changes.
+  struct HeadPages {
+    std::vector<PageView> pages;
+    std::size_t skip_rows = 0;
+  };
+  void pages(int layer, int head, HeadPages& out) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+  explicit KvCache(std::unique_ptr<State> state);
+};
+
+}  // namespace restkv

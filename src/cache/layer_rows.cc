@@ -1,0 +1,105 @@
+#include "cache/layer_rows.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "base/check.h"
+
+namespace restkv {
+
+LayerRows::LayerRows(const Shape& shape, ByteCounter& counter)
+    : shape_(shape), counter_(counter), heads_(static_cast<std::size_t>(shape.n_kv_head)) {
+  RESTKV_CHECK(shape.type == KvType::kF16 || shape.type == KvType::kF32);
+}
+
+LayerRows::~LayerRows() { counter_.remove(bytes_); }
+
+Result<void> LayerRows::reset(std::span<const std::size_t> capacity) {
+  RESTKV_CHECK(capacity.size() == heads_.size());
+  const std::size_t row_bytes =
+      kv_row_bytes(shape_.type, static_cast<std::size_t>(shape_.head_dim));
+  try {
+    for (std::size_t h = 0; h < heads_.size(); ++h) {
+      Head& head = heads_[h];
+      head.positions.clear();
+      head.sums.clear();
+      head.keys.reserve(capacity[h] * row_bytes);
+      head.values.reserve(capacity[h] * row_bytes);
+      head.positions.reserve(capacity[h]);
+      if (shape_.with_column_sums) head.sums.reserve(capacity[h]);
+      head.capacity = capacity[h];
+    }
+  } catch (const std::bad_alloc&) {
+    for (Head& head : heads_) head = Head();
+    recount();
+    return Error{ErrorCode::kOutOfMemory,
+                 "no memory for the keys and values of one layer of the prompt"};
+  }
+  recount();
+  return {};
+}
+
+void LayerRows::append(const KernelTable& kernels, int head_index, Position position,
+                       const float* key, const float* value, float column_sum) {
+  Head& head = heads_[static_cast<std::size_t>(head_index)];
+  const std::size_t row = head.positions.size();
+  RESTKV_DCHECK(row < head.capacity);
+  RESTKV_DCHECK(row == 0 || head.positions.back() < position);
+  const auto dim = static_cast<std::size_t>(shape_.head_dim);
+  const std::size_t row_bytes = kv_row_bytes(shape_.type, dim);
+  kernels.encode_row(shape_.type, key, head.keys.data() + row * row_bytes, dim);
+  kernels.encode_row(shape_.type, value, head.values.data() + row * row_bytes, dim);
+  head.positions.push_back(position);
+  if (shape_.with_column_sums) head.sums.push_back(column_sum);
+}
+
+void LayerRows::drop_before(Position first) {
+  const std::size_t row_bytes =
+      kv_row_bytes(shape_.type, static_cast<std::size_t>(shape_.head_dim));
+  for (Head& head : heads_) {
+    const auto keep = std::lower_bound(head.positions.begin(), head.positions.end(), first);
+    const auto gone = static_cast<std::size_t>(keep - head.positions.begin());
+    if (gone == 0) continue;
+    const std::size_t left = head.positions.size() - gone;
+    std::memmove(head.keys.data(), head.keys.data() + gone * row_bytes, left * row_bytes);
+    std::memmove(head.values.data(), head.values.data() + gone * row_bytes, left * row_bytes);
+    head.positions.erase(head.positions.begin(), keep);
+    if (shape_.with_column_sums) {
+      head.sums.erase(head.sums.begin(), head.sums.begin() + static_cast<std::ptrdiff_t>(gone));
+    }
+  }
+}
+
+std::size_t LayerRows::rows(int head) const {
+  return heads_[static_cast<std::size_t>(head)].positions.size();
+}
+
+HeadRows LayerRows::view(int head_index) const {
+  const Head& head = heads_[static_cast<std::size_t>(head_index)];
+  return {.keys = head.keys.data(),
+          .values = head.values.data(),
+          .type = shape_.type,
+          .positions = head.positions};
+}
+
+std::span<float> LayerRows::column_sums(int head) {
+  return heads_[static_cast<std::size_t>(head)].sums;
+}
+
+std::span<const float> LayerRows::column_sums(int head) const {
+  return heads_[static_cast<std::size_t>(head)].sums;
+}
+
+void LayerRows::recount() {
+  std::size_t bytes = 0;
+  for (const Head& head : heads_) {
+    bytes += head.keys.size() + head.values.size() + head.positions.capacity() * sizeof(Position) +
+             head.sums.capacity() * sizeof(float);
+  }
+  counter_.remove(bytes_);
+  counter_.add(bytes);
+  bytes_ = bytes;
+}
+
+}  // namespace restkv

@@ -1,0 +1,69 @@
+#pragma once
+
+// The keys and values of ONE layer while its prefill runs: contiguous per KV head, in f16 (f32 when
+// the cache is f32). This is the only place where a prompt stands in full, and only for one layer.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/aligned.h"
+#include "cache/byte_counter.h"
+#include "kernels/kernels.h"
+#include "restkv/policy.h"
+#include "restkv/result.h"
+#include "restkv/types.h"
+
+namespace restkv {
+
+class LayerRows {
+ public:
+  struct Shape {
+    int n_kv_head = 0;
+    int head_dim = 0;
+    KvType type = KvType::kF16;  // kF16 or kF32
+    bool with_column_sums = false;
+  };
+
+  // `counter` is charged for what is held, for as long as it is held. Must outlive the object.
+  LayerRows(const Shape& shape, ByteCounter& counter);
+  ~LayerRows();
+  LayerRows(const LayerRows&) = delete;
+  LayerRows& operator=(const LayerRows&) = delete;
+
+  // Empties all heads and makes room for `capacity[h]` rows in head h. Memory is reused from layer
+  // to layer. kOutOfMemory leaves the object empty.
+  Result<void> reset(std::span<const std::size_t> capacity);
+
+  // Adds a row to head h. key, value: [head_dim] f32, key after RoPE. column_sum: what the row has
+  // received before. REQUIRES: room; position larger than that of the head's last row.
+  void append(const KernelTable& kernels, int head, Position position, const float* key,
+              const float* value, float column_sum);
+  // Drops the rows of every head at positions below `first`. The room may be used again.
+  void drop_before(Position first);
+
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] std::size_t rows(int head) const;
+  [[nodiscard]] HeadRows view(int head) const;
+  [[nodiscard]] std::span<float> column_sums(int head);
+  [[nodiscard]] std::span<const float> column_sums(int head) const;
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+ private:
+  struct Head {
+    AlignedArray<std::byte> keys;
+    AlignedArray<std::byte> values;
+    std::vector<Position> positions;
+    std::vector<float> sums;
+    std::size_t capacity = 0;
+  };
+  void recount();
+
+  Shape shape_;
+  ByteCounter& counter_;
+  std::vector<Head> heads_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace restkv

@@ -1,0 +1,30 @@
+#pragma once
+
+// The commands: each takes the arguments that follow its name and returns the exit status.
+//   0 done, 1 failed, 2 wrong usage, 130 interrupted
+
+#include <span>
+#include <string_view>
+
+#include "restkv/result.h"
+
+namespace restkv {
+
+using Arguments = std::span<const std::string_view>;
+
+int run_command(Arguments args);
+int chat_command(Arguments args);
+int perplexity_command(Arguments args);
+int policies_command(Arguments args);
+int demo_command(Arguments args);
+
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitInterrupted = 130;
+
+// Prints "restkv: <message>" on stderr and returns the status that goes with the code.
+int report_error(const Error& error);
+// The same for what was wrong with a command line, before any work: always kExitUsage.
+int report_usage(const Error& error);
+
+}  // namespace restkv

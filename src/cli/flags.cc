@@ -1,0 +1,206 @@
+#include "cli/flags.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <numeric>
+
+namespace restkv {
+namespace {
+
+Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+std::string number_text(double value) {
+  char buffer[32];
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  return {buffer, error == std::errc() ? end : buffer};
+}
+
+template <typename Number>
+Result<Number> parse_number(std::string_view name, std::string_view text, Number least,
+                            Number most) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc() && end == text.data() + text.size() && !text.empty();
+  if (!whole || !(value >= least && value <= most)) {
+    return wrong(std::string(name) + " takes a number from " +
+                 number_text(static_cast<double>(least)) + " to " +
+                 number_text(static_cast<double>(most)) + ", not '" + std::string(text) + "'");
+  }
+  return value;
+}
+
+// Number of insertions, deletions and replacements between two words.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+void FlagSet::add_text(std::vector<std::string_view> names, std::string_view value_name,
+                       std::string help, std::string* target, std::string_view environment) {
+  add({.names = std::move(names),
+       .value_name = value_name,
+       .help = std::move(help),
+       .environment = environment,
+       .set = [target](std::string_view value) -> Result<void> {
+         *target = value;
+         return {};
+       }});
+}
+
+void FlagSet::add_integer(std::vector<std::string_view> names, std::string help, long long least,
+                          long long most, std::function<void(long long)> set,
+                          std::string_view environment) {
+  const std::string_view name = names.back();
+  add({.names = std::move(names),
+       .value_name = "N",
+       .help = std::move(help),
+       .environment = environment,
+       .set = [=, set = std::move(set)](std::string_view text) -> Result<void> {
+         RESTKV_ASSIGN(const long long value, parse_number<long long>(name, text, least, most));
+         set(value);
+         return {};
+       }});
+}
+
+void FlagSet::add_number(std::vector<std::string_view> names, std::string help, double least,
+                         double most, std::function<void(double)> set,
+                         std::string_view environment) {
+  const std::string_view name = names.back();
+  add({.names = std::move(names),
+       .value_name = "N",
+       .help = std::move(help),
+       .environment = environment,
+       .set = [=, set = std::move(set)](std::string_view text) -> Result<void> {
+         RESTKV_ASSIGN(const double value, parse_number<double>(name, text, least, most));
+         set(value);
+         return {};
+       }});
+}
+
+void FlagSet::add_switch(std::vector<std::string_view> names, std::string help,
+                         std::function<void()> set) {
+  add({.names = std::move(names),
+       .value_name = "",
+       .help = std::move(help),
+       .environment = "",
+       .set = [set = std::move(set)](std::string_view) -> Result<void> {
+         set();
+         return {};
+       }});
+}
+
+void FlagSet::add_ignored(std::vector<std::string_view> names, std::string_view value_name,
+                          std::string reason) {
+  const std::string_view name = names.back();
+  add({.names = std::move(names),
+       .value_name = value_name,
+       .help = "accepted, without effect: " + reason,
+       .environment = "",
+       .set = [this, name, reason](std::string_view) -> Result<void> {
+         notices_.push_back(std::string(name) + " has no effect: " + reason);
+         return {};
+       }});
+}
+
+Result<void> FlagSet::parse(std::span<const std::string_view> args) {
+  for (const Flag& flag : flags_) {
+    if (flag.environment.empty()) continue;
+    const char* value = std::getenv(std::string(flag.environment).c_str());
+    if (value == nullptr || *value == '\0') continue;
+    if (auto set = flag.set(value); !set.ok()) {
+      return wrong(std::string(flag.environment) + ": " + set.error().message);
+    }
+  }
+  for (std::size_t i = 0; i < args.size(); ++i) {
+    std::string_view name = args[i];
+    std::string_view inline_value;
+    const std::size_t equals = name.find('=');
+    const bool has_inline = name.starts_with("--") && equals != std::string_view::npos;
+    if (has_inline) {
+      inline_value = name.substr(equals + 1);
+      name = name.substr(0, equals);
+    }
+    const Flag* flag = find(name);
+    if (flag == nullptr)
+      return wrong("unknown argument '" + std::string(name) + "'" + nearest(name));
+    if (flag->value_name.empty()) {
+      if (has_inline) return wrong(std::string(name) + " takes no value");
+      RESTKV_TRY(flag->set({}));
+      continue;
+    }
+    if (!has_inline && i + 1 == args.size()) return wrong(std::string(name) + " needs a value");
+    RESTKV_TRY(flag->set(has_inline ? inline_value : args[++i]));
+  }
+  return {};
+}
+
+const Flag* FlagSet::find(std::string_view name) const {
+  for (const Flag& flag : flags_) {
+    if (std::ranges::find(flag.names, name) != flag.names.end()) return &flag;
+  }
+  return nullptr;
+}
+
+std::string FlagSet::nearest(std::string_view name) const {
+  std::string_view best;
+  std::size_t distance = 4;
+  for (const Flag& flag : flags_) {
+    for (const std::string_view known : flag.names) {
+      const std::size_t d = edit_distance(name, known);
+      if (d < distance && d < known.size()) {
+        distance = d;
+        best = known;
+      }
+    }
+  }
+  if (best.empty()) return "; --help lists what there is";
+  return "; did you mean " + std::string(best) + "?";
+}
+
+std::string FlagSet::help() const {
+  constexpr std::size_t kColumn = 34;
+  std::string text = usage_ + "\n\n";
+  for (const Flag& flag : flags_) {
+    std::string left = "  ";
+    for (const std::string_view name : flag.names) {
+      left += (left.size() > 2 ? ", " : "") + std::string(name);
+    }
+    if (!flag.value_name.empty()) left += " " + std::string(flag.value_name);
+    if (left.size() + 2 > kColumn) {
+      text += left + "\n" + std::string(kColumn, ' ');
+    } else {
+      text += left + std::string(kColumn - left.size(), ' ');
+    }
+    text += flag.help;
+    if (!flag.environment.empty()) text += " [" + std::string(flag.environment) + "]";
+    text += "\n";
+  }
+  return text;
+}
+
+std::vector<std::string> split_list(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  std::size_t start = 0;
+  while (true) {
+    const std::size_t end = text.find(separator, start);
+    parts.emplace_back(text.substr(start, end - start));
+    if (end == std::string_view::npos) return parts;
+    start = end + 1;
+  }
+}
+
+}  // namespace restkv

@@ -1,0 +1,62 @@
+#pragma once
+
+// Command-line flags as a table: names, what they take, what they mean. Help and parsing come from
+// the same entries, so neither can drift.
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "restkv/result.h"
+
+namespace restkv {
+
+// One flag. `names` as typed: "-m", "--model". A flag with an empty `value_name` is a switch.
+struct Flag {
+  std::vector<std::string_view> names;
+  std::string_view value_name;   // "N", "FNAME", or empty
+  std::string help;              // one line, default included
+  std::string_view environment;  // variable that stands in when the flag is not given, or empty
+  std::function<Result<void>(std::string_view value)> set;
+};
+
+class FlagSet {
+ public:
+  explicit FlagSet(std::string_view usage) : usage_(usage) {}
+
+  void add(Flag flag) { flags_.push_back(std::move(flag)); }
+  // The usual targets. The number kinds check that the whole text is a number in the range.
+  void add_text(std::vector<std::string_view> names, std::string_view value_name, std::string help,
+                std::string* target, std::string_view environment = {});
+  void add_integer(std::vector<std::string_view> names, std::string help, long long least,
+                   long long most, std::function<void(long long)> set,
+                   std::string_view environment = {});
+  void add_number(std::vector<std::string_view> names, std::string help, double least, double most,
+                  std::function<void(double)> set, std::string_view environment = {});
+  void add_switch(std::vector<std::string_view> names, std::string help, std::function<void()> set);
+  // Accepted for the sake of llama.cpp's command lines, without effect here; says so in notices().
+  void add_ignored(std::vector<std::string_view> names, std::string_view value_name,
+                   std::string reason);
+
+  // Environment first, then the arguments from left to right; the last one counts. kInvalidArgument
+  // for an unknown flag (with the nearest known one), a missing or a wrong value.
+  Result<void> parse(std::span<const std::string_view> args);
+
+  [[nodiscard]] std::string help() const;
+  [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
+
+ private:
+  [[nodiscard]] const Flag* find(std::string_view name) const;
+  [[nodiscard]] std::string nearest(std::string_view name) const;
+
+  std::string usage_;
+  std::vector<Flag> flags_;
+  std::vector<std::string> notices_;
+};
+
+// "a,b,c" -> its parts; empty parts are kept so that they can be refused.
+std::vector<std::string> split_list(std::string_view text, char separator = ',');
+
+}  // namespace restkv

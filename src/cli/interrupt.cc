@@ -1,0 +1,30 @@
+#include "cli/interrupt.h"
+
+namespace restkv {
+namespace {
+
+std::atomic<bool> interrupt_flag{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // or a handler could not set it
+
+void raise_flag(int) { interrupt_flag.store(true, std::memory_order_relaxed); }
+
+}  // namespace
+
+InterruptGuard::InterruptGuard() {
+  interrupt_flag.store(false, std::memory_order_relaxed);
+  struct sigaction action{};
+  action.sa_handler = raise_flag;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, &before_int_);
+  sigaction(SIGTERM, &action, &before_term_);
+}
+
+InterruptGuard::~InterruptGuard() {
+  sigaction(SIGINT, &before_int_, nullptr);
+  sigaction(SIGTERM, &before_term_, nullptr);
+}
+
+const std::atomic<bool>& InterruptGuard::flag() const { return interrupt_flag; }
+
+}  // namespace restkv

@@ -1,0 +1,112 @@
+#include "cli/kv_report.h"
+
+#include <cstdio>
+
+#include "base/process.h"
+
+namespace restkv {
+namespace {
+
+double per_second(double count, double ms) { return ms > 0 ? count * 1000.0 / ms : 0.0; }
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+  char buffer[512];
+  std::snprintf(buffer, sizeof(buffer), pattern, values...);
+  return buffer;
+}
+
+}  // namespace
+
+std::string mib(std::size_t bytes) {
+  return format("%.1f MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
+}
+
+AnswerTimings answer_timings(std::size_t prompt_tokens, const PrefillTimings& prefill,
+                             const KvReport& report, const Generation& generation) {
+  // In a shared prefill each variant is told what it would have taken alone.
+  const double reading = prefill.total_ms - prefill.compress_ms;
+  const double prompt_ms = reading + report.compress_ms;
+  return {.prompt_n = prompt_tokens,
+          .prompt_ms = prompt_ms,
+          .compress_ms = report.compress_ms,
+          .ttft_ms = prompt_ms + generation.first_token_ms,
+          .predicted_n = generation.tokens.size(),
+          .predicted_ms = generation.decode_ms,
+          .predicted_per_second =
+              per_second(static_cast<double>(generation.decode_steps), generation.decode_ms)};
+}
+
+nlohmann::ordered_json answer_json(const Engine& engine, const Generation& generation,
+                                   const KvReport& report, const AnswerTimings& timings) {
+  nlohmann::ordered_json options = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : report.options) options[name] = value;
+  return {
+      {"text", generation.text},
+      {"tokens", generation.tokens},
+      {"stop", stop_reason_name(generation.stop)},
+      {"usage",
+       {{"prompt_tokens", timings.prompt_n}, {"completion_tokens", generation.tokens.size()}}},
+      {"kv",
+       {{"policy", report.policy},
+        {"budget", report.budget},
+        {"budget_tokens", report.budget_rows},
+        {"budget_raised", report.budget_raised},
+        {"allocator", report.allocator},
+        {"options", options},
+        {"untouched", report.untouched},
+        {"prompt_tokens", report.prompt_tokens},
+        {"kept_tokens_min", report.kept_tokens_min},
+        {"kept_tokens_mean", report.kept_tokens_mean},
+        {"kept_tokens_max", report.kept_tokens_max},
+        {"dropped_tokens_mean", report.dropped_tokens_mean},
+        {"end_tokens_max", report.end_tokens_max},
+        {"bytes", report.bytes},
+        {"bytes_full", report.bytes_full},
+        {"bytes_peak", report.bytes_peak}}},
+      {"timings",
+       {{"prompt_n", timings.prompt_n},
+        {"prompt_ms", timings.prompt_ms},
+        {"prompt_per_second", per_second(static_cast<double>(timings.prompt_n), timings.prompt_ms)},
+        {"compress_ms", timings.compress_ms},
+        {"ttft_ms", timings.ttft_ms},
+        {"predicted_n", timings.predicted_n},
+        {"predicted_ms", timings.predicted_ms},
+        {"predicted_per_second", timings.predicted_per_second}}},
+      {"memory", {{"peak_rss_bytes", peak_rss_bytes()}}},
+      {"model", engine.model().name},
+      {"threads", engine.threads()},
+      {"isa", engine.kernels()},
+  };
+}
+
+nlohmann::ordered_json kept_json(const KeptPositions& kept) { return {{"layers", kept}}; }
+
+std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop) {
+  std::string text = format(
+      "prompt     %zu tokens, %.1f tokens/s, first token after %.2f s\n"
+      "answer     %zu tokens, %.1f tokens/s, ended by %s\n",
+      timings.prompt_n, per_second(static_cast<double>(timings.prompt_n), timings.prompt_ms),
+      timings.ttft_ms / 1000.0, timings.predicted_n, timings.predicted_per_second,
+      stop_reason_name(stop));
+  text += format("cache      %s, budget %s%s, %s\n", report.policy.c_str(), report.budget.c_str(),
+                 report.budget_raised ? " (raised to the protected rows)" : "",
+                 report.allocator.c_str());
+  if (report.untouched) {
+    text += format("kept       all %zu tokens: the prompt fits, nothing was dropped\n",
+                   report.prompt_tokens);
+  } else {
+    text += format("kept       %.1f of %zu tokens per layer and head (%zu to %zu); %.1f dropped\n",
+                   report.kept_tokens_mean, report.prompt_tokens, report.kept_tokens_min,
+                   report.kept_tokens_max, report.dropped_tokens_mean);
+  }
+  const double share = report.bytes_full > 0 ? 100.0 * static_cast<double>(report.bytes) /
+                                                   static_cast<double>(report.bytes_full)
+                                             : 100.0;
+  text += format("KV memory  %s (%.1f %% of a full cache's %s), %s at the peak; process %s\n",
+                 mib(report.bytes).c_str(), share, mib(report.bytes_full).c_str(),
+                 mib(report.bytes_peak).c_str(), mib(peak_rss_bytes()).c_str());
+  return text;
+}
+
+}  // namespace restkv

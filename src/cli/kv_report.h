@@ -1,0 +1,39 @@
+#pragma once
+
+// The KV report as people and as programs read it.
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/session.h"
+#include "restkv/engine.h"
+#include "restkv/report.h"
+
+namespace restkv {
+
+// What one answer took, beside what the cache did.
+struct AnswerTimings {
+  std::size_t prompt_n = 0;
+  double prompt_ms = 0;
+  double compress_ms = 0;
+  double ttft_ms = 0;
+  std::size_t predicted_n = 0;
+  double predicted_ms = 0;
+  double predicted_per_second = 0;  // decode steps per second
+};
+AnswerTimings answer_timings(std::size_t prompt_tokens, const PrefillTimings& prefill,
+                             const KvReport& report, const Generation& generation);
+
+// The object that `run --json` prints for one answer.
+nlohmann::ordered_json answer_json(const Engine& engine, const Generation& generation,
+                                   const KvReport& report, const AnswerTimings& timings);
+// {"layers": [[[positions], ...], ...]}: kept rows per layer and KV head.
+nlohmann::ordered_json kept_json(const KeptPositions& kept);
+
+// Some lines for a person, ending with a line break.
+std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop);
+
+// "12.3 MiB".
+std::string mib(std::size_t bytes);
+
+}  // namespace restkv

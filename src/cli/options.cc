@@ -1,0 +1,337 @@
+#include "cli/options.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <sstream>
+
+#include "restkv/allocator.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+constexpr long long kMaxTokens = std::numeric_limits<std::int32_t>::max();
+
+Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+template <typename Info>
+std::string names_of(std::span<const Info* const> table) {
+  std::string names;
+  for (const Info* info : table) names += (names.empty() ? "" : ", ") + std::string(info->name);
+  return names;
+}
+
+std::function<Result<void>(std::string_view)> set_kv_type(KvType* target) {
+  return [target](std::string_view name) -> Result<void> {
+    const auto type = kv_type_by_name(name);
+    if (!type) {
+      std::string known;
+      for (const KvType one : kAllKvTypes) {
+        known += (known.empty() ? "" : ", ") + std::string(kv_type_name(one));
+      }
+      return wrong("unknown cache type '" + std::string(name) + "' (known: " + known + ")");
+    }
+    *target = *type;
+    return {};
+  };
+}
+
+void add_rope_flags(FlagSet& flags, RopeOverrides& rope) {
+  flags.add({.names = {"--rope-scaling"},
+             .value_name = "NAME",
+             .help = "none, linear or yarn (default: from the model)",
+             .environment = "LLAMA_ARG_ROPE_SCALING_TYPE",
+             .set = [&rope](std::string_view name) -> Result<void> {
+               if (name == "none") {
+                 rope.scaling = RopeScaling::kNone;
+               } else if (name == "linear") {
+                 rope.scaling = RopeScaling::kLinear;
+               } else if (name == "yarn") {
+                 rope.scaling = RopeScaling::kYarn;
+               } else {
+                 return wrong("unknown RoPE scaling '" + std::string(name) +
+                              "' (known: none, linear, yarn)");
+               }
+               return {};
+             }});
+  flags.add_number(
+      {"--rope-scale"}, "context expansion factor", 1e-3, 1e6,
+      [&rope](double v) { rope.freq_scale = 1.0 / v; }, "LLAMA_ARG_ROPE_SCALE");
+  flags.add_number(
+      {"--rope-freq-base"}, "RoPE base frequency (default: from the model)", 1.0001, 1e12,
+      [&rope](double v) { rope.freq_base = v; }, "LLAMA_ARG_ROPE_FREQ_BASE");
+  flags.add_number(
+      {"--rope-freq-scale"}, "1 / context expansion factor", 1e-6, 1e3,
+      [&rope](double v) { rope.freq_scale = v; }, "LLAMA_ARG_ROPE_FREQ_SCALE");
+  flags.add_integer({"--yarn-orig-ctx"}, "context the model was first trained for", 0, kMaxTokens,
+                    [&rope](long long v) { rope.yarn_original_context = static_cast<int>(v); });
+  flags.add_number({"--yarn-ext-factor"}, "YaRN extrapolation mix, 0 = interpolation", 0, 1,
+                   [&rope](double v) { rope.yarn_ext_factor = v; });
+  flags.add_number({"--yarn-attn-factor"}, "YaRN attention magnitude", 1e-3, 1e3,
+                   [&rope](double v) { rope.yarn_attn_factor = v; });
+  flags.add_number({"--yarn-beta-fast"}, "YaRN high correction turns", 1e-3, 1e6,
+                   [&rope](double v) { rope.yarn_beta_fast = v; });
+  flags.add_number({"--yarn-beta-slow"}, "YaRN low correction turns", 1e-3, 1e6,
+                   [&rope](double v) { rope.yarn_beta_slow = v; });
+}
+
+// One of the two tables' entries, with the user's list item and the general --kv-opt applied.
+struct Choice {
+  std::string name;
+  std::vector<ParamValues::Assignment> assignments;
+};
+
+bool declares(std::span<const ParamInfo> params, std::string_view name) {
+  return std::ranges::any_of(params, [&](const ParamInfo& param) { return param.name == name; });
+}
+
+// Applies a general option to an entry that has it, unless the entry's own text already set it.
+// Returns whether the entry has it.
+bool apply_general(std::span<const ParamInfo> params, const ParamValues::Assignment& option,
+                   Choice& choice) {
+  if (!declares(params, option.first)) return false;
+  const bool set = std::ranges::any_of(choice.assignments,
+                                       [&](const auto& own) { return own.first == option.first; });
+  if (!set) choice.assignments.push_back(option);
+  return true;
+}
+
+template <typename Info>
+Result<std::vector<Choice>> parse_choices(std::string_view list, std::string_view kind,
+                                          const Info* (*find)(std::string_view),
+                                          std::span<const Info* const> table) {
+  std::vector<Choice> choices;
+  for (const std::string& item : split_list(list)) {
+    RESTKV_ASSIGN(NamedParams named, parse_named_params(item));
+    if (find(named.name) == nullptr) {
+      return wrong("unknown " + std::string(kind) + " '" + named.name +
+                   "' (known: " + names_of(table) + ")");
+    }
+    choices.push_back({.name = named.name, .assignments = named.assignments});
+  }
+  return choices;
+}
+
+Result<std::vector<ParamValues::Assignment>> parse_general(const std::vector<std::string>& texts) {
+  std::vector<ParamValues::Assignment> general;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+      return wrong("--kv-opt takes name=value, not '" + text + "'");
+    }
+    general.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return general;
+}
+
+}  // namespace
+
+void add_model_flags(FlagSet& flags, CommonOptions& options) {
+  flags.add_text({"-m", "--model"}, "FNAME",
+                 "GGUF file or catalogue name (default: " + std::string(kDefaultModel) + ")",
+                 &options.model, "LLAMA_ARG_MODEL");
+  flags.add_integer(
+      {"-t", "--threads"}, "threads (default: one for each processor)", -1, 1024,
+      [&options](long long v) { options.engine.n_threads = static_cast<int>(v); },
+      "LLAMA_ARG_THREADS");
+  flags.add_integer(
+      {"-c", "--ctx-size"}, "longest context, 0 = what the model was trained for", 0, kMaxTokens,
+      [&options](long long v) { options.context = v; }, "LLAMA_ARG_CTX_SIZE");
+  flags.add_integer(
+      {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1, 1 << 20,
+      [&options](long long v) { options.engine.chunk = static_cast<std::size_t>(v); },
+      "LLAMA_ARG_BATCH");
+  flags.add_switch({"--no-mmap"}, "read the model into memory instead of mapping it",
+                   [&options] { options.engine.weights = WeightAccess::kRead; });
+  flags.add({.names = {"--products"},
+             .value_name = "NAME",
+             .help = "matrix products: auto, quantised or f32 (auto)",
+             .environment = "RESTKV_ARG_PRODUCTS",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name == "auto") {
+                 options.engine.products = ProductMode::kAuto;
+               } else if (name == "quantised") {
+                 options.engine.products = ProductMode::kQuantised;
+               } else if (name == "f32") {
+                 options.engine.products = ProductMode::kF32;
+               } else {
+                 return wrong("unknown products '" + std::string(name) +
+                              "' (known: auto, quantised, f32)");
+               }
+               return {};
+             }});
+  flags.add_text({"--kernels"}, "NAME", "force a set of kernels (default: the best here)",
+                 &options.engine.kernels);
+  add_rope_flags(flags, options.engine.rope);
+  flags.add_ignored({"-ngl", "--gpu-layers", "--n-gpu-layers"}, "N", "restkv runs on the CPU");
+  flags.add_ignored({"-fa", "--flash-attn"}, "MODE", "attention is always done in tiles");
+  flags.add_switch({"-h", "--help"}, "this text", [&options] { options.show_help = true; });
+}
+
+void add_kv_flags(FlagSet& flags, CommonOptions& options) {
+  flags.add_text(
+      {"--kv-policy"}, "NAME[:OPT=V]",
+      "what a token is worth: " + names_of(all_policies()) + " (" + options.policies + ")",
+      &options.policies, "RESTKV_ARG_KV_POLICY");
+  flags.add_text({"--kv-budget"}, "N|P%",
+                 "tokens to keep per KV head and layer, or percent of the prompt (1024)",
+                 &options.budgets, "RESTKV_ARG_KV_BUDGET");
+  flags.add_text({"--kv-alloc"}, "NAME[:OPT=V]",
+                 "how the budget is divided: " + names_of(all_allocators()) + " (uniform)",
+                 &options.allocators, "RESTKV_ARG_KV_ALLOC");
+  flags.add_integer(
+      {"--kv-window"}, "observation window, tokens (32)", 1, 4096,
+      [&options](long long v) { options.kv.window = static_cast<int>(v); }, "RESTKV_ARG_KV_WINDOW");
+  flags.add_integer(
+      {"--kv-sink"}, "first tokens that are never dropped (4)", 0, 1 << 20,
+      [&options](long long v) { options.kv.sinks = static_cast<int>(v); }, "RESTKV_ARG_KV_SINK");
+  flags.add({.names = {"--kv-protect"},
+             .value_name = "WHAT",
+             .help = "default (sinks and window) or paper (as each publication)",
+             .environment = "RESTKV_ARG_KV_PROTECT",
+             .set = [&options](std::string_view what) -> Result<void> {
+               if (what == "default") {
+                 options.kv.protect = Protect::kDefault;
+               } else if (what == "paper") {
+                 options.kv.protect = Protect::kPaper;
+               } else {
+                 return wrong("unknown protection '" + std::string(what) +
+                              "' (known: default, paper)");
+               }
+               return {};
+             }});
+  flags.add({.names = {"--kv-opt"},
+             .value_name = "NAME=V",
+             .help = "option of the policies and allocators that have it (may be repeated)",
+             .environment = "",
+             .set = [&options](std::string_view text) -> Result<void> {
+               options.kv_options.emplace_back(text);
+               return {};
+             }});
+  flags.add({.names = {"-ctk", "--cache-type-k"},
+             .value_name = "TYPE",
+             .help = "element type of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",
+             .environment = "LLAMA_ARG_CACHE_TYPE_K",
+             .set = set_kv_type(&options.kv.type_k)});
+  flags.add({.names = {"-ctv", "--cache-type-v"},
+             .value_name = "TYPE",
+             .help = "element type of the values (f16)",
+             .environment = "LLAMA_ARG_CACHE_TYPE_V",
+             .set = set_kv_type(&options.kv.type_v)});
+}
+
+void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
+  flags.add_text({"-f", "--file"}, "FNAME", "text to read before the question", &options.file);
+  flags.add_text({"-p", "--prompt"}, "TEXT", "question", &options.prompt);
+  flags.add_text({"-sys", "--system-prompt"}, "TEXT", "system message (default: none)",
+                 &options.system_prompt);
+  flags.add_switch({"--raw"}, "no chat template; special tokens in the text are read as such",
+                   [&options] { options.raw = true; });
+  flags.add_text({"--chat-template"}, "NAME", "a built-in template instead of the model's",
+                 &options.chat_template, "LLAMA_ARG_CHAT_TEMPLATE");
+}
+
+void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common) {
+  SamplerOptions& sampler = options.sampler;
+  flags.add_integer(
+      {"-n", "--predict", "--n-predict"}, "tokens to write, -1 = until the model ends (-1)", -1,
+      kMaxTokens, [&options](long long v) { options.n_predict = v; }, "LLAMA_ARG_N_PREDICT");
+  flags.add_integer({"-s", "--seed"}, "random seed, -1 = another one each time (-1)", -1,
+                    4294967295LL, [&sampler, &common](long long v) {
+                      if (v < 0 || v == 4294967295LL) {
+                        sampler.seed = std::nullopt;
+                        return;
+                      }
+                      sampler.seed = static_cast<std::uint32_t>(v);
+                      common.kv.seed = static_cast<std::uint64_t>(v);
+                    });
+  flags.add_number({"--temp", "--temperature"}, "temperature, 0 = greedy (0.8)", 0, 1e6,
+                   [&sampler](double v) { sampler.temperature = static_cast<float>(v); });
+  flags.add_integer(
+      {"--top-k"}, "candidates, 0 = all (40)", 0, kMaxTokens,
+      [&sampler](long long v) { sampler.top_k = static_cast<int>(v); }, "LLAMA_ARG_TOP_K");
+  flags.add_number({"--top-p"}, "smallest set of this probability, 1 = all (0.95)", 0, 1,
+                   [&sampler](double v) { sampler.top_p = static_cast<float>(v); });
+  flags.add_number({"--min-p"}, "least probability, relative to the best, 0 = all (0.05)", 0, 1,
+                   [&sampler](double v) { sampler.min_p = static_cast<float>(v); });
+  flags.add_number({"--repeat-penalty"}, "penalty of repeated tokens, 1 = none (1)", 1e-3, 1e3,
+                   [&sampler](double v) { sampler.repeat_penalty = static_cast<float>(v); });
+  flags.add_integer({"--repeat-last-n"}, "tokens that the penalty looks back on (64)", 0,
+                    kMaxTokens,
+                    [&sampler](long long v) { sampler.repeat_last_n = static_cast<int>(v); });
+  flags.add_switch({"--ignore-eos"}, "never end by the model's own choice",
+                   [&options] { options.ignore_eos = true; });
+}
+
+Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
+  RESTKV_ASSIGN(auto policies,
+                parse_choices<PolicyInfo>(options.policies, "policy", find_policy, all_policies()));
+  RESTKV_ASSIGN(auto allocators, parse_choices<AllocatorInfo>(options.allocators, "allocator",
+                                                              find_allocator, all_allocators()));
+  RESTKV_ASSIGN(const auto general, parse_general(options.kv_options));
+  for (const ParamValues::Assignment& option : general) {
+    bool known = false;
+    for (Choice& choice : policies) {
+      known |= apply_general(find_policy(choice.name)->params, option, choice);
+    }
+    for (Choice& choice : allocators) {
+      known |= apply_general(find_allocator(choice.name)->params, option, choice);
+    }
+    if (!known) {
+      return wrong("--kv-opt " + option.first + ": none of the chosen policies and allocators (" +
+                   options.policies + "; " + options.allocators + ") has this option");
+    }
+  }
+  std::vector<KvOptions> variants;
+  for (const Choice& policy : policies) {
+    const bool keeps_all = find_policy(policy.name)->keeps_all;
+    for (const std::string& budget_text : split_list(options.budgets)) {
+      RESTKV_ASSIGN(const Budget budget, Budget::parse(budget_text));
+      for (const Choice& allocator : allocators) {
+        KvOptions variant = options.kv;
+        variant.policy = policy.name;
+        variant.policy_options = policy.assignments;
+        variant.allocator = allocator.name;
+        variant.allocator_options = allocator.assignments;
+        variant.budget = budget;
+        RESTKV_TRY(check_kv_options(variant));
+        const bool first_of_policy =
+            &allocator == allocators.data() && budget_text == split_list(options.budgets).front();
+        if (!keeps_all || first_of_policy) variants.push_back(std::move(variant));
+      }
+    }
+  }
+  return variants;
+}
+
+Result<std::string> read_text_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    const ErrorCode code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
+    return Error{code, path + ": " + std::strerror(errno == 0 ? EIO : errno)};
+  }
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (file.bad() || (file.fail() && !file.eof())) {
+    return Error{ErrorCode::kIo, path + ": cannot be read"};
+  }
+  return text;
+}
+
+Result<std::string> user_message(const PromptOptions& options) {
+  std::string text;
+  if (!options.file.empty()) {
+    RESTKV_ASSIGN(text, read_text_file(options.file));
+    while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+  }
+  if (!text.empty() && !options.prompt.empty()) text += "\n\n";
+  text += options.prompt;
+  if (text.empty()) return wrong("there is nothing to read: give -p, or -f with a text in it");
+  return text;
+}
+
+}  // namespace restkv

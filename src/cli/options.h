@@ -1,0 +1,65 @@
+#pragma once
+
+// The flags that `run`, `chat`, `perplexity` and `demo` share, and what they come to.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/flags.h"
+#include "restkv/engine.h"
+#include "restkv/kv_options.h"
+#include "restkv/result.h"
+#include "text/sampler.h"
+
+namespace restkv {
+
+// What the user typed, before lists are multiplied out.
+struct CommonOptions {
+  std::string model;  // path or catalogue name; empty = the default model
+  EngineOptions engine;
+  long long context = 0;  // -c; 0 = what the model was trained for
+
+  // Lists, as typed.
+  std::string policies = "rest-kv";
+  std::string budgets = "1024";
+  std::string allocators = "uniform";
+  std::vector<std::string> kv_options;  // name=value, each
+  KvOptions kv;                         // window, sinks, protection, types, seed
+
+  bool show_help = false;
+};
+
+// What to ask the model, and how it answers.
+struct PromptOptions {
+  std::string file;           // -f
+  std::string prompt;         // -p
+  std::string system_prompt;  // -sys
+  bool raw = false;           // --raw
+  std::string chat_template;  // --chat-template
+};
+struct GenerationOptions {
+  long long n_predict = -1;  // -1 = until the model ends or the context is full
+  SamplerOptions sampler;
+  bool ignore_eos = false;
+};
+
+void add_model_flags(FlagSet& flags, CommonOptions& options);
+void add_kv_flags(FlagSet& flags, CommonOptions& options);
+void add_prompt_flags(FlagSet& flags, PromptOptions& options);
+void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common);
+
+// Policies x budgets x allocators, in that order; a policy that keeps everything appears once.
+// Checks all of them: nothing is loaded yet.
+Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options);
+
+// Reads a whole text file. kNotFound, kIo.
+Result<std::string> read_text_file(const std::string& path);
+
+// The user's message: the file's text, a blank line, the question.
+Result<std::string> user_message(const PromptOptions& options);
+
+inline constexpr std::string_view kDefaultModel = "qwen2.5-coder-0.5b";
+
+}  // namespace restkv

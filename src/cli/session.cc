@@ -1,0 +1,165 @@
+#include "cli/session.h"
+
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <utility>
+
+#include "cli/pull.h"
+#include "text/utf8_stream.h"
+
+namespace restkv {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+Result<Session> Session::open(const CommonOptions& options, const std::atomic<bool>& cancel) {
+  const auto progress = make_progress(stderr);
+  PullOptions pull;
+  pull.progress = progress.get();
+  pull.cancel = &cancel;
+  const std::string_view wanted = options.model.empty() ? kDefaultModel : options.model;
+  Session session;
+  EngineOptions engine = options.engine;
+  RESTKV_ASSIGN(engine.model_path, resolve_model(wanted, pull));
+  RESTKV_ASSIGN(session.engine, Engine::load(engine));
+  RESTKV_ASSIGN(session.vocabulary, Vocabulary::load(engine.model_path));
+
+  const ModelInfo& model = session.engine->model();
+  const auto trained = static_cast<long long>(model.n_ctx_train);
+  session.context = static_cast<std::size_t>(options.context > 0 ? options.context : trained);
+  if (options.context == 0 && options.engine.rope.extends_context()) {
+    session.context =
+        static_cast<std::size_t>(static_cast<double>(trained) / *options.engine.rope.freq_scale);
+  }
+  if (static_cast<long long>(session.context) > trained) {
+    std::fprintf(
+        stderr,
+        "restkv: warning: the context of %zu tokens goes beyond the %lld that the model was "
+        "trained for\n",
+        session.context, trained);
+  }
+  return session;
+}
+
+Result<void> Session::check_length(std::size_t tokens) const {
+  if (tokens < context) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               "the prompt has " + std::to_string(tokens) + " tokens and the context " +
+                   std::to_string(context) +
+                   "; a longer one needs -c (and perhaps --rope-scaling), which goes beyond what "
+                   "the model was trained for"};
+}
+
+Result<std::vector<Token>> Session::first_prompt(const PromptOptions& options,
+                                                 const std::string& user) const {
+  std::vector<Token> tokens;
+  if (options.raw) {
+    RESTKV_ASSIGN(
+        tokens, vocabulary->tokenize(user, {.special = SpecialText::kParse, .bos = Bos::kByModel}));
+  } else {
+    RESTKV_ASSIGN(const ChatTemplate chat, ChatTemplate::make(vocabulary, options.chat_template));
+    std::vector<Message> messages;
+    if (!options.system_prompt.empty()) {
+      messages.push_back({.role = Role::kSystem, .content = options.system_prompt});
+    }
+    messages.push_back({.role = Role::kUser, .content = user});
+    RESTKV_ASSIGN(Prompt prompt, chat.render(messages));
+    tokens = std::move(prompt.tokens);
+  }
+  RESTKV_TRY(check_length(tokens.size()));
+  return tokens;
+}
+
+const char* stop_reason_name(StopReason reason) {
+  switch (reason) {
+    case StopReason::kEos: return "eos";
+    case StopReason::kLimit: return "limit";
+    case StopReason::kContext: return "context";
+    case StopReason::kCancelled: return "cancelled";
+  }
+  return "?";
+}
+
+Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequence& sequence,
+                            Sampler& sampler, std::vector<float>& logits,
+                            const GenerationRequest& request) {
+  const Clock::time_point start = Clock::now();
+  Generation result;
+  Utf8Stream characters;
+  const auto emit = [&](std::string text) {
+    result.text += text;
+    if (request.on_text && !text.empty()) request.on_text(text);
+  };
+  const auto cancelled = [&] { return request.cancel != nullptr && request.cancel->load(); };
+  while (true) {
+    if (cancelled()) {
+      result.stop = StopReason::kCancelled;
+      break;
+    }
+    if (request.n_predict >= 0 &&
+        result.tokens.size() >= static_cast<std::size_t>(request.n_predict)) {
+      result.stop = StopReason::kLimit;
+      break;
+    }
+    const Token token = sampler.sample(logits);
+    sampler.accept(token);
+    if (result.decode_steps == 0) result.first_token_ms = ms_since(start);
+    if (vocabulary.is_end_of_generation(token)) {
+      result.stop = StopReason::kEos;
+      break;
+    }
+    result.tokens.push_back(token);
+    emit(characters.push(vocabulary.piece(token)));
+    result.pending = token;
+    if (request.n_predict >= 0 &&
+        result.tokens.size() >= static_cast<std::size_t>(request.n_predict)) {
+      result.stop = StopReason::kLimit;
+      break;
+    }
+    if (static_cast<std::size_t>(sequence.next_position()) + 1 >= request.context) {
+      result.stop = StopReason::kContext;
+      break;
+    }
+    const Clock::time_point step = Clock::now();
+    Sequence* const one = &sequence;
+    RESTKV_TRY(engine.decode({&one, 1}, {&token, 1}, {logits.data(), 1, logits.size()}));
+    result.pending.reset();
+    result.decode_ms += ms_since(step);
+    ++result.decode_steps;
+  }
+  emit(characters.flush());
+  return result;
+}
+
+Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocabulary) {
+  SamplerOptions& sampler = options.sampler;
+  if (!sampler.seed) sampler.seed = std::random_device{}();
+  sampler.forbidden = vocabulary.suppressed();
+  if (options.ignore_eos) {
+    const std::vector<Token>& ends = vocabulary.end_of_generation();
+    sampler.forbidden.insert(sampler.forbidden.end(), ends.begin(), ends.end());
+  }
+  return Sampler::make(sampler, vocabulary.size());
+}
+
+PrefillOptions watched_prefill(Progress* progress, const std::atomic<bool>& cancel,
+                               std::size_t n_tokens) {
+  PrefillOptions options;
+  options.cancel = &cancel;
+  if (progress == nullptr) return options;
+  progress->begin({.label = "reading", .unit = ProgressUnit::kTokens, .total = n_tokens});
+  options.on_progress = [progress](const PrefillProgress& now) {
+    progress->update(now.tokens_done);
+    if (now.tokens_done == now.tokens_total) progress->end();
+  };
+  return options;
+}
+
+}  // namespace restkv

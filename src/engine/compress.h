@@ -1,0 +1,37 @@
+#pragma once
+
+// From scores and a budget to the rows that stay: the one place where protection, allocation and
+// selection meet.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/threads.h"
+#include "engine/variant.h"
+#include "kernels/kernels.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+
+// Indices of kept rows, strictly increasing, for each KV head.
+using KeepSets = std::vector<std::vector<std::uint32_t>>;
+// Scores of every row, for each KV head.
+using LayerScores = std::vector<std::vector<float>>;
+
+// True when some head holds more than `budget` rows.
+[[nodiscard]] bool over_budget(const LayerObservation& layer, std::size_t budget);
+
+// Asks the variant's scorer about one layer.
+[[nodiscard]] LayerScores score_layer(const Variant& variant, const LayerObservation& layer,
+                                      std::size_t budget, const KernelTable& kernels,
+                                      const Threads& threads);
+
+// The rows that stay. next_position: position after the newest row. Every protected row stays,
+// counts are what the allocator says within [protected, rows], ties go to the lower position.
+[[nodiscard]] KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
+                                   const LayerScores& scores, std::size_t budget,
+                                   Position next_position);
+
+}  // namespace restkv

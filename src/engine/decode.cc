@@ -1,0 +1,148 @@
+// Batched decode: one token for each sequence passes through all layers. The weights are read once
+// for all sequences; attention reads each sequence's own pages. A long cache is split into segments
+// of a fixed number of pages, never by the number of threads, and the parts are merged in order, so
+// a row's result depends neither on its company nor on the threads.
+
+#include "engine/decode.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/aligned.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::size_t kSegmentPages = 64;  // 1024 rows
+
+// One sequence's KV head and the segments of its cache.
+struct HeadWork {
+  std::size_t sequence = 0;
+  std::size_t head = 0;
+  KvCache::HeadPages pages;
+  std::size_t first_segment = 0;  // among all segments of the step
+  std::size_t segments = 0;
+};
+
+class DecodeStep {
+ public:
+  DecodeStep(Engine::State& engine, std::span<Sequence::State* const> sequences)
+      : engine_(engine),
+        sequences_(sequences),
+        config_(engine.model->config()),
+        pass_(engine.pass(PassProducts::Phase::kDecode, 1)) {}
+
+  void run(std::span<const Token> tokens, View2<float> logits);
+
+ private:
+  void append(int layer);
+  void attend(int layer);
+
+  Engine::State& engine_;
+  std::span<Sequence::State* const> sequences_;
+  const ModelConfig& config_;
+  Pass pass_;
+  std::vector<Position> positions_;
+  AlignedArray<float> hidden_, q_, k_, v_, attended_, partials_;
+  std::vector<HeadWork> work_;
+  std::vector<std::size_t> owner_;  // [segments] index into work_
+};
+
+void DecodeStep::run(std::span<const Token> tokens, View2<float> logits) {
+  const std::size_t n = sequences_.size();
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  for (const Sequence::State* sequence : sequences_) positions_.push_back(sequence->next_position);
+  hidden_.reserve(n * n_embd);
+  q_.reserve(n * config_.q_size());
+  attended_.reserve(n * config_.q_size());
+  k_.reserve(n * config_.kv_size());
+  v_.reserve(n * config_.kv_size());
+  const View2<float> hidden(hidden_.data(), n, n_embd);
+  engine_.model->embed(pass_, tokens, hidden);
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    engine_.model->project_qkv(pass_, layer, hidden, positions_, {q_.data(), n, config_.q_size()},
+                               {k_.data(), n, config_.kv_size()},
+                               {v_.data(), n, config_.kv_size()});
+    append(layer);
+    attend(layer);
+    engine_.model->finish_layer(pass_, layer, {attended_.data(), n, config_.q_size()}, hidden);
+  }
+  engine_.model->logits(pass_, hidden, logits);
+}
+
+void DecodeStep::append(int layer) {
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  for (std::size_t s = 0; s < sequences_.size(); ++s) {
+    for (int h = 0; h < config_.n_kv_head; ++h) {
+      const std::size_t at = s * config_.kv_size() + static_cast<std::size_t>(h) * head_dim;
+      sequences_[s]->cache.append(*engine_.kernels, layer, h, positions_[s], k_.data() + at,
+                                  v_.data() + at);
+    }
+  }
+}
+
+void DecodeStep::attend(int layer) {
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const auto group = static_cast<std::size_t>(config_.group());
+  const auto n_kv_head = static_cast<std::size_t>(config_.n_kv_head);
+  const AttentionRule rule = config_.attention_rule(layer);
+  work_.resize(sequences_.size() * n_kv_head);
+  owner_.clear();
+  for (std::size_t i = 0; i < work_.size(); ++i) {
+    HeadWork& work = work_[i];
+    work.sequence = i / n_kv_head;
+    work.head = i % n_kv_head;
+    sequences_[work.sequence]->cache.pages(layer, static_cast<int>(work.head), work.pages);
+    work.first_segment = owner_.size();
+    work.segments = (work.pages.pages.size() + kSegmentPages - 1) / kSegmentPages;
+    owner_.insert(owner_.end(), work.segments, i);
+  }
+  const std::size_t partial_size = group * (2 + head_dim);
+  partials_.reserve(owner_.size() * partial_size);
+  const auto query_of = [&](const HeadWork& work) {
+    return work.sequence * config_.q_size() + work.head * group * head_dim;
+  };
+
+  engine_.threads.for_each(owner_.size(), [&](std::size_t segment) {
+    const HeadWork& work = work_[owner_[segment]];
+    const std::size_t first = (segment - work.first_segment) * kSegmentPages;
+    const std::size_t count = std::min(kSegmentPages, work.pages.pages.size() - first);
+    const CacheShape& shape = sequences_[work.sequence]->cache.shape();
+    engine_.kernels->decode_attention(
+        {.q = q_.data() + query_of(work),
+         .group = group,
+         .head_dim = head_dim,
+         .pages = std::span<const PageView>(work.pages.pages).subspan(first, count),
+         .skip_rows = first == 0 ? work.pages.skip_rows : 0,
+         .type_k = shape.type_k,
+         .type_v = shape.type_v,
+         .rule = rule,
+         .partial = partials_.data() + segment * partial_size});
+  });
+  for (const HeadWork& work : work_) {
+    merge_decode(partials_.data() + work.first_segment * partial_size, work.segments, group,
+                 head_dim, attended_.data() + query_of(work));
+  }
+}
+
+}  // namespace
+
+Result<void> run_decode(Engine::State& engine, std::span<Sequence::State* const> sequences,
+                        std::span<const Token> tokens, View2<float> logits) {
+  const auto take_back = [&](Error error) {
+    for (Sequence::State* sequence : sequences) sequence->cache.drop_from(sequence->next_position);
+    return error;
+  };
+  try {
+    for (Sequence::State* sequence : sequences) {
+      RESTKV_TRY(sequence->cache.reserve_row(sequence->next_position));
+    }
+    DecodeStep(engine, sequences).run(tokens, logits);
+  } catch (const std::bad_alloc&) {
+    return take_back({ErrorCode::kOutOfMemory, "no memory for a decode step"});
+  }
+  for (Sequence::State* sequence : sequences) ++sequence->next_position;
+  return {};
+}
+
+}  // namespace restkv

@@ -1,0 +1,201 @@
+#include "restkv/engine.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/decode.h"
+#include "engine/state.h"
+#include "tensor/vocabulary_check.h"
+
+namespace restkv {
+namespace {
+
+Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+Result<void> check_tokens(const ModelInfo& model, std::span<const Token> tokens) {
+  if (tokens.empty()) return invalid("there are no tokens to read");
+  for (const Token token : tokens) {
+    if (token < 0 || token >= model.n_vocab) {
+      return invalid("token " + std::to_string(token) + " is outside the vocabulary of " +
+                     std::to_string(model.n_vocab));
+    }
+  }
+  return {};
+}
+
+// Types that this model's heads can be stored in, and one form of the layer that is being read.
+Result<void> check_types(const ModelInfo& model, std::span<const KvOptions> variants) {
+  bool any_f32 = false;
+  bool any_other = false;
+  for (const KvOptions& options : variants) {
+    for (const KvType type : {options.type_k, options.type_v}) {
+      if (kv_type_is_quantised(type) && model.head_dim % static_cast<int>(kQuantBlock) != 0) {
+        return invalid("a " + std::string(kv_type_name(type)) + " cache needs a head dimension " +
+                       "that is a multiple of 32, not " + std::to_string(model.head_dim));
+      }
+    }
+    const bool f32 = options.type_k == KvType::kF32 || options.type_v == KvType::kF32;
+    any_f32 |= f32;
+    any_other |= !f32;
+  }
+  if (any_f32 && any_other) return invalid("f32 caches cannot share a prefill with other types");
+  return {};
+}
+
+}  // namespace
+
+Sequence::Sequence(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Sequence::Sequence(Sequence&&) noexcept = default;
+Sequence& Sequence::operator=(Sequence&&) noexcept = default;
+Sequence::~Sequence() = default;
+
+Position Sequence::next_position() const { return state_->next_position; }
+const KvOptions& Sequence::options() const { return state_->variant->options(); }
+std::size_t Sequence::bytes() const { return state_->cache.bytes(); }
+
+KvReport Sequence::report() const {
+  KvReport report = state_->report;
+  const CacheShape& shape = state_->cache.shape();
+  report.end_tokens_max = 0;
+  for (int layer = 0; layer < shape.n_layer; ++layer) {
+    for (int h = 0; h < shape.n_kv_head; ++h) {
+      report.end_tokens_max = std::max(report.end_tokens_max, state_->cache.rows(layer, h));
+    }
+  }
+  return report;
+}
+
+KeptPositions Sequence::kept_positions() const {
+  const CacheShape& shape = state_->cache.shape();
+  KeptPositions kept(static_cast<std::size_t>(shape.n_layer));
+  for (int layer = 0; layer < shape.n_layer; ++layer) {
+    for (int h = 0; h < shape.n_kv_head; ++h) {
+      kept[static_cast<std::size_t>(layer)].push_back(state_->cache.positions(layer, h));
+    }
+  }
+  return kept;
+}
+
+Sequence Sequence::fork() const {
+  return Sequence(std::make_unique<State>(State{.variant = state_->variant,
+                                                .cache = state_->cache.fork(),
+                                                .next_position = state_->next_position,
+                                                .report = state_->report}));
+}
+
+ProductChoice Engine::State::product_choice() const {
+  switch (options.products) {
+    case ProductMode::kAuto: return ProductChoice::kAuto;
+    case ProductMode::kQuantised: return ProductChoice::kQuantised;
+    case ProductMode::kF32: return ProductChoice::kF32;
+  }
+  return ProductChoice::kAuto;
+}
+
+CacheShape Engine::State::cache_shape(const Variant& variant) const {
+  const ModelConfig& config = model->config();
+  CacheShape shape{.n_layer = config.n_layer,
+                   .n_kv_head = config.n_kv_head,
+                   .head_dim = config.head_dim,
+                   .type_k = variant.options().type_k,
+                   .type_v = variant.options().type_v,
+                   .with_column_sums = has(variant.policy().needs, Needs::kColumnSums),
+                   .sliding_window = {}};
+  for (const LayerConfig& layer : config.layers)
+    shape.sliding_window.push_back(layer.sliding_window);
+  return shape;
+}
+
+Pass Engine::State::pass(PassProducts::Phase phase, std::size_t n_token) {
+  return {.kernels = *kernels,
+          .threads = threads,
+          .products = {.phase = phase, .choice = product_choice(), .n_token = n_token},
+          .buffers = buffers};
+}
+
+Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) {
+  if (options.chunk == 0) return invalid("the batch size must be at least 1");
+  auto state = std::make_unique<State>();
+  state->options = options;
+  state->threads = Threads(options.n_threads);
+  RESTKV_ASSIGN(state->kernels, table_by_name(options.kernels));
+  const GgufOpenOptions open{.access = options.weights == WeightAccess::kMap
+                                           ? GgufOpenOptions::Access::kMap
+                                           : GgufOpenOptions::Access::kRead};
+  RESTKV_ASSIGN(auto file, GgufFile::open(options.model_path, open));
+  RESTKV_TRY(check_vocabulary_keys(*file));
+  RESTKV_ASSIGN(state->model, Model::load(file, options.rope));
+  state->info = state->model->info();
+  return std::unique_ptr<Engine>(new Engine(std::move(state)));
+}
+
+const ModelInfo& Engine::model() const { return state_->info; }
+int Engine::threads() const { return state_->threads.count(); }
+std::string_view Engine::kernels() const { return state_->kernels->name; }
+std::size_t Engine::cache_bytes() const { return state_->counter->now(); }
+std::size_t Engine::cache_bytes_peak() const { return state_->counter->peak(); }
+void Engine::reset_cache_peak() { state_->counter->reset_peak(); }
+const PrefillTimings& Engine::last_prefill() const { return state_->last_prefill; }
+
+Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
+                                              std::span<const KvOptions> variants,
+                                              const PrefillOptions& options,
+                                              std::vector<float>& last_logits) {
+  RESTKV_TRY(check_tokens(state_->info, tokens));
+  if (variants.empty()) return invalid("there is no cache to fill");
+  RESTKV_TRY(check_types(state_->info, variants));
+  std::vector<std::shared_ptr<const Variant>> made;
+  for (const KvOptions& variant : variants) {
+    RESTKV_ASSIGN(auto one, Variant::make(variant));
+    made.push_back(std::move(one));
+  }
+  RESTKV_ASSIGN(PrefillOutcome outcome, run_prefill(*state_,
+                                                    {.tokens = tokens,
+                                                     .first_position = 0,
+                                                     .base = nullptr,
+                                                     .variants = made,
+                                                     .options = &options},
+                                                    last_logits));
+  std::vector<Sequence> sequences;
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    sequences.push_back(Sequence(std::make_unique<Sequence::State>(
+        Sequence::State{.variant = made[i],
+                        .cache = std::move(outcome.caches[i]),
+                        .next_position = static_cast<Position>(tokens.size()),
+                        .report = std::move(outcome.reports[i])})));
+  }
+  return sequences;
+}
+
+Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
+                            const PrefillOptions& options, std::vector<float>& last_logits) {
+  RESTKV_TRY(check_tokens(state_->info, tokens));
+  Sequence::State& target = *sequence.state_;
+  RESTKV_ASSIGN(PrefillOutcome outcome, run_prefill(*state_,
+                                                    {.tokens = tokens,
+                                                     .first_position = target.next_position,
+                                                     .base = &target.cache,
+                                                     .variants = {&target.variant, 1},
+                                                     .options = &options},
+                                                    last_logits));
+  target.cache = std::move(outcome.caches.front());
+  target.report = std::move(outcome.reports.front());
+  target.next_position += static_cast<Position>(tokens.size());
+  return {};
+}
+
+Result<void> Engine::decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,
+                            View2<float> logits) {
+  RESTKV_TRY(check_tokens(state_->info, tokens));
+  RESTKV_CHECK(sequences.size() == tokens.size() && logits.rows == tokens.size());
+  std::vector<Sequence::State*> states;
+  for (Sequence* sequence : sequences) states.push_back(sequence->state_.get());
+  return run_decode(*state_, states, tokens, logits);
+}
+
+}  // namespace restkv

@@ -1,0 +1,469 @@
+// Layer-major prefill: the whole prompt passes through layer 0, then layer 1, ... When a layer is
+// done its keys and values are complete, every variant takes what it keeps, and the layer's full
+// copy is used again for the next layer. So the peak is one layer's KV, not all layers'.
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <new>
+#include <numeric>
+#include <string>
+
+#include "base/check.h"
+#include "engine/compress.h"
+#include "engine/state.h"
+
+namespace restkv {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+constexpr std::size_t kLogitBlock = 64;  // rows of logits that are held at a time
+
+// Everything that one variant gathers on the way.
+struct VariantRun {
+  const Variant* variant = nullptr;
+  Variant::BudgetRows budget;
+  KvCache cache;
+  std::size_t base_bytes = 0;  // rows of earlier turns, held until the prefill has succeeded
+  std::size_t peak_bytes = 0;
+  std::size_t kept_min = static_cast<std::size_t>(-1);
+  std::size_t kept_max = 0;
+  std::size_t kept_sum = 0;
+  std::size_t seen_sum = 0;
+  double compress_ms = 0;
+};
+
+class PrefillRun {
+ public:
+  PrefillRun(Engine::State& engine, const PrefillJob& job);
+  Result<PrefillOutcome> run(std::vector<float>& last_logits);
+
+ private:
+  Result<void> run_layer(int layer);
+  Result<void> fill_rows(int layer);
+  void run_chunk(int layer, std::size_t first, std::size_t count);
+  void append_rows(std::size_t first, std::size_t count);
+  void attend(int layer, std::size_t first, std::size_t count);
+  void keep_window_queries(std::size_t first, std::size_t count);
+  [[nodiscard]] LayerObservation observe(int layer);
+  Result<void> compress(int layer);
+  Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
+                     const KeepSets* keep);
+  void count_rows(VariantRun& run, int layer, const LayerObservation& observation);
+  void all_logits();
+  Result<void> after_chunk(int layer, std::size_t done);
+  [[nodiscard]] bool only_last_row(int layer) const;
+  [[nodiscard]] KvReport report(const VariantRun& run) const;
+
+  Engine::State& engine_;
+  const PrefillJob& job_;
+  const ModelConfig& config_;
+  const std::size_t n_;
+  const Position end_;
+  Pass pass_;
+
+  std::vector<VariantRun> runs_;
+  bool with_column_sums_ = false;
+  bool with_output_factors_ = false;
+  std::size_t window_ = 0;  // queries that are kept for scoring
+
+  std::optional<LayerRows> rows_;
+  std::vector<Position> positions_;           // [n]
+  AlignedArray<float> hidden_;                // [n, n_embd]
+  AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
+  AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
+  std::vector<AlignedArray<float>> scratch_;  // per worker
+  std::vector<HeadRows> head_views_;
+  std::vector<std::span<const float>> sum_views_;
+};
+
+PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
+    : engine_(engine),
+      job_(job),
+      config_(engine.model->config()),
+      n_(job.tokens.size()),
+      end_(job.first_position + static_cast<Position>(job.tokens.size())),
+      pass_(engine.pass(PassProducts::Phase::kPrefill, job.tokens.size())) {
+  for (const auto& variant : job.variants) {
+    const CacheShape shape = engine.cache_shape(*variant);
+    runs_.push_back(
+        {.variant = variant.get(),
+         .budget = variant->budget_rows(static_cast<std::size_t>(end_)),
+         .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter),
+         .base_bytes = job.base != nullptr ? job.base->bytes() : 0});
+    const Needs needs = variant->policy().needs;
+    with_column_sums_ |= has(needs, Needs::kColumnSums);
+    with_output_factors_ |= has(needs, Needs::kOutputProjection);
+    if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
+  }
+  window_ = std::min(window_, n_);
+}
+
+Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  const std::size_t chunk = std::min(n_, engine_.options.chunk);
+  const bool f32_cache = runs_.front().cache.shape().type_k == KvType::kF32 ||
+                         runs_.front().cache.shape().type_v == KvType::kF32;
+  rows_.emplace(LayerRows::Shape{.n_kv_head = config_.n_kv_head,
+                                 .head_dim = config_.head_dim,
+                                 .type = f32_cache ? KvType::kF32 : KvType::kF16,
+                                 .with_column_sums = with_column_sums_},
+                *engine_.counter);
+  positions_.resize(n_);
+  std::iota(positions_.begin(), positions_.end(), job_.first_position);
+  hidden_.reserve(n_ * n_embd);
+  q_.reserve(chunk * config_.q_size());
+  attended_.reserve(chunk * config_.q_size());
+  k_.reserve(chunk * config_.kv_size());
+  v_.reserve(chunk * config_.kv_size());
+  window_queries_.reserve(config_.q_size() * window_);
+  scratch_.resize(static_cast<std::size_t>(engine_.threads.count()));
+  for (auto& scratch : scratch_) {
+    scratch.reserve(prefill_attention_scratch(static_cast<std::size_t>(config_.group()),
+                                              static_cast<std::size_t>(config_.head_dim)));
+  }
+
+  engine_.model->embed(pass_, job_.tokens, {hidden_.data(), n_, n_embd});
+  for (int layer = 0; layer < config_.n_layer; ++layer) RESTKV_TRY(run_layer(layer));
+
+  all_logits();
+  last_logits.resize(static_cast<std::size_t>(config_.n_vocab));
+  const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
+  engine_.model->logits(last, {hidden_.data() + (n_ - 1) * n_embd, 1, n_embd},
+                        {last_logits.data(), 1, last_logits.size()});
+
+  PrefillOutcome outcome;
+  for (VariantRun& run : runs_) {
+    outcome.reports.push_back(report(run));
+    outcome.caches.push_back(std::move(run.cache));
+  }
+  return outcome;
+}
+
+Result<void> PrefillRun::run_layer(int layer) {
+  RESTKV_TRY(fill_rows(layer));
+  const std::size_t chunk = std::min(n_, engine_.options.chunk);
+  for (std::size_t first = 0; first < n_; first += chunk) {
+    const std::size_t count = std::min(chunk, n_ - first);
+    run_chunk(layer, first, count);
+    RESTKV_TRY(after_chunk(layer, first + count));
+  }
+  return compress(layer);
+}
+
+// Makes room for the layer and puts the rows of earlier turns in front.
+Result<void> PrefillRun::fill_rows(int layer) {
+  const int sliding = config_.attention_rule(layer).sliding_window;
+  std::vector<std::size_t> capacity(static_cast<std::size_t>(config_.n_kv_head));
+  for (int h = 0; h < config_.n_kv_head; ++h) {
+    const std::size_t old = job_.base != nullptr ? job_.base->rows(layer, h) : 0;
+    std::size_t rows = old + n_;
+    if (sliding > 0) {
+      // Rows that leave the window are let go before each chunk.
+      const std::size_t chunk = std::min(n_, engine_.options.chunk);
+      rows = std::min(rows, static_cast<std::size_t>(sliding) + chunk);
+    }
+    capacity[static_cast<std::size_t>(h)] = rows;
+  }
+  RESTKV_TRY(rows_->reset(capacity));
+  if (job_.base != nullptr) job_.base->load(*engine_.kernels, layer, *rows_);
+  return {};
+}
+
+void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  const View2<float> hidden(hidden_.data() + first * n_embd, count, n_embd);
+  const std::span<const Position> positions(positions_.data() + first, count);
+  engine_.model->project_qkv(pass_, layer, hidden, positions, {q_.data(), count, config_.q_size()},
+                             {k_.data(), count, config_.kv_size()},
+                             {v_.data(), count, config_.kv_size()});
+  const int sliding = config_.attention_rule(layer).sliding_window;
+  if (sliding > 0) rows_->drop_before(positions.front() - sliding + 1);
+  append_rows(first, count);
+  keep_window_queries(first, count);
+  attend(layer, first, count);
+
+  // The last layer's result is only read at the last token, unless all logits are asked for.
+  std::size_t skip = 0;
+  if (only_last_row(layer)) {
+    if (first + count < n_) return;
+    skip = count - 1;
+  }
+  engine_.model->finish_layer(
+      pass_, layer, {attended_.data() + skip * config_.q_size(), count - skip, config_.q_size()},
+      {hidden.data + skip * n_embd, count - skip, n_embd});
+}
+
+bool PrefillRun::only_last_row(int layer) const {
+  return layer == config_.n_layer - 1 && !job_.options->on_logits;
+}
+
+void PrefillRun::append_rows(std::size_t first, std::size_t count) {
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  engine_.threads.for_each(static_cast<std::size_t>(config_.n_kv_head), [&](std::size_t h) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t at = i * config_.kv_size() + h * head_dim;
+      rows_->append(*engine_.kernels, static_cast<int>(h), positions_[first + i], k_.data() + at,
+                    v_.data() + at, /*column_sum=*/0.0F);
+    }
+  });
+}
+
+void PrefillRun::keep_window_queries(std::size_t first, std::size_t count) {
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const std::size_t window_start = n_ - window_;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (first + i < window_start) continue;
+    const std::size_t slot = first + i - window_start;
+    for (std::size_t h = 0; h < static_cast<std::size_t>(config_.n_head); ++h) {
+      std::memcpy(window_queries_.data() + (h * window_ + slot) * head_dim,
+                  q_.data() + i * config_.q_size() + h * head_dim, head_dim * sizeof(float));
+    }
+  }
+}
+
+// Attention of the chunk's queries over all rows held: one work item for each KV head and block of
+// queries, then (if a policy wants them) the column sums, one item for each KV head.
+void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const auto group = static_cast<std::size_t>(config_.group());
+  const auto n_kv_head = static_cast<std::size_t>(config_.n_kv_head);
+  const AttentionRule rule = config_.attention_rule(layer);
+  const std::size_t blocks = (count + kMaxQueryBlock - 1) / kMaxQueryBlock;
+
+  struct Ranges {
+    std::uint32_t begin[kMaxQueryBlock];
+    std::uint32_t end[kMaxQueryBlock];
+  };
+  const auto block_args = [&](std::size_t h, std::size_t block, std::size_t worker,
+                              Ranges& ranges) {
+    const HeadRows view = rows_->view(static_cast<int>(h));
+    const std::size_t before = view.positions.size() - count;  // rows older than this chunk
+    const std::size_t start = block * kMaxQueryBlock;
+    const std::size_t n_query = std::min(kMaxQueryBlock, count - start);
+    for (std::size_t i = 0; i < n_query; ++i) {
+      ranges.end[i] = static_cast<std::uint32_t>(before + start + i + 1);
+      ranges.begin[i] = 0;
+      if (rule.sliding_window > 0) {
+        const Position oldest = positions_[first + start + i] - rule.sliding_window + 1;
+        const auto it = std::ranges::lower_bound(view.positions, oldest);
+        ranges.begin[i] = static_cast<std::uint32_t>(it - view.positions.begin());
+      }
+    }
+    const std::size_t at = start * config_.q_size() + h * group * head_dim;
+    return PrefillAttentionArgs{.q = q_.data() + at,
+                                .out = attended_.data() + at,
+                                .token_stride = config_.q_size(),
+                                .n_query = n_query,
+                                .group = group,
+                                .head_dim = head_dim,
+                                .keys = {view.keys, view.type},
+                                .values = {view.values, view.type},
+                                .row_begin = ranges.begin,
+                                .row_end = ranges.end,
+                                .rule = rule,
+                                .scratch = scratch_[worker].data()};
+  };
+
+  const bool last_only = only_last_row(layer);
+  engine_.threads.for_each_worker(n_kv_head * blocks, [&](std::size_t item, std::size_t worker) {
+    // Later blocks see more rows: the heaviest go first, so that no worker waits at the end.
+    const std::size_t block = blocks - 1 - item / n_kv_head;
+    if (last_only && !(first + count == n_ && block == blocks - 1)) return;
+    Ranges ranges;
+    engine_.kernels->prefill_attention(block_args(item % n_kv_head, block, worker, ranges));
+  });
+  if (!with_column_sums_) return;
+  engine_.threads.for_each_worker(n_kv_head, [&](std::size_t h, std::size_t worker) {
+    for (std::size_t block = 0; block < blocks; ++block) {
+      Ranges ranges;
+      engine_.kernels->column_sums({.block = block_args(h, block, worker, ranges),
+                                    .sums = rows_->column_sums(static_cast<int>(h)).data()});
+    }
+  });
+}
+
+LayerObservation PrefillRun::observe(int layer) {
+  head_views_.clear();
+  sum_views_.clear();
+  for (int h = 0; h < config_.n_kv_head; ++h) {
+    head_views_.push_back(rows_->view(h));
+    sum_views_.push_back(std::as_const(*rows_).column_sums(h));
+  }
+  LayerObservation observation{
+      .layer = layer,
+      .n_layer = config_.n_layer,
+      .n_head = config_.n_head,
+      .n_kv_head = config_.n_kv_head,
+      .head_dim = config_.head_dim,
+      .attention = config_.attention_rule(layer),
+      .heads = head_views_,
+      .window_queries = {window_queries_.data(), static_cast<std::size_t>(config_.n_head), window_,
+                         static_cast<std::size_t>(config_.head_dim)},
+      .window_positions = std::span<const Position>(positions_).last(window_),
+      .output_factors = {},
+      .column_sums = {}};
+  if (with_column_sums_) observation.column_sums = sum_views_;
+  return observation;
+}
+
+// The layer is complete: every variant takes what it keeps.
+Result<void> PrefillRun::compress(int layer) {
+  const int sliding = config_.attention_rule(layer).sliding_window;
+  if (sliding > 0) rows_->drop_before(end_ - sliding);
+  const LayerObservation plain = observe(layer);
+  std::map<std::string, LayerScores> scored;
+  for (VariantRun& run : runs_) {
+    const Clock::time_point start = Clock::now();
+    const Variant& variant = *run.variant;
+    if (variant.policy().keeps_all || !over_budget(plain, run.budget.rows)) {
+      RESTKV_TRY(store(run, layer, plain, nullptr));
+    } else {
+      LayerObservation observation = plain;
+      if (has(variant.policy().needs, Needs::kOutputProjection)) {
+        observation.output_factors =
+            engine_.model->output_factors(*engine_.kernels, engine_.threads, layer);
+      }
+      // A variant sees the newest `window` queries, whatever the others asked for. Heads follow one
+      // another in the buffer, so a smaller window is a copy.
+      AlignedArray<float> own_queries;
+      const std::size_t own = std::min(window_, variant.window());
+      if (own < window_) {
+        own_queries.reserve(config_.q_size() * own);
+        const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+        for (std::size_t h = 0; h < static_cast<std::size_t>(config_.n_head); ++h) {
+          std::memcpy(own_queries.data() + h * own * head_dim,
+                      window_queries_.data() + (h * window_ + window_ - own) * head_dim,
+                      own * head_dim * sizeof(float));
+        }
+        observation.window_queries = {own_queries.data(), static_cast<std::size_t>(config_.n_head),
+                                      own, static_cast<std::size_t>(config_.head_dim)};
+        observation.window_positions = plain.window_positions.last(own);
+      }
+      std::string key = variant.score_key();
+      if (variant.policy().scores_depend_on_budget) key += "|" + std::to_string(run.budget.rows);
+      auto found = scored.find(key);
+      if (found == scored.end()) {
+        found = scored
+                    .emplace(key, score_layer(variant, observation, run.budget.rows,
+                                              *engine_.kernels, engine_.threads))
+                    .first;
+      }
+      const KeepSets keep = choose_rows(variant, observation, found->second, run.budget.rows, end_);
+      RESTKV_TRY(store(run, layer, observation, &keep));
+    }
+    count_rows(run, layer, plain);
+    run.compress_ms += ms_since(start);
+    engine_.last_prefill.compress_ms += ms_since(start);
+  }
+  return {};
+}
+
+// keep == nullptr: everything stays.
+Result<void> PrefillRun::store(VariantRun& run, int layer, const LayerObservation& observation,
+                               const KeepSets* keep) {
+  const int sliding = config_.attention_rule(layer).sliding_window;
+  for (int h = 0; h < config_.n_kv_head; ++h) {
+    const std::size_t rows = observation.heads[static_cast<std::size_t>(h)].positions.size();
+    if (keep == nullptr && job_.base != nullptr && sliding == 0) {
+      // Rows of earlier turns are already there, in their own type: add the new ones only.
+      RESTKV_TRY(run.cache.append_rows(*engine_.kernels, layer, h, *rows_, rows - n_));
+      continue;
+    }
+    if (keep != nullptr) {
+      RESTKV_TRY(run.cache.store(*engine_.kernels, layer, h, *rows_,
+                                 (*keep)[static_cast<std::size_t>(h)]));
+      continue;
+    }
+    std::vector<std::uint32_t> all(rows);
+    std::iota(all.begin(), all.end(), 0U);
+    RESTKV_TRY(run.cache.store(*engine_.kernels, layer, h, *rows_, all));
+  }
+  return {};
+}
+
+void PrefillRun::count_rows(VariantRun& run, int layer, const LayerObservation& observation) {
+  for (int h = 0; h < config_.n_kv_head; ++h) {
+    const std::size_t kept = run.cache.rows(layer, h);
+    run.kept_min = std::min(run.kept_min, kept);
+    run.kept_max = std::max(run.kept_max, kept);
+    run.kept_sum += kept;
+    run.seen_sum += observation.heads[static_cast<std::size_t>(h)].positions.size();
+  }
+  run.peak_bytes = std::max(run.peak_bytes, run.cache.bytes() + rows_->bytes());
+}
+
+KvReport PrefillRun::report(const VariantRun& run) const {
+  const auto heads = static_cast<double>(config_.n_layer) * config_.n_kv_head;
+  const Variant& variant = *run.variant;
+  return {.policy = std::string(variant.policy().name),
+          .allocator = std::string(variant.allocator_info().name),
+          .options = variant.all_options(),
+          .budget = variant.policy().keeps_all ? "100%" : variant.options().budget.text(),
+          .budget_rows = run.budget.rows,
+          .budget_raised = run.budget.raised,
+          .untouched = run.kept_sum == run.seen_sum,
+          .prompt_tokens = static_cast<std::size_t>(end_),
+          .kept_tokens_min = run.kept_min,
+          .kept_tokens_mean = static_cast<double>(run.kept_sum) / heads,
+          .kept_tokens_max = run.kept_max,
+          .dropped_tokens_mean = static_cast<double>(run.seen_sum - run.kept_sum) / heads,
+          .bytes = run.cache.bytes(),
+          .bytes_full = full_cache_bytes(run.cache.shape(), static_cast<std::size_t>(end_)),
+          .bytes_peak = run.peak_bytes,
+          .end_tokens_max = run.kept_max,
+          .compress_ms = run.compress_ms};
+}
+
+void PrefillRun::all_logits() {
+  if (!job_.options->on_logits) return;
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  const auto n_vocab = static_cast<std::size_t>(config_.n_vocab);
+  AlignedArray<float> block(std::min(kLogitBlock, n_) * n_vocab);
+  for (std::size_t first = job_.options->logits_from; first < n_; first += kLogitBlock) {
+    const std::size_t count = std::min(kLogitBlock, n_ - first);
+    const View2<float> logits(block.data(), count, n_vocab);
+    engine_.model->logits(pass_, {hidden_.data() + first * n_embd, count, n_embd}, logits);
+    job_.options->on_logits(first, logits);
+  }
+}
+
+Result<void> PrefillRun::after_chunk(int layer, std::size_t done) {
+  const PrefillOptions& options = *job_.options;
+  if (options.cancel != nullptr && options.cancel->load()) {
+    return Error{ErrorCode::kCancelled, "interrupted while reading the prompt"};
+  }
+  if (options.on_progress) {
+    const auto total = static_cast<double>(config_.n_layer) * static_cast<double>(n_);
+    const double share =
+        (static_cast<double>(layer) * static_cast<double>(n_) + static_cast<double>(done)) / total;
+    options.on_progress({.tokens_done = static_cast<std::size_t>(share * static_cast<double>(n_)),
+                         .tokens_total = n_});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<PrefillOutcome> run_prefill(Engine::State& engine, const PrefillJob& job,
+                                   std::vector<float>& last_logits) {
+  const Clock::time_point start = Clock::now();
+  engine.last_prefill = {};
+  try {
+    PrefillRun run(engine, job);
+    auto outcome = run.run(last_logits);
+    engine.last_prefill.total_ms = ms_since(start);
+    return outcome;
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kOutOfMemory,
+                 "no memory for a prompt of " + std::to_string(job.tokens.size()) + " tokens"};
+  }
+}
+
+}  // namespace restkv

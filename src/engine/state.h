@@ -1,0 +1,57 @@
+#pragma once
+
+// What stands behind the public Engine and Sequence.
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/threads.h"
+#include "cache/byte_counter.h"
+#include "cache/kv_cache.h"
+#include "engine/variant.h"
+#include "kernels/kernels.h"
+#include "model/model.h"
+#include "restkv/engine.h"
+
+namespace restkv {
+
+struct Sequence::State {
+  std::shared_ptr<const Variant> variant;
+  KvCache cache;
+  Position next_position = 0;
+  KvReport report;
+};
+
+struct Engine::State {
+  EngineOptions options;
+  ModelInfo info;
+  std::unique_ptr<Model> model;
+  const KernelTable* kernels = nullptr;
+  Threads threads;
+  std::shared_ptr<ByteCounter> counter = std::make_shared<ByteCounter>();
+  PassBuffers buffers;
+  PrefillTimings last_prefill;
+
+  [[nodiscard]] ProductChoice product_choice() const;
+  [[nodiscard]] CacheShape cache_shape(const Variant& variant) const;
+  [[nodiscard]] Pass pass(PassProducts::Phase phase, std::size_t n_token);
+};
+
+// One prefill: reads tokens through all layers on top of `base` (null: an empty cache) and leaves
+// one new cache and report for each variant. Changes nothing but the engine's buffers.
+struct PrefillJob {
+  std::span<const Token> tokens;
+  Position first_position = 0;
+  const KvCache* base = nullptr;
+  std::span<const std::shared_ptr<const Variant>> variants;
+  const PrefillOptions* options = nullptr;
+};
+struct PrefillOutcome {
+  std::vector<KvCache> caches;
+  std::vector<KvReport> reports;
+};
+Result<PrefillOutcome> run_prefill(Engine::State& engine, const PrefillJob& job,
+                                   std::vector<float>& last_logits);
+
+}  // namespace restkv

@@ -1,0 +1,149 @@
+#include "engine/variant.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace restkv {
+namespace {
+
+constexpr int kMaxWindow = 4096;
+constexpr int kMaxSinks = 1 << 20;
+
+Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+template <typename Info>
+std::string names_of(std::span<const Info* const> table) {
+  std::string names;
+  for (const Info* info : table) names += (names.empty() ? "" : ", ") + std::string(info->name);
+  return names;
+}
+
+Result<void> check_window(const KvOptions& options, const PolicyInfo& policy) {
+  if (options.window < 1 || options.window > kMaxWindow) {
+    return invalid("the window must be from 1 to " + std::to_string(kMaxWindow) + ", not " +
+                   std::to_string(options.window));
+  }
+  if (policy.even_window && options.window % 2 != 0) {
+    return invalid(std::string(policy.name) + " needs an even window, not " +
+                   std::to_string(options.window));
+  }
+  if (options.sinks < 0 || options.sinks > kMaxSinks) {
+    return invalid("the number of sinks must be from 0 to " + std::to_string(kMaxSinks) + ", not " +
+                   std::to_string(options.sinks));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Budget> Budget::parse(std::string_view text) {
+  const auto wrong = [&] {
+    return invalid("a budget is a number of tokens or a percentage like 10%, not '" +
+                   std::string(text) + "'");
+  };
+  std::string_view digits = text;
+  const bool percent = digits.ends_with('%');
+  if (percent) digits.remove_suffix(1);
+  double amount = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), amount);
+  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty())
+    return wrong();
+  if (!(amount > 0) || !std::isfinite(amount)) return wrong();
+  if (percent) {
+    if (amount > 100)
+      return invalid("a budget of " + std::string(text) + " is more than the prompt");
+    return Budget{.unit = Unit::kPercent, .amount = amount};
+  }
+  if (amount != std::floor(amount) || amount > 1e9) return wrong();
+  return Budget{.unit = Unit::kTokens, .amount = amount};
+}
+
+std::string Budget::text() const {
+  char buffer[32];
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), amount);
+  std::string result(buffer, error == std::errc() ? end : buffer);
+  if (unit == Unit::kPercent) result += "%";
+  return result;
+}
+
+Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
+  auto variant = std::shared_ptr<Variant>(new Variant());
+  variant->options_ = options;
+  variant->policy_ = find_policy(options.policy);
+  if (variant->policy_ == nullptr) {
+    return invalid("unknown policy '" + options.policy + "' (known: " + names_of(all_policies()) +
+                   ")");
+  }
+  variant->allocator_info_ = find_allocator(options.allocator);
+  if (variant->allocator_info_ == nullptr) {
+    return invalid("unknown allocator '" + options.allocator +
+                   "' (known: " + names_of(all_allocators()) + ")");
+  }
+  const PolicyInfo& policy = *variant->policy_;
+  const AllocatorInfo& allocator = *variant->allocator_info_;
+  RESTKV_ASSIGN(variant->policy_params_,
+                ParamValues::parse(policy.name, policy.params, options.policy_options));
+  RESTKV_ASSIGN(variant->allocator_params_,
+                ParamValues::parse(allocator.name, allocator.params, options.allocator_options));
+  RESTKV_TRY(check_window(options, policy));
+  variant->protection_ = options.protect == Protect::kPaper
+                             ? policy.paper_protection
+                             : Protection{.sinks = options.sinks, .window = true};
+  const auto protected_rows = static_cast<double>(variant->protected_rows());
+  if (!policy.keeps_all && options.budget.unit == Budget::Unit::kTokens &&
+      options.budget.amount < protected_rows) {
+    return invalid("a budget of " + options.budget.text() + " tokens is below the " +
+                   std::to_string(variant->protected_rows()) + " protected rows (" +
+                   std::to_string(variant->protection_.sinks) + " sinks + " +
+                   std::to_string(variant->protection_.window ? options.window : 0) + " window)");
+  }
+  variant->scorer_ = policy.make(variant->policy_params_);
+  variant->allocator_ = allocator.make(variant->allocator_params_);
+  variant->score_key_ = std::string(policy.name);
+  for (const auto& [name, value] : variant->policy_params_.all()) {
+    variant->score_key_ += ":" + name + "=" + value;
+  }
+  variant->score_key_ += "|" + std::to_string(options.window) + "|" + std::to_string(options.seed);
+  return std::shared_ptr<const Variant>(std::move(variant));
+}
+
+std::size_t Variant::protected_rows() const {
+  return static_cast<std::size_t>(protection_.sinks) +
+         (protection_.window ? static_cast<std::size_t>(options_.window) : 0);
+}
+
+Variant::BudgetRows Variant::budget_rows(std::size_t tokens) const {
+  if (policy_->keeps_all) return {.rows = tokens, .raised = false};
+  const Budget& budget = options_.budget;
+  if (budget.unit == Budget::Unit::kTokens) {
+    return {.rows = static_cast<std::size_t>(budget.amount), .raised = false};
+  }
+  // The small addend keeps 10 % of 1000 from becoming 99 by rounding.
+  const auto rows = static_cast<std::size_t>(
+      std::floor(budget.amount * static_cast<double>(tokens) / 100.0 + 1e-9));
+  const std::size_t least = std::max<std::size_t>(1, protected_rows());
+  return {.rows = std::max(rows, least), .raised = rows < least};
+}
+
+std::vector<ParamValues::Assignment> Variant::all_options() const {
+  std::vector<ParamValues::Assignment> all = policy_params_.all();
+  for (const auto& [name, value] : allocator_params_.all()) {
+    all.emplace_back(std::string(allocator_info_->name) + "." + name, value);
+  }
+  all.emplace_back("window", std::to_string(options_.window));
+  all.emplace_back("sinks", std::to_string(options_.sinks));
+  all.emplace_back("protect", options_.protect == Protect::kPaper ? "paper" : "default");
+  all.emplace_back("type_k", kv_type_name(options_.type_k));
+  all.emplace_back("type_v", kv_type_name(options_.type_v));
+  all.emplace_back("seed", std::to_string(options_.seed));
+  return all;
+}
+
+Result<void> check_kv_options(const KvOptions& options) {
+  auto variant = Variant::make(options);
+  if (!variant.ok()) return variant.error();
+  return {};
+}
+
+}  // namespace restkv

@@ -1,0 +1,59 @@
+#pragma once
+
+// A user's KvOptions, checked and turned into the objects that carry them out.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "restkv/allocator.h"
+#include "restkv/kv_options.h"
+#include "restkv/policy.h"
+#include "restkv/result.h"
+
+namespace restkv {
+
+// Immutable; shared by all sequences that were made with it.
+class Variant {
+ public:
+  // kInvalidArgument as check_kv_options() says.
+  static Result<std::shared_ptr<const Variant>> make(const KvOptions& options);
+
+  [[nodiscard]] const KvOptions& options() const { return options_; }
+  [[nodiscard]] const PolicyInfo& policy() const { return *policy_; }
+  [[nodiscard]] const Scorer& scorer() const { return *scorer_; }
+  [[nodiscard]] const AllocatorInfo& allocator_info() const { return *allocator_info_; }
+  [[nodiscard]] const Allocator& allocator() const { return *allocator_; }
+  [[nodiscard]] const Protection& protection() const { return protection_; }
+  [[nodiscard]] std::size_t window() const { return static_cast<std::size_t>(options_.window); }
+
+  // Rows that protection keeps of a prompt of any length.
+  [[nodiscard]] std::size_t protected_rows() const;
+
+  // Rows per KV head and layer when `tokens` tokens were seen.
+  struct BudgetRows {
+    std::size_t rows = 0;
+    bool raised = false;  // a percent budget came to less than the protected rows
+  };
+  [[nodiscard]] BudgetRows budget_rows(std::size_t tokens) const;
+
+  // Every option in force, for reports: the policy's, then the allocator's, then the common ones.
+  [[nodiscard]] std::vector<ParamValues::Assignment> all_options() const;
+  // Equal for two variants whose scores are the same for the same budget.
+  [[nodiscard]] const std::string& score_key() const { return score_key_; }
+
+ private:
+  Variant() = default;
+
+  KvOptions options_;
+  const PolicyInfo* policy_ = nullptr;
+  const AllocatorInfo* allocator_info_ = nullptr;
+  ParamValues policy_params_;
+  ParamValues allocator_params_;
+  std::unique_ptr<Scorer> scorer_;
+  std::unique_ptr<Allocator> allocator_;
+  Protection protection_;
+  std::string score_key_;
+};
+
+}  // namespace restkv

@@ -1,0 +1,45 @@
+// What all tables share about attention: the size of the scratch and the merging of partials.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/kernels.h"
+#include "kernels/tiles.h"
+
+namespace restkv {
+
+std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim) {
+  const std::size_t dim = round_up(head_dim, kScratchLine);
+  const std::size_t queries = round_up(group * kMaxQueryBlock, kScratchLine);
+  const std::size_t key_and_value_tiles = 2 * dim * kKeyTile;
+  const std::size_t packed_queries_and_outputs = 2 * queries * dim;
+  const std::size_t weights = queries * kKeyTile;
+  const std::size_t running_softmax = 4 * queries;
+  return key_and_value_tiles + packed_queries_and_outputs + weights + running_softmax;
+}
+
+void merge_decode(const float* partials, std::size_t n, std::size_t group, std::size_t head_dim,
+                  float* out) {
+  const std::size_t size = group * (2 + head_dim);
+  for (std::size_t g = 0; g < group; ++g) {
+    float max = -std::numeric_limits<float>::infinity();
+    for (std::size_t i = 0; i < n; ++i) max = std::max(max, partials[i * size + g]);
+    float* const to = out + g * head_dim;
+    std::fill_n(to, head_dim, 0.0F);
+    float sum = 0.0F;
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* const partial = partials + i * size;
+      if (partial[group + g] == 0.0F) continue;  // a segment without rows
+      const float factor = std::exp(partial[g] - max);
+      sum += factor * partial[group + g];
+      const float* const acc = partial + 2 * group + g * head_dim;
+      for (std::size_t d = 0; d < head_dim; ++d) to[d] += factor * acc[d];
+    }
+    if (sum > 0.0F) {
+      for (std::size_t d = 0; d < head_dim; ++d) to[d] /= sum;
+    }
+  }
+}
+
+}  // namespace restkv

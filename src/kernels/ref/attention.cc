@@ -1,0 +1,141 @@
+// Attention by plain loops: one query, one row at a time, running maximum and sum.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/ref/operations.h"
+
+namespace restkv::ref {
+namespace {
+
+float logit_of(const float* q, const std::byte* key, KvType type, std::size_t head_dim,
+               const AttentionRule& rule) {
+  float row[kMaxHeadDim];
+  decode_row(type, key, row, head_dim);
+  const float logit = dot(q, row, head_dim) * rule.scale;
+  return rule.softcap > 0 ? rule.softcap * std::tanh(logit / rule.softcap) : logit;
+}
+
+// Softmax-weighted sum over rows that come one by one.
+class OnlineSoftmax {
+ public:
+  OnlineSoftmax(float* acc, std::size_t head_dim) : acc_(acc), head_dim_(head_dim) {
+    std::fill_n(acc, head_dim, 0.0F);
+  }
+  void add(float logit, const std::byte* value, KvType type) {
+    if (logit > max_) {
+      const float shrink = std::exp(max_ - logit);
+      for (std::size_t d = 0; d < head_dim_; ++d) acc_[d] *= shrink;
+      sum_ *= shrink;
+      max_ = logit;
+    }
+    const float weight = std::exp(logit - max_);
+    float row[kMaxHeadDim];
+    decode_row(type, value, row, head_dim_);
+    axpy(weight, row, acc_, head_dim_);
+    sum_ += weight;
+  }
+  [[nodiscard]] float max() const { return max_; }
+  [[nodiscard]] float sum() const { return sum_; }
+
+ private:
+  float* acc_;
+  std::size_t head_dim_;
+  float max_ = -std::numeric_limits<float>::infinity();
+  float sum_ = 0;
+};
+
+// Probabilities of one query over rows [begin, end), into out[begin .. end).
+void probabilities(const float* q, TypedRows keys, std::size_t begin, std::size_t end,
+                   std::size_t head_dim, const AttentionRule& rule, float* out) {
+  const std::size_t row_bytes = kv_row_bytes(keys.type, head_dim);
+  float max = -std::numeric_limits<float>::infinity();
+  for (std::size_t j = begin; j < end; ++j) {
+    out[j] = logit_of(q, keys.data + j * row_bytes, keys.type, head_dim, rule);
+    max = std::max(max, out[j]);
+  }
+  float sum = 0;
+  for (std::size_t j = begin; j < end; ++j) {
+    out[j] = std::exp(out[j] - max);
+    sum += out[j];
+  }
+  for (std::size_t j = begin; j < end; ++j) out[j] /= sum;
+}
+
+}  // namespace
+
+void prefill_attention(const PrefillAttentionArgs& args) {
+  const std::size_t row_bytes = kv_row_bytes(args.keys.type, args.head_dim);
+  for (std::size_t i = 0; i < args.n_query; ++i) {
+    for (std::size_t g = 0; g < args.group; ++g) {
+      const std::size_t at = i * args.token_stride + g * args.head_dim;
+      float* out = args.out + at;
+      OnlineSoftmax softmax(out, args.head_dim);
+      for (std::size_t j = args.row_begin[i]; j < args.row_end[i]; ++j) {
+        const float logit = logit_of(args.q + at, args.keys.data + j * row_bytes, args.keys.type,
+                                     args.head_dim, args.rule);
+        softmax.add(logit, args.values.data + j * row_bytes, args.values.type);
+      }
+      for (std::size_t d = 0; d < args.head_dim; ++d) out[d] /= softmax.sum();
+    }
+  }
+}
+
+void decode_attention(const DecodeAttentionArgs& args) {
+  const std::size_t key_bytes = kv_row_bytes(args.type_k, args.head_dim);
+  const std::size_t value_bytes = kv_row_bytes(args.type_v, args.head_dim);
+  for (std::size_t g = 0; g < args.group; ++g) {
+    OnlineSoftmax softmax(args.partial + 2 * args.group + g * args.head_dim, args.head_dim);
+    std::size_t skip = args.skip_rows;
+    for (const PageView& page : args.pages) {
+      for (std::size_t r = skip; r < page.rows; ++r) {
+        const float logit = logit_of(args.q + g * args.head_dim, page.keys + r * key_bytes,
+                                     args.type_k, args.head_dim, args.rule);
+        softmax.add(logit, page.values + r * value_bytes, args.type_v);
+      }
+      skip = 0;
+    }
+    args.partial[g] = softmax.max();
+    args.partial[args.group + g] = softmax.sum();
+  }
+}
+
+void window_attention(const WindowAttentionArgs& args) {
+  for (std::size_t i = 0; i < args.n_query; ++i) {
+    float* out = args.out + i * args.rows;
+    std::fill_n(out, args.rows, 0.0F);
+    probabilities(args.q + i * args.head_dim, args.keys, args.row_begin[i], args.row_end[i],
+                  args.head_dim, args.rule, out);
+  }
+}
+
+void column_sums(const ColumnSumArgs& args) {
+  const PrefillAttentionArgs& block = args.block;
+  const std::size_t row_bytes = kv_row_bytes(block.keys.type, block.head_dim);
+  const float share = 1.0F / static_cast<float>(block.group);
+  for (std::size_t i = 0; i < block.n_query; ++i) {
+    for (std::size_t g = 0; g < block.group; ++g) {
+      const float* q = block.q + i * block.token_stride + g * block.head_dim;
+      // Two passes over the rows, so that no buffer of the cache's length is needed.
+      float max = -std::numeric_limits<float>::infinity();
+      float sum = 0;
+      for (std::size_t j = block.row_begin[i]; j < block.row_end[i]; ++j) {
+        const float logit = logit_of(q, block.keys.data + j * row_bytes, block.keys.type,
+                                     block.head_dim, block.rule);
+        if (logit > max) {
+          sum *= std::exp(max - logit);
+          max = logit;
+        }
+        sum += std::exp(logit - max);
+      }
+      for (std::size_t j = block.row_begin[i]; j < block.row_end[i]; ++j) {
+        const float logit = logit_of(q, block.keys.data + j * row_bytes, block.keys.type,
+                                     block.head_dim, block.rule);
+        args.sums[j] += std::exp(logit - max) / sum * share;
+      }
+    }
+  }
+}
+
+}  // namespace restkv::ref

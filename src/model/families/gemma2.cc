@@ -1,0 +1,52 @@
+// Gemma 2: every second layer has a sliding window, attention and final logits are soft-capped, and
+// a norm follows attention and MLP. The 27B scales attention by the embedding's width per head.
+
+#include <cmath>
+
+#include "model/family.h"
+
+namespace restkv {
+namespace {
+
+constexpr int kDefaultWindow = 4096;
+constexpr int kPatternPeriod = 2;
+constexpr float kDefaultAttentionSoftcap = 50.0F;
+constexpr float kDefaultFinalSoftcap = 30.0F;
+constexpr int kLayersOf27B = 46;
+
+Result<void> configure(const GgufFile& file, ModelConfig& config) {
+  config.rope_style = RopeStyle::kHalves;
+  config.activation = Activation::kGelu;
+  config.embedding_scale = std::sqrt(static_cast<float>(config.n_embd));
+  config.has_post_norms = true;
+  RESTKV_ASSIGN(auto attention_cap, optional_number(file, "attn_logit_softcapping"));
+  RESTKV_ASSIGN(auto final_cap, optional_number(file, "final_logit_softcapping"));
+  config.attention_softcap = static_cast<float>(attention_cap.value_or(kDefaultAttentionSoftcap));
+  config.final_softcap = static_cast<float>(final_cap.value_or(kDefaultFinalSoftcap));
+  if (config.n_layer == kLayersOf27B) {
+    config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.n_embd / config.n_head));
+  }
+  RESTKV_ASSIGN(auto window, optional_number(file, "attention.sliding_window"));
+  const double rows = window.value_or(kDefaultWindow);
+  if (!(rows >= 1 && rows <= 1e9)) {
+    return Error{ErrorCode::kCorrupt,
+                 file.path() + ": gemma2.attention.sliding_window is out of range"};
+  }
+  RESTKV_TRY(apply_sliding_window(file, static_cast<int>(rows), kPatternPeriod, config));
+  RESTKV_ASSIGN(auto window_base, optional_number(file, "rope.freq_base_swa"));
+  for (LayerConfig& layer : config.layers) {
+    if (layer.sliding_window > 0 && window_base) layer.rope.base = *window_base;
+  }
+  return {};
+}
+
+}  // namespace
+
+extern const FamilyInfo gemma2_family;
+constinit const FamilyInfo gemma2_family{
+    .name = "gemma2",
+    .summary = "Gemma 2",
+    .configure = configure,
+};
+
+}  // namespace restkv

@@ -1,0 +1,51 @@
+// Gemma 3 (text): five of six layers have a sliding window and their own RoPE base, query and key
+// heads are normalised, a norm follows attention and MLP. The 27B scales attention by the
+// embedding's width per head.
+
+#include <cmath>
+
+#include "model/family.h"
+
+namespace restkv {
+namespace {
+
+constexpr int kPatternPeriod = 6;
+constexpr int kLayersOf27B = 62;
+constexpr double kWindowRopeBase = 10000.0;
+
+Result<void> configure(const GgufFile& file, ModelConfig& config) {
+  config.rope_style = RopeStyle::kHalves;
+  config.activation = Activation::kGelu;
+  config.embedding_scale = std::sqrt(static_cast<float>(config.n_embd));
+  config.has_qk_norm = true;
+  config.has_post_norms = true;
+  RESTKV_ASSIGN(auto final_cap, optional_number(file, "final_logit_softcapping"));
+  config.final_softcap = static_cast<float>(final_cap.value_or(0.0));
+  if (config.n_layer == kLayersOf27B) {
+    config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.n_embd / config.n_head));
+  }
+  RESTKV_ASSIGN(auto window, optional_number(file, "attention.sliding_window"));
+  if (!window || *window == 0) return {};
+  if (!(*window >= 1 && *window <= 1e9)) {
+    return Error{ErrorCode::kCorrupt,
+                 file.path() + ": gemma3.attention.sliding_window is out of range"};
+  }
+  RESTKV_TRY(apply_sliding_window(file, static_cast<int>(*window), kPatternPeriod, config));
+  RESTKV_ASSIGN(auto window_base, optional_number(file, "rope.freq_base_swa"));
+  for (LayerConfig& layer : config.layers) {
+    if (layer.sliding_window == 0) continue;
+    layer.rope = {.base = window_base.value_or(kWindowRopeBase), .freq_scale = 1.0};
+  }
+  return {};
+}
+
+}  // namespace
+
+extern const FamilyInfo gemma3_family;
+constinit const FamilyInfo gemma3_family{
+    .name = "gemma3",
+    .summary = "Gemma 3, text",
+    .configure = configure,
+};
+
+}  // namespace restkv

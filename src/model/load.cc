@@ -1,0 +1,164 @@
+// Model::load: every tensor is looked up by name, its shape checked, and small ones copied to f32.
+
+#include <cmath>
+#include <new>
+#include <string>
+
+#include "base/check.h"
+#include "model/model.h"
+
+namespace restkv {
+namespace {
+
+Error missing(const GgufFile& file, const std::string& name) {
+  return {ErrorCode::kCorrupt, file.path() + ": missing tensor " + name};
+}
+
+Error at(const GgufFile& file, Error error) {
+  error.message = file.path() + ": " + error.message;
+  return error;
+}
+
+enum class Presence : std::uint8_t { kRequired, kOptional };
+
+// A vector of n numbers as f32.
+Result<std::vector<float>> load_vector(const GgufFile& file, const std::string& name, std::size_t n,
+                                       Presence presence) {
+  const TensorData* tensor = file.tensor(name);
+  if (tensor == nullptr) {
+    if (presence == Presence::kOptional) return std::vector<float>();
+    return missing(file, name);
+  }
+  if (tensor->n_row() != 1) {
+    return Error{ErrorCode::kCorrupt, file.path() + ": tensor " + tensor->describe() +
+                                          " should have " + std::to_string(n) + " elements"};
+  }
+  auto linear = Linear::make(*tensor, nullptr, n, 1);
+  if (!linear.ok()) return at(file, linear.error());
+  std::vector<float> values(n);
+  linear->expand_row(0, values.data());
+  for (const float value : values) {
+    if (!std::isfinite(value)) {
+      return Error{ErrorCode::kCorrupt, file.path() + ": tensor " + name + " is not finite"};
+    }
+  }
+  return values;
+}
+
+struct MatrixShape {
+  std::size_t n_in = 0;
+  std::size_t n_out = 0;
+};
+
+// A matrix "<stem>.weight" with its optional "<stem>.bias".
+Result<Linear> load_linear(const GgufFile& file, const std::string& stem, MatrixShape shape) {
+  const std::string name = stem + ".weight";
+  const TensorData* tensor = file.tensor(name);
+  if (tensor == nullptr) return missing(file, name);
+  auto linear = Linear::make(*tensor, file.tensor(stem + ".bias"), shape.n_in, shape.n_out);
+  if (!linear.ok()) return at(file, linear.error());
+  return linear;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
+                                           const RopeOverrides& overrides) {
+  try {
+    auto model = std::unique_ptr<Model>(new Model());
+    model->file_ = std::move(file);
+    const GgufFile& gguf = *model->file_;
+    RESTKV_ASSIGN(model->config_, read_config(gguf, overrides));
+    const ModelConfig& config = model->config_;
+    const auto n_embd = static_cast<std::size_t>(config.n_embd);
+    const auto n_vocab = static_cast<std::size_t>(config.n_vocab);
+
+    RESTKV_ASSIGN(model->embedding_, load_linear(gguf, "token_embd", {n_embd, n_vocab}));
+    if (gguf.tensor("output.weight") != nullptr) {
+      RESTKV_ASSIGN(model->output_, load_linear(gguf, "output", {n_embd, n_vocab}));
+    } else {
+      RESTKV_ASSIGN(model->output_, load_linear(gguf, "token_embd", {n_embd, n_vocab}));
+    }
+    RESTKV_ASSIGN(model->final_norm_,
+                  load_vector(gguf, "output_norm.weight", n_embd, Presence::kRequired));
+    RESTKV_ASSIGN(model->rope_factors_,
+                  load_vector(gguf, "rope_freqs.weight", static_cast<std::size_t>(config.n_rot) / 2,
+                              Presence::kOptional));
+    for (const float factor : model->rope_factors_) {
+      if (!(factor > 0)) {
+        return Error{ErrorCode::kCorrupt, gguf.path() + ": rope_freqs.weight is not positive"};
+      }
+    }
+    model->layers_.resize(static_cast<std::size_t>(config.n_layer));
+    for (int layer = 0; layer < config.n_layer; ++layer) RESTKV_TRY(model->load_layer(layer));
+    model->factors_.resize(static_cast<std::size_t>(config.n_layer));
+    for (auto& factors : model->factors_) factors = std::make_unique<Factors>();
+    return model;
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kOutOfMemory, "no memory to load the model"};
+  }
+}
+
+Result<void> Model::load_layer(int layer) {
+  const GgufFile& gguf = *file_;
+  LayerWeights& weights = layers_[static_cast<std::size_t>(layer)];
+  const std::string prefix = "blk." + std::to_string(layer) + ".";
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  const auto n_ff = static_cast<std::size_t>(config_.n_ff);
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const std::size_t q_size = config_.q_size();
+  const std::size_t kv_size = config_.kv_size();
+  const auto vector = [&](const char* name, std::size_t n) {
+    return load_vector(gguf, prefix + name + ".weight", n, Presence::kRequired);
+  };
+
+  if (gguf.tensor(prefix + "attn_qkv.weight") != nullptr) {
+    return Error{ErrorCode::kUnsupported,
+                 gguf.path() + ": fused tensor " + prefix + "attn_qkv.weight"};
+  }
+  RESTKV_ASSIGN(weights.attention_norm, vector("attn_norm", n_embd));
+  RESTKV_ASSIGN(weights.mlp_norm, vector("ffn_norm", n_embd));
+  if (config_.has_qk_norm) {
+    RESTKV_ASSIGN(weights.query_norm, vector("attn_q_norm", head_dim));
+    RESTKV_ASSIGN(weights.key_norm, vector("attn_k_norm", head_dim));
+  }
+  if (config_.has_post_norms) {
+    RESTKV_ASSIGN(weights.attention_post_norm, vector("post_attention_norm", n_embd));
+    RESTKV_ASSIGN(weights.mlp_post_norm, vector("post_ffw_norm", n_embd));
+  }
+  RESTKV_ASSIGN(weights.query, load_linear(gguf, prefix + "attn_q", {n_embd, q_size}));
+  RESTKV_ASSIGN(weights.key, load_linear(gguf, prefix + "attn_k", {n_embd, kv_size}));
+  RESTKV_ASSIGN(weights.value, load_linear(gguf, prefix + "attn_v", {n_embd, kv_size}));
+  RESTKV_ASSIGN(weights.output, load_linear(gguf, prefix + "attn_output", {q_size, n_embd}));
+  RESTKV_ASSIGN(weights.gate, load_linear(gguf, prefix + "ffn_gate", {n_embd, n_ff}));
+  RESTKV_ASSIGN(weights.up, load_linear(gguf, prefix + "ffn_up", {n_embd, n_ff}));
+  RESTKV_ASSIGN(weights.down, load_linear(gguf, prefix + "ffn_down", {n_ff, n_embd}));
+  return {};
+}
+
+ModelInfo Model::info() const {
+  const std::string& path = file_->path();
+  const std::string file_name = path.substr(path.find_last_of('/') + 1);
+  return {.path = path,
+          .name = config_.name.empty() ? file_name : config_.name,
+          .architecture = config_.architecture,
+          .n_layer = config_.n_layer,
+          .n_embd = config_.n_embd,
+          .n_head = config_.n_head,
+          .n_kv_head = config_.n_kv_head,
+          .head_dim = config_.head_dim,
+          .n_vocab = config_.n_vocab,
+          .n_ctx_train = config_.n_ctx_train,
+          .file_bytes = file_->file_bytes()};
+}
+
+std::size_t Model::decode_weight_bytes() const {
+  std::size_t bytes = output_.bytes();
+  for (const LayerWeights& layer : layers_) {
+    bytes += layer.query.bytes() + layer.key.bytes() + layer.value.bytes() + layer.output.bytes() +
+             layer.gate.bytes() + layer.up.bytes() + layer.down.bytes();
+  }
+  return bytes;
+}
+
+}  // namespace restkv

@@ -1,0 +1,86 @@
+#include "tensor/linear.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "base/check.h"
+#include "tensor/linear_products.h"
+#include "tensor/weight_types.h"
+
+namespace restkv {
+namespace {
+
+Error shape_error(const TensorData& tensor, const std::string& wanted) {
+  return {ErrorCode::kCorrupt, "tensor " + tensor.describe() + " should be " + wanted};
+}
+
+}  // namespace
+
+Result<Linear> Linear::make(const TensorData& weight, const TensorData* bias, std::size_t n_in,
+                            std::size_t n_out) {
+  const WeightType& type = weight_type_info(weight.type);
+  if (!type.multiplies()) {
+    return Error{ErrorCode::kUnsupported,
+                 "tensor " + weight.describe() + " has a type that cannot be multiplied"};
+  }
+  const auto n_col = static_cast<std::size_t>(weight.n_col());
+  if (n_col != n_in || static_cast<std::size_t>(weight.n_row()) != n_out ||
+      n_in > std::numeric_limits<int>::max() || n_out > std::numeric_limits<int>::max()) {
+    return shape_error(weight, "[" + std::to_string(n_in) + ", " + std::to_string(n_out) + "]");
+  }
+  if (weight.n_col() % ggml_blck_size(type.partner) != 0) {
+    return shape_error(
+        weight, "of rows in whole blocks of " + std::to_string(ggml_blck_size(type.partner)));
+  }
+  Linear linear;
+  linear.data_ = weight.data;
+  linear.type_ = weight.type;
+  linear.n_in_ = n_in;
+  linear.n_out_ = n_out;
+  linear.row_bytes_ = type.row_bytes(n_in);
+  if (bias != nullptr) {
+    if (bias->type != GGML_TYPE_F32 || bias->ne.size() != 1 ||
+        static_cast<std::size_t>(bias->n_col()) != n_out) {
+      return shape_error(*bias, "[" + std::to_string(n_out) + "] f32");
+    }
+    linear.bias_.resize(n_out);
+    std::memcpy(linear.bias_.data(), bias->data, n_out * sizeof(float));
+  }
+  return linear;
+}
+
+void Linear::forward(const Threads& threads, Product product, LinearScratch& scratch,
+                     View2<const float> x, View2<float> y) const {
+  const Task task{.linear = this, .y = y};
+  forward_all(threads, product, scratch, x, {&task, 1});
+}
+
+void Linear::forward_all(const Threads& threads, Product product, LinearScratch& scratch,
+                         View2<const float> x, std::span<const Task> tasks) {
+  if (x.rows == 0) return;
+  std::vector<WeightProduct> products;
+  products.reserve(tasks.size());
+  for (const Task& task : tasks) {
+    const Linear& linear = *task.linear;
+    RESTKV_CHECK(linear.data_ != nullptr && x.cols == linear.n_in_);
+    RESTKV_CHECK(task.y.rows == x.rows && task.y.cols == linear.n_out_);
+    products.push_back({.type = &weight_type_info(linear.type_),
+                        .weights = linear.data_,
+                        .row_bytes = linear.row_bytes_,
+                        .bias = linear.bias_,
+                        .y = task.y});
+  }
+  switch (product) {
+    case Product::kQuantised: return multiply_quantised(threads, scratch, x, products);
+    case Product::kExpandedGemm: return multiply_expanded(threads, scratch, x, products);
+    case Product::kExactDot: return multiply_exact(threads, scratch, x, products);
+  }
+}
+
+void Linear::expand_row(std::size_t i, float* out) const {
+  RESTKV_DCHECK(i < n_out_);
+  weight_type_info(type_).expand(data_ + i * row_bytes_, n_in_, out);
+}
+
+}  // namespace restkv
