@@ -6,24 +6,25 @@ if(NOT LLAMA_CPP_SOURCE_DIR OR NOT LLAMA_CPP_BUILD_DIR)
   message(FATAL_ERROR "LLAMA_CPP_SOURCE_DIR and LLAMA_CPP_BUILD_DIR are not set: `make build` sets them")
 endif()
 
-# Looked up anew in every run: the folder changes with the kind of processor.
-function(restkv_llama_cpp_library variable folder name)
+# Imported, so that CMake knows who needs whom and puts them on the link line in that order. Looked up anew
+# in every run: the folder changes with the kind of processor.
+function(restkv_llama_cpp_library target folder name)
+  cmake_parse_arguments(ARG "" "" "NEEDS" ${ARGN})
   set(path ${LLAMA_CPP_BUILD_DIR}/${folder}/lib${name}.a)
   if(NOT EXISTS ${path})
     message(FATAL_ERROR "${path} is missing: `tools/build_llama_cpp` builds it")
   endif()
-  set(${variable} ${path} PARENT_SCOPE)
+  add_library(${target} STATIC IMPORTED GLOBAL)
+  set_target_properties(${target} PROPERTIES IMPORTED_LOCATION ${path} INTERFACE_LINK_LIBRARIES "${ARG_NEEDS}")
 endfunction()
-restkv_llama_cpp_library(ggml_library ggml/src ggml)
-restkv_llama_cpp_library(ggml_cpu_library ggml/src ggml-cpu)
-restkv_llama_cpp_library(ggml_base_library ggml/src ggml-base)
-restkv_llama_cpp_library(llama_library src llama)
+restkv_llama_cpp_library(llama_cpp_ggml_base ggml/src ggml-base NEEDS OpenMP::OpenMP_CXX gomp ${CMAKE_DL_LIBS} pthread m)
+restkv_llama_cpp_library(llama_cpp_ggml_cpu ggml/src ggml-cpu NEEDS llama_cpp_ggml_base)
+restkv_llama_cpp_library(llama_cpp_ggml ggml/src ggml NEEDS llama_cpp_ggml_cpu llama_cpp_ggml_base)
+restkv_llama_cpp_library(llama_cpp_llama src llama NEEDS llama_cpp_ggml)
 
-# gomp by name, besides OpenMP::OpenMP_CXX: it must stand behind ggml-cpu on the link line (--as-needed).
 add_library(restkv_ggml INTERFACE)
 target_include_directories(restkv_ggml SYSTEM INTERFACE ${LLAMA_CPP_SOURCE_DIR}/ggml/include)
-target_link_libraries(restkv_ggml INTERFACE ${ggml_library} ${ggml_cpu_library} ${ggml_base_library}
-                                            OpenMP::OpenMP_CXX ${CMAKE_DL_LIBS} gomp pthread m)
+target_link_libraries(restkv_ggml INTERFACE llama_cpp_ggml)
 add_library(restkv_llama INTERFACE)
 target_include_directories(restkv_llama SYSTEM INTERFACE ${LLAMA_CPP_SOURCE_DIR}/include)
-target_link_libraries(restkv_llama INTERFACE ${llama_library} restkv_ggml)
+target_link_libraries(restkv_llama INTERFACE llama_cpp_llama restkv_ggml)

@@ -37,4 +37,7 @@ void Threads::for_each_worker(std::size_t n,
   }
 }
 
+OneThread::OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+OneThread::~OneThread() { omp_set_num_threads(before_); }
+
 }  // namespace restkv

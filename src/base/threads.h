@@ -28,4 +28,16 @@ class Threads {
   int count_;
 };
 
+// While it lives, libraries that use OpenMP (oneDNN, ggml) work on the calling thread alone.
+class OneThread {
+ public:
+  OneThread();
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace restkv

@@ -10,13 +10,12 @@
 namespace restkv {
 
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim) {
-  const std::size_t dim = round_up(head_dim, kScratchLine);
-  const std::size_t queries = round_up(group * kMaxQueryBlock, kScratchLine);
+  const std::size_t dim = round_up(head_dim, kLineFloats);
+  const std::size_t queries = round_up(group * kMaxQueryBlock, kQueryPadding);
   const std::size_t key_and_value_tiles = 2 * dim * kKeyTile;
-  const std::size_t packed_queries_and_outputs = 2 * queries * dim;
-  const std::size_t weights = queries * kKeyTile;
-  const std::size_t running_softmax = 4 * queries;
-  return key_and_value_tiles + packed_queries_and_outputs + weights + running_softmax;
+  const std::size_t queries_and_outputs = 2 * queries * dim;
+  const std::size_t running_max_and_sum = 2 * queries;
+  return key_and_value_tiles + queries_and_outputs + running_max_and_sum;
 }
 
 void merge_decode(const float* partials, std::size_t n, std::size_t group, std::size_t head_dim,

@@ -1,9 +1,9 @@
 #pragma once
 
 // One element or one block of a cache type at a time, in plain integer and f32 arithmetic: the
-// definition that every table's encode_row and decode_row must match bit for bit. Not for hot loops.
-// A NaN stays a NaN, with an unspecified payload; quantised types have no NaN and no infinity: a block
-// that holds one gets some finite content, never undefined behaviour.
+// definition that every table's encode_row and decode_row must match bit for bit. Not for hot
+// loops. A NaN stays a NaN, with an unspecified payload; quantised types have no NaN and no
+// infinity: a block that holds one gets some finite content, never undefined behaviour.
 
 #include <bit>
 #include <cmath>
@@ -35,7 +35,8 @@ namespace restkv::element {
   if (magnitude > 0x7F800000U) return sign | 0x7E00U;   // NaN
   if (magnitude >= 0x477FF000U) return sign | 0x7C00U;  // 65520 and more
   if (magnitude < 0x38800000U) {
-    // Below 2^-14: adding 0.5 leaves the multiple of 2^-24 in the low bits, rounded by the addition.
+    // Below 2^-14: adding 0.5 leaves the multiple of 2^-24 in the low bits, rounded by the
+    // addition.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
     return sign | static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(shifted) - 0x3F000000U);
   }

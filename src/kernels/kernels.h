@@ -1,12 +1,12 @@
 #pragma once
 
-// The loops that decide the speed, over raw views. A KernelTable is one implementation of all of them
-// for one instruction set; it is chosen once, when an engine is built, and passed by reference, so two
-// can run in one process. "ref" is plain loops and defines what is correct.
+// The loops that decide the speed, over raw views. A KernelTable is one implementation of all of
+// them for one instruction set; it is chosen once, when an engine is built, and passed by
+// reference, so two can run in one process. "ref" is plain loops and defines what is correct.
 //
 // All sums are in f32 unless said otherwise. No operation allocates, throws or reads a global.
-// Outputs never alias inputs unless said so. Results do not depend on the number of threads: a kernel
-// runs on the calling thread, and the caller splits work by rows, heads and fixed blocks.
+// Outputs never alias inputs unless said so. Results do not depend on the number of threads: a
+// kernel runs on the calling thread, and the caller splits work by rows, heads and fixed blocks.
 
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +32,7 @@ struct TypedRows {
 struct PrefillAttentionArgs {
   // Query of token i and query head g of the group: q + i * token_stride + g * head_dim.
   const float* q = nullptr;
-  float* out = nullptr;  // same layout and strides as q
+  float* out = nullptr;          // same layout and strides as q
   std::size_t token_stride = 0;  // floats
   std::size_t n_query = 0;       // tokens in this block
   std::size_t group = 1;         // query heads that share the KV head
@@ -64,8 +64,8 @@ struct DecodeAttentionArgs {
   std::size_t skip_rows = 0;        // rows of the first page that do not take part
   KvType type_k = KvType::kF16;
   KvType type_v = KvType::kF16;
-  AttentionRule rule;         // sliding_window is the caller's business here
-  float* partial = nullptr;   // group * (2 + head_dim) floats
+  AttentionRule rule;        // sliding_window is the caller's business here
+  float* partial = nullptr;  // group * (2 + head_dim) floats
 };
 
 // Probabilities of a few queries of one query head over all rows of its KV head.
@@ -112,8 +112,8 @@ struct KernelTable {
   void (*rope_halves)(float* x, const float* cos_sin, std::size_t n_rot);
 
   // ---- element types -----------------------------------------------------------------------
-  // f32 <-> rows of a cache type, n elements (a multiple of kQuantBlock for quantised types). Rounds
-  // as ggml does: f16, bf16 to nearest even, q8_0 and q4_0 as ggml's reference quantisers.
+  // f32 <-> rows of a cache type, n elements (a multiple of kQuantBlock for quantised types).
+  // Rounds as ggml does: f16, bf16 to nearest even, q8_0 and q4_0 as ggml's reference quantisers.
   void (*encode_row)(KvType type, const float* x, std::byte* out, std::size_t n);
   void (*decode_row)(KvType type, const std::byte* x, float* out, std::size_t n);
 
@@ -129,8 +129,8 @@ struct KernelTable {
   void (*output_distances)(const float* r, const float* center, TypedRows values, std::size_t rows,
                            std::size_t head_dim, float* out);
   // out[d] = sum over j of weight[j] * v_j[d].
-  void (*weighted_sum)(const float* weight, TypedRows values, std::size_t rows, std::size_t head_dim,
-                       float* out);
+  void (*weighted_sum)(const float* weight, TypedRows values, std::size_t rows,
+                       std::size_t head_dim, float* out);
 };
 
 // Largest number of query tokens that a caller may put into one prefill_attention block.
@@ -138,8 +138,8 @@ inline constexpr std::size_t kMaxQueryBlock = 64;
 // Floats of scratch that prefill_attention and column_sums need for any block of one KV head.
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim);
 
-// Combines `n` partials of decode attention, in order, into out [group, head_dim]. The order and the
-// segments are the caller's and depend on the cache's length only.
+// Combines `n` partials of decode attention, in order, into out [group, head_dim]. The order and
+// the segments are the caller's and depend on the cache's length only.
 void merge_decode(const float* partials, std::size_t n, std::size_t group, std::size_t head_dim,
                   float* out);
 
@@ -147,8 +147,8 @@ void merge_decode(const float* partials, std::size_t n, std::size_t group, std::
 std::span<const KernelTable* const> all_tables();
 // The best of them.
 const KernelTable& best_table();
-// kInvalidArgument, listing the names, when there is none of that name here. An empty name means the
-// environment's RESTKV_KERNELS, or the best when that is not set either.
+// kInvalidArgument, listing the names, when there is none of that name here. An empty name means
+// the environment's RESTKV_KERNELS, or the best when that is not set either.
 Result<const KernelTable*> table_by_name(std::string_view name);
 
 }  // namespace restkv

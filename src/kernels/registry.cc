@@ -27,8 +27,8 @@ Result<const KernelTable*> find_table(std::string_view name, std::string_view as
   const auto tables = all_tables();
   const auto found = std::ranges::find(tables, name, &KernelTable::name);
   if (found != tables.end()) return *found;
-  return Error{ErrorCode::kInvalidArgument, "no kernels '" + std::string(name) + "' on this machine" +
-                                                std::string(asked_by) +
+  return Error{ErrorCode::kInvalidArgument, "no kernels '" + std::string(name) +
+                                                "' on this machine" + std::string(asked_by) +
                                                 "; there are: " + known_names()};
 }
 
@@ -37,8 +37,7 @@ Result<const KernelTable*> find_table(std::string_view name, std::string_view as
 std::span<const KernelTable* const> all_tables() {
   static const std::vector<const KernelTable*> kTables = [] {
     std::vector<const KernelTable*> tables = {&ref_table()};
-    const auto faster = highway_tables();
-    tables.insert(tables.end(), faster.begin(), faster.end());
+    for (const KernelTable& table : highway_tables()) tables.push_back(&table);
     return tables;
   }();
   return kTables;

@@ -2,7 +2,6 @@
 // rows are read back from the cache by the product, and no matrix is ever held expanded as a whole.
 
 #include <dnnl.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <atomic>
@@ -18,19 +17,6 @@ namespace {
 // how oneDNN cuts its sums, and so the bits.
 constexpr std::size_t kBlockRows = 256;
 
-// oneDNN starts as many threads as OpenMP would, except within a parallel region. A block is one
-// thread's work in any case.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
-
 // y[:, first .. last) = x W[first .. last, :]^T. False when oneDNN has no memory.
 bool multiply_block(const RowBlock& block, View2<const float> x, float* expanded) {
   const WeightProduct& product = *block.product;
@@ -38,7 +24,7 @@ bool multiply_block(const RowBlock& block, View2<const float> x, float* expanded
   for (std::size_t j = 0; j < rows; ++j) {
     product.type->expand(product.row(block.first + j), x.cols, expanded + j * x.cols);
   }
-  const OneThread one_thread;
+  const OneThread one_thread;  // a block is one thread's work
   const dnnl_status_t status = dnnl_sgemm(
       'N', 'T', static_cast<dnnl_dim_t>(x.rows), static_cast<dnnl_dim_t>(rows),
       static_cast<dnnl_dim_t>(x.cols), /*alpha=*/1.0F, x.data, static_cast<dnnl_dim_t>(x.stride),

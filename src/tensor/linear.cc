@@ -1,6 +1,7 @@
 #include "tensor/linear.h"
 
-#include <algorithm>
+#include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <string>
 
@@ -15,6 +16,16 @@ Error shape_error(const TensorData& tensor, const std::string& wanted) {
   return {ErrorCode::kCorrupt, "tensor " + tensor.describe() + " should be " + wanted};
 }
 
+// "[8, 4]", "[8]".
+std::string shape_text(std::initializer_list<std::size_t> sizes) {
+  std::string text;
+  for (const std::size_t size : sizes) {
+    text += text.empty() ? "[" : ", ";
+    text += std::to_string(size);
+  }
+  return text.append("]");
+}
+
 }  // namespace
 
 Result<Linear> Linear::make(const TensorData& weight, const TensorData* bias, std::size_t n_in,
@@ -27,7 +38,7 @@ Result<Linear> Linear::make(const TensorData& weight, const TensorData* bias, st
   const auto n_col = static_cast<std::size_t>(weight.n_col());
   if (n_col != n_in || static_cast<std::size_t>(weight.n_row()) != n_out ||
       n_in > std::numeric_limits<int>::max() || n_out > std::numeric_limits<int>::max()) {
-    return shape_error(weight, "[" + std::to_string(n_in) + ", " + std::to_string(n_out) + "]");
+    return shape_error(weight, shape_text({n_in, n_out}));
   }
   if (weight.n_col() % ggml_blck_size(type.partner) != 0) {
     return shape_error(
@@ -42,7 +53,7 @@ Result<Linear> Linear::make(const TensorData& weight, const TensorData* bias, st
   if (bias != nullptr) {
     if (bias->type != GGML_TYPE_F32 || bias->ne.size() != 1 ||
         static_cast<std::size_t>(bias->n_col()) != n_out) {
-      return shape_error(*bias, "[" + std::to_string(n_out) + "] f32");
+      return shape_error(*bias, shape_text({n_out}).append(" f32"));
     }
     linear.bias_.resize(n_out);
     std::memcpy(linear.bias_.data(), bias->data, n_out * sizeof(float));

@@ -6,6 +6,7 @@
 #include <ggml.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace restkv {
 

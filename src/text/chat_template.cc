@@ -61,12 +61,9 @@ std::string what_to_do() {
 
 const char* role_name(Role role) {
   switch (role) {
-    case Role::kSystem:
-      return "system";
-    case Role::kUser:
-      return "user";
-    case Role::kAssistant:
-      return "assistant";
+    case Role::kSystem: return "system";
+    case Role::kUser: return "user";
+    case Role::kAssistant: return "assistant";
   }
   return "?";
 }

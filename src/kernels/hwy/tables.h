@@ -8,6 +8,6 @@ namespace restkv {
 
 // The tables of operations that Highway compiled for instruction sets of this machine's family and
 // that this machine can run, slowest first.
-std::span<const KernelTable* const> highway_tables();
+std::span<const KernelTable> highway_tables();
 
 }  // namespace restkv

@@ -19,9 +19,10 @@ void axpy(float scale, const float* x, float* y, std::size_t n) {
 void rms_norm(const float* x, const float* weight, float eps, float* out, std::size_t n) {
   double squares = 0;
   for (std::size_t i = 0; i < n; ++i) squares += static_cast<double>(x[i]) * x[i];
-  const auto scale =
-      static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(n) + static_cast<double>(eps)));
-  for (std::size_t i = 0; i < n; ++i) out[i] = x[i] * scale * (weight != nullptr ? weight[i] : 1.0F);
+  const auto scale = static_cast<float>(
+      1.0 / std::sqrt(squares / static_cast<double>(n) + static_cast<double>(eps)));
+  for (std::size_t i = 0; i < n; ++i)
+    out[i] = x[i] * scale * (weight != nullptr ? weight[i] : 1.0F);
 }
 
 void silu_mul(float* gate, const float* up, std::size_t n) {

@@ -11,7 +11,8 @@ void output_distances(const float* r, const float* center, TypedRows values, std
                       std::size_t head_dim, float* out) {
   float offset[kMaxHeadDim];
   for (std::size_t j = 0; j < rows; ++j) {
-    decode_row(values.type, values.data + j * kv_row_bytes(values.type, head_dim), offset, head_dim);
+    decode_row(values.type, values.data + j * kv_row_bytes(values.type, head_dim), offset,
+               head_dim);
     for (std::size_t d = 0; d < head_dim; ++d) offset[d] = center[d] - offset[d];
     if (r == nullptr) {
       out[j] = std::sqrt(dot(offset, offset, head_dim));

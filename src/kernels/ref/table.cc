@@ -1,5 +1,5 @@
-#include "kernels/ref/operations.h"
 #include "kernels/ref/table.h"
+#include "kernels/ref/operations.h"
 
 namespace restkv {
 

@@ -1,0 +1,139 @@
+// How fast Linear multiplies. Two modes:
+//   bench_linear MODEL.gguf            one token through every matrix of a model: ms, GB/s
+//   bench_linear                       the matrices of Qwen2.5-0.5B in several weight types and
+//                                      numbers of rows: GFLOPS of each product
+// Each figure is the best of several runs: other programs may use the machine at the same time.
+// The thresholds of src/tensor/product_table.cc come from the second mode.
+
+#include <ggml.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tensor/linear.h"
+
+namespace {
+
+using restkv::GgufFile;
+using restkv::Linear;
+using restkv::LinearScratch;
+using restkv::Product;
+using restkv::TensorData;
+using restkv::Threads;
+using restkv::View2;
+
+double best_seconds(int repeats, const std::function<void()>& work) {
+  double best = 1e30;
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    best = std::min(best, elapsed.count());
+  }
+  return best;
+}
+
+std::vector<float> random_floats(std::size_t n) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+int one_pass(const std::string& path, const Threads& threads) {
+  const auto file = GgufFile::open(path);
+  if (!file.ok()) {
+    std::fprintf(stderr, "%s\n", file.error().message.c_str());
+    return 1;
+  }
+  std::vector<Linear> matrices;
+  std::size_t bytes = 0;
+  std::size_t widest = 0;
+  std::size_t longest = 0;
+  for (const TensorData& tensor : (*file)->tensors()) {
+    if (tensor.ne.size() != 2) continue;
+    auto linear = Linear::make(tensor, nullptr, static_cast<std::size_t>(tensor.ne[0]),
+                               static_cast<std::size_t>(tensor.ne[1]));
+    if (!linear.ok()) continue;
+    bytes += linear->bytes();
+    widest = std::max(widest, linear->n_in());
+    longest = std::max(longest, linear->n_out());
+    matrices.push_back(std::move(linear).value());
+  }
+  const std::vector<float> x = random_floats(widest);
+  std::vector<float> y(longest);
+  LinearScratch scratch;
+  const double seconds = best_seconds(20, [&] {
+    for (const Linear& linear : matrices) {
+      linear.forward(threads, Product::kQuantised, scratch, {x.data(), 1, linear.n_in()},
+                     {y.data(), 1, linear.n_out()});
+    }
+  });
+  std::printf("%zu matrices, %.1f MB, %d threads: %.2f ms a token, %.1f GB/s\n", matrices.size(),
+              static_cast<double>(bytes) / 1e6, threads.count(), seconds * 1e3,
+              static_cast<double>(bytes) / seconds / 1e9);
+  return 0;
+}
+
+struct Case {
+  std::size_t n_in;
+  std::size_t n_out;
+  ggml_type type;
+};
+
+void time_products(const Case& matrix, const Threads& threads) {
+  const std::vector<float> weights = random_floats(matrix.n_in * matrix.n_out);
+  const auto n_in = static_cast<std::int64_t>(matrix.n_in);
+  const auto n_out = static_cast<std::int64_t>(matrix.n_out);
+  std::vector<std::byte> data(ggml_row_size(matrix.type, n_in) * matrix.n_out);
+  ggml_quantize_chunk(matrix.type, weights.data(), data.data(), 0, n_out, n_in, nullptr);
+  const TensorData tensor{.name = "w",
+                          .type = matrix.type,
+                          .ne = {n_in, n_out},
+                          .data = data.data(),
+                          .bytes = data.size()};
+  const Linear linear = Linear::make(tensor, nullptr, matrix.n_in, matrix.n_out).value();
+  LinearScratch scratch;
+  for (const std::size_t m : {1, 2, 4, 8, 16, 32, 64, 128, 512, 2048}) {
+    const std::vector<float> x = random_floats(m * matrix.n_in);
+    std::vector<float> y(m * matrix.n_out);
+    std::printf("%5zu x %5zu %-5s m %4zu ", matrix.n_in, matrix.n_out, ggml_type_name(matrix.type),
+                m);
+    for (const Product product :
+         {Product::kQuantised, Product::kExpandedGemm, Product::kExactDot}) {
+      if (product == Product::kExactDot && m > 16) continue;
+      const double flops = 2.0 * static_cast<double>(m * matrix.n_in * matrix.n_out);
+      const int repeats = std::clamp(static_cast<int>(2e10 / flops), 5, 50);
+      const double seconds = best_seconds(repeats, [&] {
+        linear.forward(threads, product, scratch, {x.data(), m, matrix.n_in},
+                       {y.data(), m, matrix.n_out});
+      });
+      std::printf(" %8.1f", flops / seconds / 1e9);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Threads threads(std::getenv("THREADS") != nullptr ? std::atoi(std::getenv("THREADS")) : 0);
+  if (argc > 1) return one_pass(argv[1], threads);
+  std::printf("GFLOPS on %d threads: quantised, expanded gemm, exact dot\n", threads.count());
+  for (const ggml_type type : {GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K}) {
+    for (const auto& [n_in, n_out] : {std::pair{896, 896}, {896, 4864}, {4864, 896}}) {
+      if (n_in % ggml_blck_size(type) != 0) continue;
+      time_products({static_cast<std::size_t>(n_in), static_cast<std::size_t>(n_out), type},
+                    threads);
+    }
+  }
+  return 0;
+}

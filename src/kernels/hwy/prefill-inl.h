@@ -1,0 +1,301 @@
+// Attention of a block of queries over contiguous keys, and the sums of its columns. Compiled once
+// per target.
+//
+// Why this method: all queries of a block and of a group share a KV head, so tokens x group rows
+// make one tall matrix. Each tile of 64 keys and values is expanded to f32 once; then 6 (or 12)
+// query rows at a time pass over it: logits = Q K^T as one register tile product, the online
+// softmax (a running maximum and sum per row), outputs = outputs * rescale + P V as the second.
+// Weights live only in the first-level cache. Which rows a query may see is looked at only in tiles
+// that cross a boundary. Tiles begin at multiples of 64 rows, and a hidden key changes no bit of a
+// row's sums, so a query's result does not depend on the other queries of its block. Precision: f32
+// throughout; relative L2 error about 1e-6.
+
+#if defined(RESTKV_KERNELS_HWY_PREFILL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RESTKV_KERNELS_HWY_PREFILL_INL_H_
+#undef RESTKV_KERNELS_HWY_PREFILL_INL_H_
+#else
+#define RESTKV_KERNELS_HWY_PREFILL_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include "kernels/hwy/tiles-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace restkv::HWY_NAMESPACE {
+namespace {
+
+// The block's matrices inside the caller's scratch. Row r of the tall matrix is query head r %
+// group of token r / group; rows from `rows` to `padded_rows` are zero queries, and nobody reads
+// their results.
+struct PrefillBlock {
+  const PrefillAttentionArgs& args;
+  std::size_t rows;
+  std::size_t padded_rows;
+  std::size_t dim;  // head_dim, padded
+  float* keys;      // [kKeyTile / kPanel][dim][kPanel]: a tile of keys, transposed
+  float* values;    // [kKeyTile][dim]; while keys are being packed, the same keys before
+  float* queries;   // [padded_rows / kTileRows][dim][kTileRows], times product_scale()
+  float* outputs;   // [padded_rows][dim]
+  float* max;       // [padded_rows]
+  float* sum;       // [padded_rows]
+
+  HWY_INLINE std::size_t first_row() const { return args.row_begin[0]; }
+  HWY_INLINE std::size_t last_row() const { return args.row_end[args.n_query - 1]; }
+};
+
+PrefillBlock lay_out(const PrefillAttentionArgs& args) {
+  const std::size_t rows = args.n_query * args.group;
+  const std::size_t padded_rows = round_up(rows, kTileRows);
+  const std::size_t dim = round_up(args.head_dim, kLineFloats);
+  float* const keys = args.scratch;
+  float* const values = keys + kKeyTile * dim;
+  float* const queries = values + kKeyTile * dim;
+  float* const outputs = queries + padded_rows * dim;
+  float* const max = outputs + padded_rows * dim;
+  return {.args = args,
+          .rows = rows,
+          .padded_rows = padded_rows,
+          .dim = dim,
+          .keys = keys,
+          .values = values,
+          .queries = queries,
+          .outputs = outputs,
+          .max = max,
+          .sum = max + padded_rows};
+}
+
+// Queries side by side as the tile product reads them, and an empty softmax for each.
+void start_block(const PrefillBlock& block) {
+  const PrefillAttentionArgs& args = block.args;
+  const float scale = product_scale(args.rule);
+  std::fill_n(block.queries, block.padded_rows * block.dim, 0.0F);
+  for (std::size_t row = 0; row < block.rows; ++row) {
+    const float* const from =
+        args.q + row / args.group * args.token_stride + row % args.group * args.head_dim;
+    float* const to = block.queries + row / kTileRows * kTileRows * block.dim + row % kTileRows;
+    for (std::size_t d = 0; d < args.head_dim; ++d) to[d * kTileRows] = from[d] * scale;
+  }
+  std::fill_n(block.max, block.padded_rows, kLowestLogit);
+  std::fill_n(block.sum, block.padded_rows, 0.0F);
+}
+
+void pack_keys(const PrefillBlock& block, std::size_t first) {
+  const PrefillAttentionArgs& args = block.args;
+  expand_rows(args.keys, first, kKeyTile, block.first_row(), block.last_row(), args.head_dim,
+              block.dim, block.values);
+  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+    transpose(block.values + key * block.dim, block.dim, kPanel, block.keys + key * block.dim);
+  }
+}
+
+void pack_values(const PrefillBlock& block, std::size_t first) {
+  const PrefillAttentionArgs& args = block.args;
+  expand_rows(args.values, first, kKeyTile, block.first_row(), block.last_row(), args.head_dim,
+              block.dim, block.values);
+}
+
+// How much of the tile that begins at row `first` the query rows [row, row + kTileRows) see.
+enum class Sight { kNothing, kPart, kAll };
+HWY_INLINE Sight sight_of(const PrefillBlock& block, std::size_t row, std::size_t first) {
+  const PrefillAttentionArgs& args = block.args;
+  const std::size_t oldest = row / args.group;
+  const std::size_t newest = std::min(row + kTileRows, block.rows) / args.group;
+  const std::size_t last = std::min(newest, args.n_query - 1);
+  if (first >= args.row_end[last] || first + kKeyTile <= args.row_begin[oldest]) {
+    return Sight::kNothing;
+  }
+  const bool whole = first >= args.row_begin[last] && first + kKeyTile <= args.row_end[oldest];
+  return whole ? Sight::kAll : Sight::kPart;
+}
+
+using LogitTile = float[kTileRows][kKeyTile];
+
+// Hides what the query rows from `row` on do not see.
+void hide(const PrefillBlock& block, std::size_t row, std::size_t first, LogitTile& logits) {
+  const PrefillAttentionArgs& args = block.args;
+  for (std::size_t r = 0; r < kTileRows && row + r < block.rows; ++r) {
+    const std::size_t token = (row + r) / args.group;
+    const auto within = [&](std::size_t bound) {
+      return std::clamp(bound, first, first + kKeyTile) - first;
+    };
+    const std::size_t begin = within(args.row_begin[token]);
+    const std::size_t end = within(args.row_end[token]);
+    std::fill(logits[r], logits[r] + begin, kHidden);
+    std::fill(logits[r] + std::max(begin, end), logits[r] + kKeyTile, kHidden);
+  }
+}
+
+// Logits of the query rows [row, row + kTileRows) for the packed keys, which begin at row `first`.
+HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
+                               Sight sight, LogitTile& logits) {
+  const F32 d;
+  const Interleaved queries = {block.queries + row * block.dim};
+  const float cap = block.args.rule.softcap;
+  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+    auto sums = zero_sums<kTileRows, 2>();
+    multiply(queries, block.keys + key * block.dim, kPanel, block.dim, sums);
+    for (std::size_t r = 0; r < kTileRows; ++r) {
+      for (std::size_t v = 0; v < 2; ++v) {
+        hn::Store(sums.at[r][v], d, logits[r] + key + v * kLanes);
+      }
+    }
+  }
+  if (cap > 0.0F) {
+    for (auto& of_row : logits) {
+      for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+        hn::Store(softcap(hn::Load(d, of_row + key), cap), d, of_row + key);
+      }
+    }
+  }
+  if (sight == Sight::kPart) hide(block, row, first, logits);
+}
+
+HWY_INLINE float largest_of(const float* logits, float start) {
+  const F32 d;
+  Vf largest = all(start);
+  for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+    largest = hn::Max(largest, hn::Load(d, logits + key));
+  }
+  return max_of(largest);
+}
+
+// Turns a row of logits into weights relative to the row's new maximum. Gives what everything
+// summed before must be multiplied by.
+HWY_INLINE float add_to_softmax(float* logits, float& max, float& sum) {
+  const F32 d;
+  const float new_max = largest_of(logits, max);
+  Vf added = hn::Zero(d);
+  for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+    const Vf weight = exp(hn::Sub(hn::Load(d, logits + key), all(new_max)));
+    hn::Store(weight, d, logits + key);
+    added = hn::Add(added, weight);
+  }
+  const float rescale = max == new_max ? 1.0F : hn::GetLane(exp(all(max - new_max)));
+  max = new_max;
+  sum = sum * rescale + sum_of(added);
+  return rescale;
+}
+
+// outputs = outputs * rescale + weights * values, for kVectors vectors of columns from `column` on.
+template <std::size_t kVectors>
+HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size_t column,
+                           const LogitTile& weights, const float* rescale) {
+  const F32 d;
+  float* const to = block.outputs + row * block.dim + column;
+  Sums<kTileRows, kVectors> sums;
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      sums.at[r][v] = hn::Mul(hn::Load(d, to + r * block.dim + v * kLanes), all(rescale[r]));
+    }
+  }
+  multiply(RowMajor{weights[0], kKeyTile}, block.values + column, block.dim, kKeyTile, sums);
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      hn::Store(sums.at[r][v], d, to + r * block.dim + v * kLanes);
+    }
+  }
+}
+
+// One tile of query rows over the packed tile of keys and values.
+void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
+  HWY_ALIGN LogitTile weights;
+  float rescale[kTileRows];
+  compute_logits(block, row, first, sight, weights);
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    rescale[r] = add_to_softmax(weights[r], block.max[row + r], block.sum[row + r]);
+  }
+  std::size_t column = 0;
+  for (; column + kPanel <= block.dim; column += kPanel) {
+    add_values<2>(block, row, column, weights, rescale);
+  }
+  for (; column < block.dim; column += kLanes) add_values<1>(block, row, column, weights, rescale);
+}
+
+void prefill_attention(const PrefillAttentionArgs& args) {
+  const PrefillBlock block = lay_out(args);
+  start_block(block);
+  std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
+  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+    pack_keys(block, first);
+    pack_values(block, first);
+    for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
+      const Sight sight = sight_of(block, row, first);
+      if (sight != Sight::kNothing) attend(block, row, first, sight);
+    }
+  }
+  for (std::size_t row = 0; row < block.rows; ++row) {
+    const float* const from = block.outputs + row * block.dim;
+    float* const to =
+        args.out + row / args.group * args.token_stride + row % args.group * args.head_dim;
+    const float factor = 1.0F / block.sum[row];
+    for (std::size_t d = 0; d < args.head_dim; ++d) to[d] = from[d] * factor;
+  }
+}
+
+// First pass of column_sums: the running softmax of one tile of query rows.
+void observe(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
+  HWY_ALIGN LogitTile logits;
+  compute_logits(block, row, first, sight, logits);
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    add_to_softmax(logits[r], block.max[row + r], block.sum[row + r]);
+  }
+}
+
+// Second pass: adds the probabilities, in the order of the query rows, to columns[kKeyTile]. share:
+// what each query row's weights are multiplied by, 0 for padding.
+void add_columns(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight,
+                 const float* share, float* columns) {
+  const F32 d;
+  HWY_ALIGN LogitTile logits;
+  compute_logits(block, row, first, sight, logits);
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+      const Vf weight = exp(hn::Sub(hn::Load(d, logits[r] + key), all(block.max[row + r])));
+      const Vf before = hn::Load(d, columns + key);
+      hn::Store(hn::MulAdd(weight, all(share[row + r]), before), d, columns + key);
+    }
+  }
+}
+
+void column_sums(const ColumnSumArgs& args) {
+  const PrefillBlock block = lay_out(args.block);
+  start_block(block);
+  const auto for_each_tile = [&](auto&& each_tile, auto&& each_row_tile) HWY_ATTR {
+    const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+    for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+      pack_keys(block, first);
+      for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
+        const Sight sight = sight_of(block, row, first);
+        if (sight != Sight::kNothing) each_row_tile(row, first, sight);
+      }
+      each_tile(first);
+    }
+  };
+
+  for_each_tile([](std::size_t) HWY_ATTR {}, [&](std::size_t row, std::size_t first, Sight sight)
+                                                 HWY_ATTR { observe(block, row, first, sight); });
+  // The sums become what a row's weights are multiplied by.
+  const auto group = static_cast<float>(args.block.group);
+  for (std::size_t row = 0; row < block.padded_rows; ++row) {
+    block.sum[row] = row < block.rows ? 1.0F / (block.sum[row] * group) : 0.0F;
+  }
+  HWY_ALIGN float columns[kKeyTile] = {};
+  for_each_tile(
+      [&](std::size_t first) HWY_ATTR {
+        const std::size_t begin = std::max(first, block.first_row());
+        const std::size_t end = std::min(first + kKeyTile, block.last_row());
+        for (std::size_t row = begin; row < end; ++row) args.sums[row] += columns[row - first];
+        std::fill_n(columns, kKeyTile, 0.0F);
+      },
+      [&](std::size_t row, std::size_t first, Sight sight)
+          HWY_ATTR { add_columns(block, row, first, sight, block.sum, columns); });
+}
+
+}  // namespace
+}  // namespace restkv::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

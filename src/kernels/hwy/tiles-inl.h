@@ -1,0 +1,163 @@
+// The matrix product under all attention: a few rows of the left side times two vectors of columns,
+// with every sum in a register. Compiled once per target.
+//
+// Why this shape: with R rows and 2 vectors a step loads 2 vectors and R scalars for 2R products,
+// and 2R sums hide the latency of the fused multiply-add. R = 6 fills 16 registers, R = 12
+// fills 32. Precision: f32, each sum in the order of k, whatever else is in the tile.
+
+#if defined(RESTKV_KERNELS_HWY_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RESTKV_KERNELS_HWY_TILES_INL_H_
+#undef RESTKV_KERNELS_HWY_TILES_INL_H_
+#else
+#define RESTKV_KERNELS_HWY_TILES_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include "kernels/hwy/types-inl.h"
+#include "kernels/hwy/vectors-inl.h"
+#include "kernels/kernels.h"
+#include "kernels/tiles.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace restkv::HWY_NAMESPACE {
+namespace {
+
+constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL;
+constexpr std::size_t kTileRows = kManyRegisters ? 12 : 6;
+constexpr std::size_t kPanel = 2 * kLanes;  // columns of a tile
+static_assert(kKeyTile % kPanel == 0 && kQueryPadding % kTileRows == 0 &&
+              kLineFloats % kLanes == 0);
+
+// The left side, k after k, with the rows of a tile side by side.
+struct Interleaved {
+  const float* data;
+  HWY_INLINE float operator()(std::size_t row, std::size_t k) const {
+    return data[k * kTileRows + row];
+  }
+};
+// The left side, row after row.
+struct RowMajor {
+  const float* data;
+  std::size_t stride;
+  HWY_INLINE float operator()(std::size_t row, std::size_t k) const {
+    return data[row * stride + k];
+  }
+};
+
+// The sums of a tile.
+template <std::size_t kRows, std::size_t kVectors>
+struct Sums {
+  Vf at[kRows][kVectors];
+};
+
+template <std::size_t kRows, std::size_t kVectors>
+HWY_INLINE Sums<kRows, kVectors> zero_sums() {
+  Sums<kRows, kVectors> sums;
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t v = 0; v < kVectors; ++v) sums.at[r][v] = hn::Zero(F32());
+  }
+  return sums;
+}
+
+// sums[r][column] += sum over k < depth of left(r, k) * right[k * stride + column].
+template <std::size_t kRows, std::size_t kVectors, class Left>
+HWY_INLINE void multiply(Left left, const float* right, std::size_t stride, std::size_t depth,
+                         Sums<kRows, kVectors>& result) {
+  Sums<kRows, kVectors> sums = result;  // a copy that the compiler can keep in registers
+  for (std::size_t k = 0; k < depth; ++k) {
+    Vf columns[kVectors];
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      columns[v] = hn::LoadU(F32(), right + k * stride + v * kLanes);
+    }
+#pragma GCC unroll 12
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const Vf factor = all(left(r, k));
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        sums.at[r][v] = hn::MulAdd(factor, columns[v], sums.at[r][v]);
+      }
+    }
+  }
+  result = sums;
+}
+
+// A vector whose 128-bit block b holds row[4 * b * stride .. + 3].
+template <class D>
+HWY_INLINE hn::Vec<D> gather_blocks(D d, const float* row, std::size_t stride) {
+  if constexpr (hn::MaxLanes(d) <= 4) {
+    return hn::LoadU(d, row);
+  } else {
+    const hn::Half<D> dh;
+    const auto lower = gather_blocks(dh, row, stride);
+    return hn::Combine(d, gather_blocks(dh, row + hn::MaxLanes(dh) * stride, stride), lower);
+  }
+}
+
+// panel[column * width + row] = rows[row * dim + column], for `width` rows, a multiple of kLanes.
+// Works on 4 x 4 squares, one in each 128-bit block. REQUIRES: dim is a multiple of 4.
+HWY_INLINE void transpose(const float* rows, std::size_t dim, std::size_t width, float* panel) {
+  const F32 d;
+  const hn::Repartition<double, F32> pairs;
+  for (std::size_t first = 0; first < width; first += kLanes) {
+    for (std::size_t column = 0; column < dim; column += 4) {
+      const float* const corner = rows + first * dim + column;
+      const auto r0 = gather_blocks(d, corner, dim);
+      const auto r1 = gather_blocks(d, corner + dim, dim);
+      const auto r2 = gather_blocks(d, corner + 2 * dim, dim);
+      const auto r3 = gather_blocks(d, corner + 3 * dim, dim);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
+      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+      const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+      const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+      float* const to = panel + column * width + first;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, to);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + width);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * width);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * width);
+    }
+  }
+}
+
+// A row of any type as f32, padded with zeros to `dim` elements.
+HWY_INLINE void expand_row(KvType type, const std::byte* row, std::size_t head_dim, std::size_t dim,
+                           float* out) {
+  if (type == KvType::kF32) {
+    std::copy_n(reinterpret_cast<const float*>(row), head_dim, out);
+  } else {
+    decode_row(type, row, out, head_dim);
+  }
+  std::fill(out + head_dim, out + dim, 0.0F);
+}
+
+// Rows [first, first + count) of `rows` as f32, [count, dim]. Those outside [begin, end) are not
+// read and become zero.
+HWY_INLINE void expand_rows(TypedRows rows, std::size_t first, std::size_t count, std::size_t begin,
+                            std::size_t end, std::size_t head_dim, std::size_t dim, float* out) {
+  const std::size_t row_bytes = kv_row_bytes(rows.type, head_dim);
+  for (std::size_t i = 0; i < count; ++i) {
+    float* const to = out + i * dim;
+    if (first + i < begin || first + i >= end) {
+      std::fill_n(to, dim, 0.0F);
+    } else {
+      expand_row(rows.type, rows.data + (first + i) * row_bytes, head_dim, dim, to);
+    }
+  }
+}
+
+HWY_INLINE Vf softcap(Vf scaled, float cap) { return hn::Mul(all(cap), tanh(scaled)); }
+
+// What a product q.k is multiplied by, so that either the product or softcap() of it is the logit.
+HWY_INLINE float product_scale(const AttentionRule& rule) {
+  return rule.softcap > 0.0F ? rule.scale / rule.softcap : rule.scale;
+}
+
+// A logit that no softmax sees, and where a running maximum starts: between it and all others.
+constexpr float kHidden = -3.0e38F;
+constexpr float kLowestLogit = -1.0e37F;
+
+}  // namespace
+}  // namespace restkv::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,43 @@
+// StreamingLLM (arXiv 2309.17453), one-shot form: the first tokens, which the engine protects, and
+// the newest ones. Positions stay as they were.
+
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+constexpr int kSinks = 4;
+
+class StreamingLlm final : public Scorer {
+ public:
+  void score(const LayerObservation& layer, const ScoreRequest& /*request*/,
+             std::span<const std::span<float>> scores) const override {
+    for (std::size_t h = 0; h < scores.size(); ++h) {
+      for (std::size_t i = 0; i < scores[h].size(); ++i) {
+        scores[h][i] = static_cast<float>(layer.heads[h].positions[i]);
+      }
+    }
+  }
+};
+
+std::unique_ptr<Scorer> make(const ParamValues& /*values*/) {
+  return std::make_unique<StreamingLlm>();
+}
+
+}  // namespace
+
+extern const PolicyInfo streaming_llm_policy;
+constinit const PolicyInfo streaming_llm_policy{
+    .name = "streaming-llm",
+    .summary = "the first tokens and the newest",
+    .paper = "StreamingLLM, arXiv 2309.17453",
+    .needs = Needs::kNothing,
+    .paper_protection = {.sinks = kSinks, .window = false},
+    .keeps_all = false,
+    .scores_depend_on_budget = false,
+    .even_window = false,
+    .params = {},
+    .make = make,
+};
+
+}  // namespace restkv
