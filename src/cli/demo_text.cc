@@ -24,19 +24,8 @@ constexpr std::array kWork = {"The crane was greased.",
                               "The scales were tested and found true.",
                               "The bell rope was renewed."};
 
-// A fact that nobody could guess, among others of the same kind.
-struct Fact {
-  const char* text;
-  const char* question;
-  const char* answer;
-};
-constexpr Fact kFacts[] = {
-    {"Note: the code of the strongbox in the customs house is 48213.",
-     "What is the code of the strongbox in the customs house?", "48213"},
-    {"Note: the pilot's dog, a grey poodle, is called Wellington.", "", ""},
-    {"Note: the spare key of the lighthouse lies under the ninth step.", "", ""},
-    {"Note: the harbour feast was moved to the 27th of August.", "", ""},
-};
+constexpr const char* kQuestion = "What is the code of the strongbox in the customs house?";
+constexpr const char* kAnswer = "48213";
 
 class Draw {
  public:
@@ -53,26 +42,38 @@ class Draw {
 
 }  // namespace
 
-DemoText make_demo_text(std::size_t entries, std::uint64_t seed) {
+std::string make_logbook(std::size_t entries, std::uint64_t seed,
+                         std::span<const HiddenLine> hidden) {
   Draw draw(seed);
-  constexpr std::size_t kFactCount = std::size(kFacts);
-  DemoText demo{.document = "Logbook of the harbour\n\n",
-                .question = kFacts[0].question,
-                .answer = kFacts[0].answer};
+  std::string text = "Logbook of the harbour\n\n";
+  const auto add_hidden = [&](std::size_t before_entry) {
+    for (const HiddenLine& line : hidden) {
+      const auto at = static_cast<std::size_t>(line.depth * static_cast<double>(entries));
+      if (at == before_entry) text += line.text + "\n";
+    }
+  };
   for (std::size_t i = 0; i < entries; ++i) {
+    add_hidden(i);
     char line[256];
     std::snprintf(line, sizeof(line), "Day %zu: %s. The %s came in with %zu loads of %s. %s\n",
                   i + 1, draw.of(kWeather), draw.of(kShips), 2 + draw.below(60), draw.of(kCargo),
                   draw.of(kWork));
-    demo.document += line;
-    // Facts stand at even distances, the one that is asked for at two fifths of the text.
-    for (std::size_t f = 0; f < kFactCount; ++f) {
-      if (i == entries * (2 + 2 * f) / (2 * kFactCount + 3)) {
-        demo.document += std::string(kFacts[f].text) + "\n";
-      }
-    }
+    text += line;
   }
-  return demo;
+  add_hidden(entries);
+  return text;
+}
+
+DemoText make_demo_text(std::size_t entries, std::uint64_t seed) {
+  // A fact that nobody could guess, among others of the same kind.
+  const HiddenLine hidden[] = {
+      {"Note: the pilot's dog, a grey poodle, is called Wellington.", 0.2},
+      {"Note: the code of the strongbox in the customs house is 48213.", 0.4},
+      {"Note: the spare key of the lighthouse lies under the ninth step.", 0.6},
+      {"Note: the harbour feast was moved to the 27th of August.", 0.8},
+  };
+  return {
+      .document = make_logbook(entries, seed, hidden), .question = kQuestion, .answer = kAnswer};
 }
 
 }  // namespace restkv

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 namespace restkv {
@@ -15,7 +16,16 @@ struct DemoText {
   std::string answer;  // what a right answer contains
 };
 
-// entries: lines of the logbook (about 28 tokens each).
+// The demo's text. entries: lines of the logbook (about 28 tokens each).
 DemoText make_demo_text(std::size_t entries, std::uint64_t seed);
+
+// A line of its own that is put into the logbook.
+struct HiddenLine {
+  std::string text;
+  double depth = 0.5;  // 0 = before the first entry, 1 = behind the last
+};
+// The logbook alone, with these lines in it.
+std::string make_logbook(std::size_t entries, std::uint64_t seed,
+                         std::span<const HiddenLine> hidden);
 
 }  // namespace restkv

@@ -65,18 +65,6 @@ int dispatch(Arguments args) {
 }
 
 }  // namespace
-
-int report_error(const Error& error) {
-  std::fprintf(stderr, "restkv: %s\n", error.message.c_str());
-  if (error.code == ErrorCode::kCancelled) return kExitInterrupted;
-  return kExitFailed;
-}
-
-int report_usage(const Error& error) {
-  std::fprintf(stderr, "restkv: %s\n", error.message.c_str());
-  return kExitUsage;
-}
-
 }  // namespace restkv
 
 int main(int argc, char** argv) {
