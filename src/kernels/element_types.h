@@ -5,6 +5,7 @@
 // loops. A NaN stays a NaN, with an unspecified payload; quantised types have no NaN and no
 // infinity: a block that holds one gets some finite content, never undefined behaviour.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -65,8 +66,11 @@ inline constexpr std::size_t kQ4Bytes = kScaleBytes + kQuantBlock / 2;
   return f16_to_f32(half);
 }
 
+// A scale that is too large for f16 becomes the largest: ggml would store an infinity, and with it
+// a NaN for every quant 0.
 inline void set_block_scale(float scale, std::byte* block) {
-  const std::uint16_t half = f32_to_f16(scale);
+  constexpr float kLargest = 65504.0F;
+  const std::uint16_t half = f32_to_f16(std::clamp(scale, -kLargest, kLargest));
   std::memcpy(block, &half, sizeof half);
 }
 

@@ -42,7 +42,7 @@ HWY_INLINE hn::Vec<U32> f16_bits_of(Vf v) {
   const Vf size = hn::Abs(v);
   const auto is_small = hn::RebindMask(du, hn::Lt(size, all(0x1p-14F)));
   const auto is_finite = hn::RebindMask(du, hn::Lt(size, all(65520.0F)));
-  const auto is_nan = hn::RebindMask(du, hn::Ne(v, v));
+  const auto is_nan = hn::RebindMask(du, hn::IsNaN(v));
   auto half = hn::IfThenElse(is_small, subnormal, normal);
   half = hn::IfThenElse(is_finite, half, hn::Set(du, 0x7C00));
   return hn::Or(hn::IfThenElse(is_nan, hn::Set(du, 0x7E00), half), sign);
@@ -68,7 +68,7 @@ HWY_INLINE void store_bf16(Vf v, std::byte* out) {
   const auto high = hn::ShiftRight<16>(bits);
   const auto rounding = hn::Add(hn::And(high, hn::Set(du, 1)), hn::Set(du, 0x7FFF));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, rounding));
-  const auto is_nan = hn::RebindMask(du, hn::Ne(v, v));
+  const auto is_nan = hn::RebindMask(du, hn::IsNaN(v));
   store_narrow(hn::IfThenElse(is_nan, hn::Or(high, hn::Set(du, 0x40)), rounded), out);
 }
 
