@@ -1,0 +1,290 @@
+// Attention of one token's query heads over pages: every table against attention by its definition
+// in double. docs/kernels.md repeats the error budgets.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/attention_oracle.h"
+#include "kernels/measure.h"
+
+namespace restkv::kernel_test {
+namespace {
+
+// Relative L2, as for prefill; merging partials costs nothing that can be seen.
+constexpr double kBudget = 1.5e-6;
+constexpr double kCappedBudget = 2e-6;
+
+// Heads of queries over `rows` rows. Pages copy their rows, so that every page has an address and
+// an end of its own.
+struct Segment {
+  std::size_t group;
+  std::size_t head_dim;
+  std::vector<float> q;
+  Rows keys;
+  Rows values;
+  AttentionRule rule;
+
+  [[nodiscard]] std::size_t rows() const { return keys.expanded.size() / head_dim; }
+  [[nodiscard]] std::size_t partial_size() const { return group * (2 + head_dim); }
+};
+
+struct Setting {
+  std::size_t group;
+  std::size_t head_dim;
+  std::size_t rows;
+  KvType type_k = KvType::kF16;
+  KvType type_v = KvType::kF16;
+  float softcap = 0.0F;
+  float deviation = 1.0F;
+};
+
+std::string name_of(const Setting& setting) {
+  return "group " + std::to_string(setting.group) + ", head_dim " +
+         std::to_string(setting.head_dim) + ", rows " + std::to_string(setting.rows) + ", " +
+         std::string(kv_type_name(setting.type_k)) + " and " +
+         std::string(kv_type_name(setting.type_v));
+}
+
+Segment make_segment(const Setting& setting) {
+  Random random(setting.rows * 1000 + setting.head_dim);
+  const std::size_t n = setting.rows * setting.head_dim;
+  return {.group = setting.group,
+          .head_dim = setting.head_dim,
+          .q = random.normals(setting.group * setting.head_dim, setting.deviation),
+          .keys = make_rows(setting.type_k, setting.head_dim, random.normals(n)),
+          .values = make_rows(setting.type_v, setting.head_dim, random.normals(n)),
+          .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(setting.head_dim)),
+                   .softcap = setting.softcap,
+                   .sliding_window = 0}};
+}
+
+std::vector<double> exact_outputs(const Segment& segment, std::size_t skip) {
+  std::vector<double> out(segment.group * segment.head_dim);
+  for (std::size_t g = 0; g < segment.group; ++g) {
+    exact_mean(exact_probabilities(segment.q.data() + g * segment.head_dim, segment.keys, skip,
+                                   segment.rows(), segment.rule),
+               segment.values, skip, out.data() + g * segment.head_dim);
+  }
+  return out;
+}
+
+// Rows [first, last) of a segment, cut into pages.
+class Pages {
+ public:
+  Pages(const Segment& segment, std::size_t first, std::size_t last,
+        const std::vector<std::size_t>& sizes) {
+    const std::size_t key_bytes = kv_row_bytes(segment.keys.type, segment.head_dim);
+    const std::size_t value_bytes = kv_row_bytes(segment.values.type, segment.head_dim);
+    const auto copy = [](const Rows& rows, std::size_t row, std::size_t n, std::size_t bytes) {
+      const auto from = rows.bytes.begin() + static_cast<std::ptrdiff_t>(row * bytes);
+      return std::vector<std::byte>(from, from + static_cast<std::ptrdiff_t>(n * bytes));
+    };
+    std::size_t page = 0;
+    while (first < last || page < sizes.size()) {
+      const std::size_t rows = std::min(sizes[page++ % sizes.size()], last - first);
+      bytes_.push_back(copy(segment.keys, first, rows, key_bytes));
+      bytes_.push_back(copy(segment.values, first, rows, value_bytes));
+      views_.push_back({.keys = bytes_[bytes_.size() - 2].data(),
+                        .values = bytes_.back().data(),
+                        .rows = static_cast<std::uint32_t>(rows)});
+      first += rows;
+    }
+  }
+  [[nodiscard]] std::span<const PageView> views() const { return views_; }
+
+ private:
+  std::vector<std::vector<std::byte>> bytes_;
+  std::vector<PageView> views_;
+};
+
+std::vector<float> partial_of(const KernelTable& table, const Segment& segment, const Pages& pages,
+                              std::size_t skip) {
+  Guarded<float> partial(segment.partial_size(), 1);
+  table.decode_attention({.q = segment.q.data(),
+                          .group = segment.group,
+                          .head_dim = segment.head_dim,
+                          .pages = pages.views(),
+                          .skip_rows = skip,
+                          .type_k = segment.keys.type,
+                          .type_v = segment.values.type,
+                          .rule = segment.rule,
+                          .partial = partial.data()});
+  EXPECT_TRUE(partial.intact());
+  return partial.values();
+}
+
+std::vector<float> merged(const Segment& segment, const std::vector<float>& partials) {
+  Guarded<float> out(segment.group * segment.head_dim, 1);
+  merge_decode(partials.data(), partials.size() / segment.partial_size(), segment.group,
+               segment.head_dim, out.data());
+  EXPECT_TRUE(out.intact());
+  return out.values();
+}
+
+void expect_near_exact(const Setting& setting, double budget, Worst& worst) {
+  SCOPED_TRACE(name_of(setting));
+  const Segment segment = make_segment(setting);
+  const std::size_t skip = std::min<std::size_t>(setting.rows - 1, setting.rows % 4);
+  const Pages pages(segment, 0, setting.rows, {16});
+  const std::vector<double> wanted = exact_outputs(segment, skip);
+  for_each_table([&](const KernelTable& table) {
+    const std::vector<float> out = merged(segment, partial_of(table, segment, pages, skip));
+    EXPECT_LE(worst(relative_l2(out, wanted)), budget);
+  });
+}
+
+TEST(DecodeAttention, ReadsEveryPairOfTypes) {
+  Worst worst("decode_attention, types, relative L2");
+  for (const KvType type_k : kAllKvTypes) {
+    for (const KvType type_v : kAllKvTypes) {
+      expect_near_exact(
+          {.group = 3, .head_dim = 64, .rows = 75, .type_k = type_k, .type_v = type_v}, kBudget,
+          worst);
+      expect_near_exact(
+          {.group = 7, .head_dim = 96, .rows = 18, .type_k = type_k, .type_v = type_v}, kBudget,
+          worst);
+    }
+  }
+}
+
+TEST(DecodeAttention, TakesEveryGroupAndWidth) {
+  Worst worst("decode_attention, groups and widths, relative L2");
+  for (std::size_t group = 1; group <= 16; ++group) {
+    expect_near_exact({.group = group, .head_dim = 40, .rows = 70}, kBudget, worst);
+  }
+  for (const std::size_t head_dim :
+       {2U, 4U, 6U, 10U, 16U, 18U, 24U, 80U, 100U, 128U, 256U, 510U, 512U}) {
+    expect_near_exact({.group = 2, .head_dim = head_dim, .rows = 37}, kBudget, worst);
+    expect_near_exact({.group = 5, .head_dim = head_dim, .rows = 9, .type_k = KvType::kF32},
+                      kBudget, worst);
+  }
+  for (std::size_t rows = 1; rows <= 70; ++rows) {
+    expect_near_exact({.group = 4, .head_dim = 12, .rows = rows, .type_v = KvType::kBf16}, kBudget,
+                      worst);
+  }
+}
+
+TEST(DecodeAttention, CapsLogits) {
+  Worst worst("decode_attention, soft-capped, relative L2");
+  for (const float deviation : {1.0F, 30.0F}) {
+    expect_near_exact(
+        {.group = 2, .head_dim = 64, .rows = 90, .softcap = 20.0F, .deviation = deviation},
+        kCappedBudget, worst);
+  }
+}
+
+TEST(DecodeAttention, BearsExtremeLogits) {
+  Worst worst("decode_attention, extreme logits, relative L2");
+  for (const float softcap : {0.0F, 50.0F}) {
+    Segment segment = make_segment({.group = 4, .head_dim = 64, .rows = 90, .softcap = softcap});
+    Random random(8);
+    segment.q = random.integers(segment.q.size(), 127);
+    segment.keys = make_rows(KvType::kF16, 64, random.integers(segment.keys.expanded.size(), 15));
+    segment.rule.scale = 2.0F;
+    const std::vector<double> wanted = exact_outputs(segment, 0);
+    const Pages pages(segment, 0, segment.rows(), {16});
+    for_each_table([&](const KernelTable& table) {
+      const std::vector<float> out = merged(segment, partial_of(table, segment, pages, 0));
+      EXPECT_LE(worst(relative_l2(out, wanted)), kBudget);
+    });
+  }
+}
+
+// The bits depend on the rows alone, not on how pages hold them; empty pages may stand anywhere.
+TEST(DecodeAttention, DoesNotDependOnPages) {
+  for (const std::size_t rows : {1U, 16U, 33U, 100U}) {
+    const Segment segment = make_segment({.group = 7, .head_dim = 36, .rows = rows});
+    for_each_table([&](const KernelTable& table) {
+      const std::vector<float> wanted =
+          partial_of(table, segment, Pages(segment, 0, rows, {rows}), 0);
+      std::vector<std::vector<std::size_t>> layouts = {
+          {0, 5, 0}, {3, 0, 0, 16, 1}, {16, 16, 16, 16, 16, 16, 16, 0}};
+      for (std::size_t size = 1; size <= 16; ++size) layouts.push_back({size});
+      for (const std::vector<std::size_t>& layout : layouts) {
+        EXPECT_TRUE(
+            same_bits(partial_of(table, segment, Pages(segment, 0, rows, layout), 0), wanted))
+            << rows << " rows in pages of " << layout.front();
+      }
+    });
+  }
+}
+
+TEST(DecodeAttention, SkippedRowsLeaveNoTrace) {
+  const Segment segment = make_segment({.group = 4, .head_dim = 32, .rows = 60});
+  for_each_table([&](const KernelTable& table) {
+    for (std::size_t skip = 0; skip <= 16; ++skip) {
+      EXPECT_TRUE(same_bits(partial_of(table, segment, Pages(segment, 0, 60, {16}), skip),
+                            partial_of(table, segment, Pages(segment, skip, 60, {16}), 0)))
+          << skip;
+    }
+  });
+}
+
+TEST(DecodeAttention, PartialsAreAsDescribed) {
+  constexpr std::size_t kRows = 50;
+  const Segment segment = make_segment({.group = 2, .head_dim = 16, .rows = kRows});
+  for_each_table([&](const KernelTable& table) {
+    const std::vector<float> partial =
+        partial_of(table, segment, Pages(segment, 0, kRows, {16}), 0);
+    for (std::size_t g = 0; g < segment.group; ++g) {
+      const float* const q = segment.q.data() + g * 16;
+      const std::vector<double> exact =
+          exact_probabilities(q, segment.keys, 0, kRows, segment.rule);
+      // The largest weight is 1 / sum, and its logit is the maximum.
+      const auto largest = std::ranges::max_element(exact);
+      const auto row = static_cast<std::size_t>(largest - exact.begin());
+      double logit = 0;
+      for (std::size_t d = 0; d < 16; ++d) {
+        logit += static_cast<double>(q[d]) * segment.keys.expanded[row * 16 + d];
+      }
+      EXPECT_NEAR(partial[g], logit * segment.rule.scale, 1e-6);
+      EXPECT_NEAR(partial[segment.group + g] * *largest, 1.0, 1e-6);
+    }
+  });
+}
+
+TEST(DecodeAttention, SegmentWithoutRowsIsEmpty) {
+  const Segment segment = make_segment({.group = 3, .head_dim = 32, .rows = 5});
+  for_each_table([&](const KernelTable& table) {
+    for (const std::size_t skip : {0U, 5U}) {
+      const Pages pages(segment, 0, skip, {5});
+      const std::vector<float> partial = partial_of(table, segment, pages, skip);
+      for (std::size_t g = 0; g < segment.group; ++g) {
+        EXPECT_EQ(partial[g], -std::numeric_limits<float>::infinity());
+        EXPECT_EQ(partial[segment.group + g], 0.0F);
+      }
+      EXPECT_EQ(merged(segment, partial), std::vector<float>(segment.q.size()));
+    }
+  });
+}
+
+TEST(MergeDecode, PartsAreTheWhole) {
+  constexpr std::size_t kRows = 150;
+  Worst worst("merge_decode, relative L2");
+  const Segment segment =
+      make_segment({.group = 7, .head_dim = 64, .rows = kRows, .deviation = 4.0F});
+  const std::vector<double> wanted = exact_outputs(segment, 0);
+  for_each_table([&](const KernelTable& table) {
+    const Pages nothing(segment, 0, 0, {5});
+    const std::vector<float> empty = partial_of(table, segment, nothing, 0);
+    for (const std::size_t length : {1U, 16U, 40U, 149U, 150U}) {
+      std::vector<float> partials;
+      std::vector<float> with_empty = empty;
+      for (std::size_t first = 0; first < kRows; first += length) {
+        const Pages pages(segment, first, std::min(first + length, kRows), {16});
+        const std::vector<float> partial = partial_of(table, segment, pages, 0);
+        partials.insert(partials.end(), partial.begin(), partial.end());
+        with_empty.insert(with_empty.end(), partial.begin(), partial.end());
+        with_empty.insert(with_empty.end(), empty.begin(), empty.end());
+      }
+      const std::vector<float> out = merged(segment, partials);
+      EXPECT_LE(worst(relative_l2(out, wanted)), kBudget) << length;
+      EXPECT_TRUE(same_bits(merged(segment, with_empty), out)) << length;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace restkv::kernel_test

@@ -1,0 +1,241 @@
+// What the eviction policies ask for: probabilities of a window, distances of outputs and weighted
+// sums. Every table against the definitions in double. docs/kernels.md repeats the error budgets.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/attention_oracle.h"
+#include "kernels/measure.h"
+
+namespace restkv::kernel_test {
+namespace {
+
+// Relative L2 of probabilities, as for prefill.
+constexpr double kBudget = 1.5e-6;
+constexpr double kCappedBudget = 2e-6;
+
+constexpr std::size_t kWidths[] = {2, 6, 8, 16, 18, 40, 64, 80, 96, 100, 128, 256, 512};
+
+struct Window {
+  RowRanges ranges;
+  std::size_t n_query;
+  std::size_t head_dim;
+  std::size_t rows;
+  std::vector<float> q;
+  Rows keys;
+  AttentionRule rule;
+};
+
+struct WindowSetting {
+  std::size_t n_query;
+  std::size_t head_dim;
+  std::size_t past;
+  Sight sight = Sight::kCausal;
+  KvType type = KvType::kF16;
+  float softcap = 0.0F;
+  float deviation = 1.0F;
+};
+
+Window make_window(const WindowSetting& setting) {
+  constexpr std::size_t kRowsBeyond = 3;  // that no query sees
+  RowRanges ranges = make_ranges(setting.sight, setting.n_query, setting.past);
+  const std::size_t rows = ranges.rows() + kRowsBeyond;
+  Random random(rows * 100 + setting.head_dim);
+  return {
+      .ranges = std::move(ranges),
+      .n_query = setting.n_query,
+      .head_dim = setting.head_dim,
+      .rows = rows,
+      .q = random.normals(setting.n_query * setting.head_dim, setting.deviation),
+      .keys = make_rows(setting.type, setting.head_dim, random.normals(rows * setting.head_dim)),
+      .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(setting.head_dim)),
+               .softcap = setting.softcap,
+               .sliding_window = 0}};
+}
+
+std::vector<float> probabilities(const KernelTable& table, const Window& window) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  Guarded<float> out(std::vector<float>(window.n_query * window.rows, kNan), 1);
+  table.window_attention({.q = window.q.data(),
+                          .n_query = window.n_query,
+                          .head_dim = window.head_dim,
+                          .keys = window.keys.view(),
+                          .rows = window.rows,
+                          .row_begin = window.ranges.begin.data(),
+                          .row_end = window.ranges.end.data(),
+                          .rule = window.rule,
+                          .out = out.data()});
+  EXPECT_TRUE(out.intact());
+  return out.values();
+}
+
+void expect_near_exact(const Window& window, double budget, Worst& worst) {
+  SCOPED_TRACE("n_query " + std::to_string(window.n_query) + ", head_dim " +
+               std::to_string(window.head_dim) + ", rows " + std::to_string(window.rows));
+  std::vector<double> wanted(window.n_query * window.rows);
+  for (std::size_t i = 0; i < window.n_query; ++i) {
+    const std::size_t begin = window.ranges.begin[i];
+    const std::vector<double> exact =
+        exact_probabilities(window.q.data() + i * window.head_dim, window.keys, begin,
+                            window.ranges.end[i], window.rule);
+    std::ranges::copy(exact, wanted.begin() + static_cast<std::ptrdiff_t>(i * window.rows + begin));
+  }
+  for_each_table([&](const KernelTable& table) {
+    const std::vector<float> got = probabilities(table, window);
+    EXPECT_LE(worst(relative_l2(got, wanted)), budget);
+    for (std::size_t i = 0; i < window.n_query; ++i) {
+      double sum = 0;
+      for (std::size_t j = 0; j < window.rows; ++j) {
+        const float value = got[i * window.rows + j];
+        sum += value;
+        const bool seen = j >= window.ranges.begin[i] && j < window.ranges.end[i];
+        EXPECT_TRUE(seen ? value >= 0.0F : value == 0.0F) << value << " of " << i << ' ' << j;
+      }
+      EXPECT_NEAR(sum, 1.0, 1e-6);
+    }
+  });
+}
+
+TEST(WindowAttention, IsNearTheDefinition) {
+  Worst worst("window_attention, relative L2");
+  std::size_t turn = 0;
+  for (const std::size_t head_dim : kWidths) {
+    for (const std::size_t n_query : {1U, 2U, 6U, 13U, 32U}) {
+      const Sight sight = kAllSights[turn++ % std::size(kAllSights)];
+      const KvType type = turn % 2 == 0 ? KvType::kF16 : KvType::kF32;
+      const std::size_t past = turn * 7 % 90;
+      expect_near_exact(make_window({.n_query = n_query,
+                                     .head_dim = head_dim,
+                                     .past = past,
+                                     .sight = sight,
+                                     .type = type}),
+                        kBudget, worst);
+    }
+  }
+  expect_near_exact(make_window({.n_query = 64, .head_dim = 16, .past = 40}), kBudget, worst);
+}
+
+TEST(WindowAttention, CapsLogits) {
+  Worst worst("window_attention, soft-capped, relative L2");
+  for (const float deviation : {1.0F, 30.0F}) {
+    expect_near_exact(
+        make_window(
+            {.n_query = 9, .head_dim = 64, .past = 70, .softcap = 20.0F, .deviation = deviation}),
+        kCappedBudget, worst);
+  }
+}
+
+TEST(WindowAttention, BearsExtremeLogits) {
+  Worst worst("window_attention, extreme logits, relative L2");
+  Window window = make_window({.n_query = 8, .head_dim = 64, .past = 80});
+  Random random(8);
+  window.q = random.integers(window.q.size(), 127);
+  window.keys = make_rows(KvType::kF16, 64, random.integers(window.keys.expanded.size(), 15));
+  window.rule.scale = 2.0F;
+  expect_near_exact(window, kBudget, worst);
+}
+
+// R at random, or null for the identity.
+enum class Metric : std::uint8_t { kIdentity, kTriangular };
+
+TEST(OutputDistances, AreNearTheDefinition) {
+  Worst worst("output_distances, relative");
+  for (const std::size_t head_dim : kWidths) {
+    Random random(head_dim);
+    std::vector<float> r(head_dim * head_dim);
+    for (std::size_t i = 0; i < head_dim; ++i) {
+      for (std::size_t j = i; j < head_dim; ++j) r[i * head_dim + j] = random.uniform(-1.0F, 1.0F);
+    }
+    for (const std::size_t rows : {1U, 7U, 16U, 37U}) {
+      const KvType type = rows % 2 == 0 ? KvType::kF32 : KvType::kF16;
+      const Rows values = make_rows(type, head_dim, random.normals(rows * head_dim));
+      const std::vector<float> center = random.normals(head_dim);
+      for (const Metric metric : {Metric::kIdentity, Metric::kTriangular}) {
+        SCOPED_TRACE("head_dim " + std::to_string(head_dim) + ", rows " + std::to_string(rows));
+        std::vector<double> wanted(rows);
+        for (std::size_t j = 0; j < rows; ++j) {
+          double squares = 0;
+          for (std::size_t i = 0; i < head_dim; ++i) {
+            const auto offset = [&](std::size_t d) {
+              return static_cast<double>(center[d]) - values.expanded[j * head_dim + d];
+            };
+            double component = metric == Metric::kIdentity ? offset(i) : 0.0;
+            if (metric == Metric::kTriangular) {
+              for (std::size_t d = i; d < head_dim; ++d)
+                component += r[i * head_dim + d] * offset(d);
+            }
+            squares += component * component;
+          }
+          wanted[j] = std::sqrt(squares);
+        }
+        const float* const factor = metric == Metric::kTriangular ? r.data() : nullptr;
+        for_each_table([&](const KernelTable& table) {
+          Guarded<float> out(rows, 1);
+          table.output_distances(factor, center.data(), values.view(), rows, head_dim, out.data());
+          EXPECT_TRUE(out.intact());
+          for (std::size_t j = 0; j < rows; ++j) {
+            EXPECT_LE(worst(std::fabs(out.span()[j] - wanted[j]) / wanted[j]), 1e-6) << j;
+          }
+        });
+      }
+    }
+  }
+}
+
+TEST(OutputDistances, FromTheCenterItselfIsZero) {
+  const std::vector<float> center = Random(1).integers(40, 9);
+  const std::vector<float> r(40 * 40, 0.5F);
+  const Rows values = make_rows(KvType::kF16, 40, center);
+  for_each_table([&](const KernelTable& table) {
+    float distance = 1.0F;
+    table.output_distances(r.data(), center.data(), values.view(), 1, 40, &distance);
+    EXPECT_EQ(distance, 0.0F);
+  });
+}
+
+TEST(WeightedSum, OfSmallIntegersIsExact) {
+  for (const std::size_t head_dim : kWidths) {
+    for (const std::size_t rows : {0U, 1U, 63U, 64U, 65U, 200U}) {
+      Random random(rows * 1000 + head_dim);
+      const Rows values = make_rows(rows % 2 == 0 ? KvType::kF32 : KvType::kF16, head_dim,
+                                    random.integers(rows * head_dim, 63));
+      const std::vector<float> weights = random.integers(rows, 31);
+      std::vector<double> wanted(head_dim);
+      exact_mean({weights.begin(), weights.end()}, values, 0, wanted.data());
+      for_each_table([&](const KernelTable& table) {
+        Guarded<float> out(head_dim, 1);
+        table.weighted_sum(weights.data(), values.view(), rows, head_dim, out.data());
+        EXPECT_TRUE(out.intact());
+        for (std::size_t d = 0; d < head_dim; ++d) EXPECT_EQ(out.span()[d], wanted[d]) << d;
+      });
+    }
+  }
+}
+
+// "ref" adds row after row; the others add tiles of rows, so that their error hardly grows.
+TEST(WeightedSum, IsNearTheExactSum) {
+  Worst worst("weighted_sum, relative L2");
+  Worst worst_in_tiles("weighted_sum in tiles, relative L2");
+  constexpr std::size_t kRows = 3000;
+  Random random(6);
+  const Rows values = make_rows(KvType::kF16, 24, random.normals(kRows * 24));
+  std::vector<float> weights(kRows);
+  for (float& weight : weights) weight = random.uniform(0.0F, 1.0F);
+  std::vector<double> wanted(24);
+  exact_mean({weights.begin(), weights.end()}, values, 0, wanted.data());
+  for_each_table([&](const KernelTable& table) {
+    std::vector<float> out(24);
+    table.weighted_sum(weights.data(), values.view(), kRows, 24, out.data());
+    if (table.name == "ref") {
+      EXPECT_LE(worst(relative_l2(out, wanted)), 2e-6);
+    } else {
+      EXPECT_LE(worst_in_tiles(relative_l2(out, wanted)), 5e-7);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace restkv::kernel_test
