@@ -26,6 +26,14 @@ class AlignedArray {
     data_.reset(static_cast<T*>(std::aligned_alloc(kAlignment, bytes)));
     if (data_ == nullptr) throw std::bad_alloc();
   }
+  // What was moved from is empty.
+  AlignedArray(AlignedArray&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedArray& operator=(AlignedArray&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
 
   [[nodiscard]] T* data() { return data_.get(); }
   [[nodiscard]] const T* data() const { return data_.get(); }

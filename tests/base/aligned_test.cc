@@ -1,0 +1,73 @@
+#include "base/aligned.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+
+namespace restkv {
+namespace {
+
+bool is_aligned(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % kAlignment == 0;
+}
+
+TEST(AlignedArray, StartsOnALineAndHoldsWhatWasAskedFor) {
+  for (const std::size_t size : {1U, 3U, 16U, 17U, 1000U}) {
+    AlignedArray<float> array(size);
+    EXPECT_TRUE(is_aligned(array.data()));
+    EXPECT_EQ(array.size(), size);
+    EXPECT_EQ(array.span().size(), size);
+    array[0] = 1.0F;
+    array[size - 1] = 2.0F;
+    EXPECT_EQ(array.span().back(), 2.0F);
+  }
+}
+
+TEST(AlignedArray, OfNothingHasNoMemory) {
+  EXPECT_EQ(AlignedArray<double>(0).data(), nullptr);
+  EXPECT_TRUE(AlignedArray<double>().span().empty());
+}
+
+TEST(AlignedArray, ReserveGrowsButNeverShrinks) {
+  AlignedArray<std::uint8_t> array(10);
+  const std::uint8_t* const before = array.data();
+  array.reserve(4);
+  array.reserve(10);
+  EXPECT_EQ(array.data(), before);
+  EXPECT_EQ(array.size(), 10U);
+  array.reserve(11);
+  EXPECT_EQ(array.size(), 11U);
+  EXPECT_TRUE(is_aligned(array.data()));
+}
+
+// Sizes whose bytes do not fit into a size_t, or whose rounding up would not.
+TEST(AlignedArray, TooLargeIsBadAllocAndKeepsWhatWasThere) {
+  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
+  AlignedArray<double> array(3);
+  array[2] = 5.0;
+  for (const std::size_t size : {kMost, kMost / 8, kMost / 8 + 1, kMost / 16 + 2}) {
+    EXPECT_THROW(array.reserve(size), std::bad_alloc) << size;
+    EXPECT_EQ(array.size(), 3U);
+    EXPECT_EQ(array[2], 5.0);
+  }
+}
+
+TEST(AlignedArray, MovesItsMemoryAndIsEmptyAfterwards) {
+  AlignedArray<int> from(5);
+  from[4] = 7;
+  const int* const data = from.data();
+  AlignedArray<int> to = std::move(from);
+  EXPECT_EQ(to.data(), data);
+  EXPECT_EQ(to[4], 7);
+  EXPECT_EQ(from.size(), 0U);  // NOLINT(bugprone-use-after-move): that is what is tested
+  from.reserve(2);             // has no memory of its own to reuse
+  ASSERT_NE(from.data(), nullptr);
+  from = std::move(to);
+  EXPECT_EQ(from.data(), data);
+  EXPECT_EQ(from.size(), 5U);
+  EXPECT_EQ(to.size(), 0U);  // NOLINT(bugprone-use-after-move)
+}
+
+}  // namespace
+}  // namespace restkv
