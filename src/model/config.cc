@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "base/quote.h"
 #include "kernels/kernels.h"
 #include "model/family.h"
 
@@ -111,7 +112,7 @@ Result<RopeScaling> rope_scaling_of(const GgufFile& file) {
   if (!type || *type == "linear") return RopeScaling::kLinear;
   if (*type == "none") return RopeScaling::kNone;
   if (*type == "yarn") return RopeScaling::kYarn;
-  return unsupported(file, key + " '" + *type + "' (known: none, linear, yarn)");
+  return unsupported(file, key + " " + quoted(*type) + " (known: none, linear, yarn)");
 }
 
 // The rules by which libllama combines the file's keys with what a user asked for.

@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/quote.h"
 #include "tensor/byte_reader.h"
 
 namespace restkv {
@@ -48,12 +49,6 @@ bool is_known(std::uint32_t type) { return type < kTypes.size(); }
 // Names appear in messages of one line and in JSON.
 bool is_printable(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c <= 0x7e; });
-}
-
-std::string quoted(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text.substr(0, 80)) out += c >= 0x20 && c <= 0x7e ? c : '?';
-  return out + (text.size() > 80 ? "...'" : "'");
 }
 
 class Indexer {
