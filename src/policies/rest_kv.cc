@@ -339,7 +339,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kNumber,
      .default_value = "2000",
      .min = 1,
-     .max = 1000000,
+     .max = 100000,
      .choices = {}},
 };
 

@@ -1,0 +1,47 @@
+// Knorm (arXiv 2406.11430): keys of small norm tend to draw attention. Needs no queries; a floor
+// that a better method has to beat.
+
+#include <array>
+
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+class Knorm final : public Scorer {
+ public:
+  void score(const LayerObservation& layer, const ScoreRequest& request,
+             std::span<const std::span<float>> scores) const override {
+    request.threads->for_each(scores.size(), [&](std::size_t h) {
+      const HeadRows& head = layer.heads[h];
+      // A norm is a distance from the origin.
+      const std::array<float, kMaxHeadDim> origin = {};
+      request.kernels->output_distances(/*r=*/nullptr, origin.data(), {head.keys, head.type},
+                                        scores[h].size(), static_cast<std::size_t>(layer.head_dim),
+                                        scores[h].data());
+      for (float& score : scores[h]) score = -score;
+    });
+  }
+};
+
+std::unique_ptr<Scorer> make(const ParamValues& /*values*/) { return std::make_unique<Knorm>(); }
+
+}  // namespace
+
+extern const PolicyInfo knorm_policy;
+constinit const PolicyInfo knorm_policy{
+    .name = "knorm",
+    .summary = "small norm of the key; a floor for comparison",
+    .paper = "L2 norm of keys, arXiv 2406.11430",
+    .needs = Needs::kNothing,
+    .paper_protection = {},
+    .keeps_all = false,
+    .scores_depend_on_budget = false,
+    .even_window = false,
+    .params = {},
+    .make = make,
+};
+
+}  // namespace restkv
