@@ -199,7 +199,7 @@ TEST(PrefillAttention, ScratchIsEnough) {
   for_each_table([](const KernelTable& table) {
     for (const std::size_t group : {1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 16U}) {
       for (const std::size_t head_dim : {2U, 6U, 16U, 18U, 100U, 512U}) {
-        if (group > 8 && head_dim > 100) continue;  // slow
+        if (group > 3 && head_dim > 100 && group != 7) continue;  // slow
         SCOPED_TRACE("group " + std::to_string(group) + ", " + std::to_string(head_dim));
         const Block block = make_block({group, head_dim, kMaxQueryBlock, 0}, Sight::kSliding,
                                        KvType::kF32, 0.0F, 1.0F);

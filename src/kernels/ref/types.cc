@@ -79,7 +79,9 @@ void decode_q4_0(const std::byte* block, float* out) {
 
 void encode_row(KvType type, const float* x, std::byte* out, std::size_t n) {
   switch (type) {
-    case KvType::kF32: std::memcpy(out, x, n * sizeof(float)); return;
+    case KvType::kF32:
+      std::copy_n(reinterpret_cast<const std::byte*>(x), n * sizeof(float), out);
+      return;
     case KvType::kF16:
       for (std::size_t i = 0; i < n; ++i) save(out + 2 * i, f32_to_f16(x[i]));
       return;
@@ -101,7 +103,7 @@ void encode_row(KvType type, const float* x, std::byte* out, std::size_t n) {
 
 void decode_row(KvType type, const std::byte* x, float* out, std::size_t n) {
   switch (type) {
-    case KvType::kF32: std::memcpy(out, x, n * sizeof(float)); return;
+    case KvType::kF32: std::copy_n(x, n * sizeof(float), reinterpret_cast<std::byte*>(out)); return;
     case KvType::kF16:
       for (std::size_t i = 0; i < n; ++i) out[i] = f16_to_f32(load<std::uint16_t>(x + 2 * i));
       return;
