@@ -13,14 +13,14 @@ enum class RopeScaling : std::uint8_t { kNone, kLinear, kYarn };
 
 // Replaces what the model file says about positions; what is not set stays as in the file.
 struct RopeOverrides {
-  std::optional<RopeScaling> scaling;
-  std::optional<double> freq_base;
-  std::optional<double> freq_scale;  // 1 / context expansion factor
-  std::optional<double> yarn_ext_factor;
-  std::optional<double> yarn_attn_factor;
-  std::optional<double> yarn_beta_fast;
-  std::optional<double> yarn_beta_slow;
-  std::optional<int> yarn_original_context;
+  std::optional<RopeScaling> scaling = {};
+  std::optional<double> freq_base = {};
+  std::optional<double> freq_scale = {};  // 1 / context expansion factor
+  std::optional<double> yarn_ext_factor = {};
+  std::optional<double> yarn_attn_factor = {};
+  std::optional<double> yarn_beta_fast = {};
+  std::optional<double> yarn_beta_slow = {};
+  std::optional<int> yarn_original_context = {};
 
   [[nodiscard]] bool extends_context() const { return freq_scale && *freq_scale < 1.0; }
 };

@@ -97,12 +97,33 @@ Result<void> read_sizes(const GgufFile& file, ModelConfig& config) {
                              std::to_string(config.n_rot) + " does not fit a head of " +
                              std::to_string(config.head_dim));
   }
-  RESTKV_ASSIGN(auto experts, file.integer(key_of(file, "expert_count")));
-  if (experts.value_or(0) != 0) return unsupported(file, "a mixture of experts");
   RESTKV_ASSIGN(auto eps, optional_number(file, "attention.layer_norm_rms_epsilon"));
   if (!eps) return corrupt(file, "missing key " + key_of(file, "attention.layer_norm_rms_epsilon"));
   if (*eps < 0 || *eps > 1) return corrupt(file, "the norm's epsilon is out of range");
   config.norm_eps = static_cast<float>(*eps);
+  return {};
+}
+
+// What libllama would honour in a file of a known family, and this forward pass does not do.
+Result<void> refuse_what_is_not_done(const GgufFile& file, const ModelConfig& config) {
+  RESTKV_ASSIGN(auto experts, optional_int(file, "expert_count"));
+  if (experts.value_or(0) != 0) return unsupported(file, "a mixture of experts");
+  RESTKV_ASSIGN(auto causal, file.boolean(key_of(file, "attention.causal")));
+  if (!causal.value_or(true)) return unsupported(file, "attention that is not causal");
+  RESTKV_ASSIGN(auto nextn, optional_int(file, "nextn_predict_layers"));
+  if (nextn.value_or(0) != 0) return unsupported(file, "layers that predict several tokens");
+  struct Size {
+    const char* suffix;
+    int usual;
+  };
+  for (const Size& size : {Size{"attention.key_length_swa", config.head_dim},
+                           Size{"attention.value_length_swa", config.head_dim},
+                           Size{"rope.dimension_count_swa", config.n_rot}}) {
+    RESTKV_ASSIGN(auto value, optional_int(file, size.suffix));
+    if (value.value_or(size.usual) == size.usual) continue;
+    return unsupported(file, "sliding layers that differ in shape: " + key_of(file, size.suffix) +
+                                 " = " + std::to_string(*value));
+  }
   return {};
 }
 
@@ -115,26 +136,25 @@ Result<RopeScaling> rope_scaling_of(const GgufFile& file) {
   return unsupported(file, key + " " + quoted(*type) + " (known: none, linear, yarn)");
 }
 
+Result<RopeConfig> checked_rope(const GgufFile& file, const RopeConfig& rope) {
+  if (!(rope.base > 1.0) || !(rope.freq_scale > 0.0) || rope.freq_scale > 1e6) {
+    return corrupt(file, "RoPE base or scaling factor is out of range");
+  }
+  return rope;
+}
+
 // The rules by which libllama combines the file's keys with what a user asked for.
 Result<void> read_rope(const GgufFile& file, const RopeOverrides& overrides, ModelConfig& config) {
   RESTKV_ASSIGN(const RopeScaling file_scaling, rope_scaling_of(file));
   const RopeScaling scaling = overrides.scaling.value_or(file_scaling);
-  RESTKV_ASSIGN(auto base, optional_number(file, "rope.freq_base"));
-  RESTKV_ASSIGN(auto factor, optional_number(file, "rope.scaling.factor"));
-  if (!factor) {
-    RESTKV_ASSIGN(factor, optional_number(file, "rope.scale_linear"));
-  }
+  RESTKV_ASSIGN(RopeConfig rope, rope_of_file(file));
   RESTKV_ASSIGN(auto attn_factor, optional_number(file, "rope.scaling.attn_factor"));
   RESTKV_ASSIGN(auto original, file.integer(key_of(file, "rope.scaling.original_context_length")));
 
-  RopeConfig rope;
-  rope.base = overrides.freq_base.value_or(base.value_or(10000.0));
-  rope.freq_scale = factor.value_or(0.0) == 0.0 ? 1.0 : 1.0 / *factor;
+  rope.base = overrides.freq_base.value_or(rope.base);
   rope.freq_scale = overrides.freq_scale.value_or(rope.freq_scale);
   if (scaling == RopeScaling::kNone) rope.freq_scale = 1.0;
-  if (!(rope.base > 1.0) || !(rope.freq_scale > 0.0) || rope.freq_scale > 1e6) {
-    return corrupt(file, "RoPE base or scaling factor is out of range");
-  }
+  RESTKV_ASSIGN(rope, checked_rope(file, rope));
 
   YarnConfig& yarn = config.yarn;
   yarn.original_context = overrides.yarn_original_context.value_or(0);
@@ -183,6 +203,7 @@ Result<ModelConfig> read_config(const GgufFile& file, const RopeOverrides& overr
   RESTKV_ASSIGN(auto name, file.text("general.name"));
   config.name = name.value_or("");
   RESTKV_TRY(read_sizes(file, config));
+  RESTKV_TRY(refuse_what_is_not_done(file, config));
   RESTKV_TRY(check_vocabulary_size(file, config));
   config.layers.resize(static_cast<std::size_t>(config.n_layer));
   RESTKV_TRY(read_rope(file, overrides, config));
@@ -208,12 +229,32 @@ Result<std::optional<double>> optional_number(const GgufFile& file, std::string_
   return value;
 }
 
+Result<std::optional<int>> optional_int(const GgufFile& file, std::string_view suffix) {
+  const std::string key = key_of(file, suffix);
+  RESTKV_ASSIGN(auto value, file.integer(key));
+  if (!value) return std::optional<int>();
+  if (*value < 0 || *value > std::numeric_limits<int>::max()) {
+    return corrupt(file, key + " = " + std::to_string(*value) + " is out of range");
+  }
+  return std::optional<int>(static_cast<int>(*value));
+}
+
+Result<RopeConfig> rope_of_file(const GgufFile& file) {
+  RESTKV_ASSIGN(auto base, optional_number(file, "rope.freq_base"));
+  RESTKV_ASSIGN(auto factor, optional_number(file, "rope.scaling.factor"));
+  if (!factor) {
+    RESTKV_ASSIGN(factor, optional_number(file, "rope.scale_linear"));
+  }
+  return checked_rope(file, {.base = base.value_or(10000.0),
+                             .freq_scale = factor.value_or(0.0) == 0.0 ? 1.0 : 1.0 / *factor});
+}
+
 Result<void> apply_sliding_window(const GgufFile& file, int window, int default_period,
                                   ModelConfig& config) {
   const std::string key = key_of(file, "attention.sliding_window_pattern");
-  RESTKV_ASSIGN(auto pattern, file.integers(key));
-  if (pattern && pattern->size() > 1) {
-    if (pattern->size() < config.layers.size()) {
+  if (file.array_size(key)) {
+    RESTKV_ASSIGN(auto pattern, file.integers(key));
+    if (!pattern || pattern->size() < config.layers.size()) {
       return corrupt(file, key + " has fewer entries than the model has layers");
     }
     for (std::size_t i = 0; i < config.layers.size(); ++i) {
@@ -221,7 +262,8 @@ Result<void> apply_sliding_window(const GgufFile& file, int window, int default_
     }
     return {};
   }
-  const std::int64_t period = pattern && !pattern->empty() ? pattern->front() : default_period;
+  RESTKV_ASSIGN(auto own_period, file.integer(key));
+  const std::int64_t period = own_period.value_or(default_period);
   if (period < 0 || period > kMaxLayers) return corrupt(file, key + " is out of range");
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
     const bool sliding = period == 0 || static_cast<std::int64_t>(i) % period < period - 1;

@@ -62,6 +62,7 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;
   bool has_qk_norm = false;     // RMS norm of every query and key head before RoPE
   bool has_post_norms = false;  // RMS norm after attention and after the MLP, before the residual
+  bool may_have_rope_factors = false;  // the tensor rope_freqs.weight divides the angles
   YarnConfig yarn;
   std::vector<LayerConfig> layers;  // [n_layer]
 
@@ -88,8 +89,13 @@ Result<ModelConfig> read_config(const GgufFile& file, const RopeOverrides& overr
 Result<int> required_int(const GgufFile& file, std::string_view suffix);
 // The value of an optional number under "<architecture>.<suffix>", finite.
 Result<std::optional<double>> optional_number(const GgufFile& file, std::string_view suffix);
-// Gives layers a sliding window by the pattern key (a bool array or a period) or by the given
-// period: in each period the last layer sees everything.
+// The value of an optional integer under "<architecture>.<suffix>", from 0 to 2^31 - 1.
+Result<std::optional<int>> optional_int(const GgufFile& file, std::string_view suffix);
+// RoPE as the file's base and scaling factor say, whatever a user asked for: what libllama takes
+// for sliding layers.
+Result<RopeConfig> rope_of_file(const GgufFile& file);
+// Gives layers a sliding window by the pattern key (an array of one flag for each layer, or a
+// period) or by the given period: in each period the last layer sees everything.
 Result<void> apply_sliding_window(const GgufFile& file, int window, int default_period,
                                   ModelConfig& config);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <new>
 #include <string>
+#include <unordered_set>
 
 #include "base/check.h"
 #include "model/model.h"
@@ -19,12 +20,40 @@ Error at(const GgufFile& file, Error error) {
   return error;
 }
 
+// Looks tensors up by name and remembers which: one that nobody asks for means that the model is
+// not what its family's name says, and would answer wrongly without it.
+class TensorSource {
+ public:
+  explicit TensorSource(const GgufFile& file) : file_(file) {}
+
+  [[nodiscard]] const GgufFile& file() const { return file_; }
+  const TensorData* find(const std::string& name) {
+    const TensorData* tensor = file_.tensor(name);
+    if (tensor != nullptr) used_.insert(tensor);
+    return tensor;
+  }
+  [[nodiscard]] Result<void> check_all_used() const {
+    for (const TensorData& tensor : file_.tensors()) {
+      if (used_.contains(&tensor)) continue;
+      return Error{ErrorCode::kUnsupported, file_.path() + ": tensor " + tensor.describe() +
+                                                " is no part of a " + file_.architecture() +
+                                                " model that can be run here"};
+    }
+    return {};
+  }
+
+ private:
+  const GgufFile& file_;
+  std::unordered_set<const TensorData*> used_;
+};
+
 enum class Presence : std::uint8_t { kRequired, kOptional };
 
 // A vector of n numbers as f32.
-Result<std::vector<float>> load_vector(const GgufFile& file, const std::string& name, std::size_t n,
+Result<std::vector<float>> load_vector(TensorSource& source, const std::string& name, std::size_t n,
                                        Presence presence) {
-  const TensorData* tensor = file.tensor(name);
+  const GgufFile& file = source.file();
+  const TensorData* tensor = source.find(name);
   if (tensor == nullptr) {
     if (presence == Presence::kOptional) return std::vector<float>();
     return missing(file, name);
@@ -50,14 +79,55 @@ struct MatrixShape {
   std::size_t n_out = 0;
 };
 
-// A matrix "<stem>.weight" with its optional "<stem>.bias".
-Result<Linear> load_linear(const GgufFile& file, const std::string& stem, MatrixShape shape) {
-  const std::string name = stem + ".weight";
-  const TensorData* tensor = file.tensor(name);
-  if (tensor == nullptr) return missing(file, name);
-  auto linear = Linear::make(*tensor, file.tensor(stem + ".bias"), shape.n_in, shape.n_out);
-  if (!linear.ok()) return at(file, linear.error());
+// A matrix and what is added to its product, if there is such a tensor.
+Result<Linear> load_matrix(TensorSource& source, const std::string& name, const TensorData* bias,
+                           MatrixShape shape) {
+  const TensorData* tensor = source.find(name);
+  if (tensor == nullptr) return missing(source.file(), name);
+  auto linear = Linear::make(*tensor, bias, shape.n_in, shape.n_out);
+  if (!linear.ok()) return at(source.file(), linear.error());
   return linear;
+}
+
+// The matrix "<stem>.weight" with its optional "<stem>.bias".
+Result<Linear> load_linear(TensorSource& source, const std::string& stem, MatrixShape shape) {
+  return load_matrix(source, stem + ".weight", source.find(stem + ".bias"), shape);
+}
+
+Result<LayerWeights> load_layer(TensorSource& source, const ModelConfig& config, int layer) {
+  LayerWeights weights;
+  const std::string prefix = "blk." + std::to_string(layer) + ".";
+  const auto n_embd = static_cast<std::size_t>(config.n_embd);
+  const auto n_ff = static_cast<std::size_t>(config.n_ff);
+  const auto head_dim = static_cast<std::size_t>(config.head_dim);
+  const std::size_t q_size = config.q_size();
+  const std::size_t kv_size = config.kv_size();
+  const auto vector = [&](const char* name, std::size_t n) {
+    return load_vector(source, prefix + name + ".weight", n, Presence::kRequired);
+  };
+
+  if (source.find(prefix + "attn_qkv.weight") != nullptr) {
+    return Error{ErrorCode::kUnsupported,
+                 source.file().path() + ": fused tensor " + prefix + "attn_qkv.weight"};
+  }
+  RESTKV_ASSIGN(weights.attention_norm, vector("attn_norm", n_embd));
+  RESTKV_ASSIGN(weights.mlp_norm, vector("ffn_norm", n_embd));
+  if (config.has_qk_norm) {
+    RESTKV_ASSIGN(weights.query_norm, vector("attn_q_norm", head_dim));
+    RESTKV_ASSIGN(weights.key_norm, vector("attn_k_norm", head_dim));
+  }
+  if (config.has_post_norms) {
+    RESTKV_ASSIGN(weights.attention_post_norm, vector("post_attention_norm", n_embd));
+    RESTKV_ASSIGN(weights.mlp_post_norm, vector("post_ffw_norm", n_embd));
+  }
+  RESTKV_ASSIGN(weights.query, load_linear(source, prefix + "attn_q", {n_embd, q_size}));
+  RESTKV_ASSIGN(weights.key, load_linear(source, prefix + "attn_k", {n_embd, kv_size}));
+  RESTKV_ASSIGN(weights.value, load_linear(source, prefix + "attn_v", {n_embd, kv_size}));
+  RESTKV_ASSIGN(weights.output, load_linear(source, prefix + "attn_output", {q_size, n_embd}));
+  RESTKV_ASSIGN(weights.gate, load_linear(source, prefix + "ffn_gate", {n_embd, n_ff}));
+  RESTKV_ASSIGN(weights.up, load_linear(source, prefix + "ffn_up", {n_embd, n_ff}));
+  RESTKV_ASSIGN(weights.down, load_linear(source, prefix + "ffn_down", {n_ff, n_embd}));
+  return weights;
 }
 
 }  // namespace
@@ -68,72 +138,41 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
     auto model = std::unique_ptr<Model>(new Model());
     model->file_ = std::move(file);
     const GgufFile& gguf = *model->file_;
+    TensorSource source(gguf);
     RESTKV_ASSIGN(model->config_, read_config(gguf, overrides));
     const ModelConfig& config = model->config_;
     const auto n_embd = static_cast<std::size_t>(config.n_embd);
     const auto n_vocab = static_cast<std::size_t>(config.n_vocab);
 
-    RESTKV_ASSIGN(model->embedding_, load_linear(gguf, "token_embd", {n_embd, n_vocab}));
-    if (gguf.tensor("output.weight") != nullptr) {
-      RESTKV_ASSIGN(model->output_, load_linear(gguf, "output", {n_embd, n_vocab}));
-    } else {
-      RESTKV_ASSIGN(model->output_, load_linear(gguf, "token_embd", {n_embd, n_vocab}));
-    }
+    const char* embedding = "token_embd.weight";
+    RESTKV_ASSIGN(model->embedding_, load_matrix(source, embedding, nullptr, {n_embd, n_vocab}));
+    const bool tied = gguf.tensor("output.weight") == nullptr;
+    RESTKV_ASSIGN(model->output_, load_matrix(source, tied ? embedding : "output.weight",
+                                              source.find("output.bias"), {n_embd, n_vocab}));
     RESTKV_ASSIGN(model->final_norm_,
-                  load_vector(gguf, "output_norm.weight", n_embd, Presence::kRequired));
-    RESTKV_ASSIGN(model->rope_factors_,
-                  load_vector(gguf, "rope_freqs.weight", static_cast<std::size_t>(config.n_rot) / 2,
-                              Presence::kOptional));
+                  load_vector(source, "output_norm.weight", n_embd, Presence::kRequired));
+    if (config.may_have_rope_factors) {
+      RESTKV_ASSIGN(model->rope_factors_,
+                    load_vector(source, "rope_freqs.weight",
+                                static_cast<std::size_t>(config.n_rot) / 2, Presence::kOptional));
+    }
     for (const float factor : model->rope_factors_) {
       if (!(factor > 0)) {
         return Error{ErrorCode::kCorrupt, gguf.path() + ": rope_freqs.weight is not positive"};
       }
     }
     model->layers_.resize(static_cast<std::size_t>(config.n_layer));
-    for (int layer = 0; layer < config.n_layer; ++layer) RESTKV_TRY(model->load_layer(layer));
+    for (int layer = 0; layer < config.n_layer; ++layer) {
+      auto& weights = model->layers_[static_cast<std::size_t>(layer)];
+      RESTKV_ASSIGN(weights, load_layer(source, config, layer));
+    }
+    RESTKV_TRY(source.check_all_used());
     model->factors_.resize(static_cast<std::size_t>(config.n_layer));
     for (auto& factors : model->factors_) factors = std::make_unique<Factors>();
     return model;
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kOutOfMemory, "no memory to load the model"};
   }
-}
-
-Result<void> Model::load_layer(int layer) {
-  const GgufFile& gguf = *file_;
-  LayerWeights& weights = layers_[static_cast<std::size_t>(layer)];
-  const std::string prefix = "blk." + std::to_string(layer) + ".";
-  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
-  const auto n_ff = static_cast<std::size_t>(config_.n_ff);
-  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
-  const std::size_t q_size = config_.q_size();
-  const std::size_t kv_size = config_.kv_size();
-  const auto vector = [&](const char* name, std::size_t n) {
-    return load_vector(gguf, prefix + name + ".weight", n, Presence::kRequired);
-  };
-
-  if (gguf.tensor(prefix + "attn_qkv.weight") != nullptr) {
-    return Error{ErrorCode::kUnsupported,
-                 gguf.path() + ": fused tensor " + prefix + "attn_qkv.weight"};
-  }
-  RESTKV_ASSIGN(weights.attention_norm, vector("attn_norm", n_embd));
-  RESTKV_ASSIGN(weights.mlp_norm, vector("ffn_norm", n_embd));
-  if (config_.has_qk_norm) {
-    RESTKV_ASSIGN(weights.query_norm, vector("attn_q_norm", head_dim));
-    RESTKV_ASSIGN(weights.key_norm, vector("attn_k_norm", head_dim));
-  }
-  if (config_.has_post_norms) {
-    RESTKV_ASSIGN(weights.attention_post_norm, vector("post_attention_norm", n_embd));
-    RESTKV_ASSIGN(weights.mlp_post_norm, vector("post_ffw_norm", n_embd));
-  }
-  RESTKV_ASSIGN(weights.query, load_linear(gguf, prefix + "attn_q", {n_embd, q_size}));
-  RESTKV_ASSIGN(weights.key, load_linear(gguf, prefix + "attn_k", {n_embd, kv_size}));
-  RESTKV_ASSIGN(weights.value, load_linear(gguf, prefix + "attn_v", {n_embd, kv_size}));
-  RESTKV_ASSIGN(weights.output, load_linear(gguf, prefix + "attn_output", {q_size, n_embd}));
-  RESTKV_ASSIGN(weights.gate, load_linear(gguf, prefix + "ffn_gate", {n_embd, n_ff}));
-  RESTKV_ASSIGN(weights.up, load_linear(gguf, prefix + "ffn_up", {n_embd, n_ff}));
-  RESTKV_ASSIGN(weights.down, load_linear(gguf, prefix + "ffn_down", {n_ff, n_embd}));
-  return {};
 }
 
 ModelInfo Model::info() const {

@@ -99,7 +99,6 @@ class Model {
 
  private:
   Model() = default;
-  Result<void> load_layer(int layer);
 
   std::shared_ptr<const GgufFile> file_;
   ModelConfig config_;

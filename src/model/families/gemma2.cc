@@ -26,16 +26,17 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   if (config.n_layer == kLayersOf27B) {
     config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.n_embd / config.n_head));
   }
-  RESTKV_ASSIGN(auto window, optional_number(file, "attention.sliding_window"));
-  const double rows = window.value_or(kDefaultWindow);
-  if (!(rows >= 1 && rows <= 1e9)) {
+  RESTKV_ASSIGN(auto window, optional_int(file, "attention.sliding_window"));
+  if (window.value_or(kDefaultWindow) == 0) {
     return Error{ErrorCode::kCorrupt,
-                 file.path() + ": gemma2.attention.sliding_window is out of range"};
+                 file.path() + ": gemma2.attention.sliding_window = 0 is out of range"};
   }
-  RESTKV_TRY(apply_sliding_window(file, static_cast<int>(rows), kPatternPeriod, config));
+  RESTKV_TRY(apply_sliding_window(file, window.value_or(kDefaultWindow), kPatternPeriod, config));
+  RESTKV_ASSIGN(RopeConfig window_rope, rope_of_file(file));
   RESTKV_ASSIGN(auto window_base, optional_number(file, "rope.freq_base_swa"));
+  window_rope.base = window_base.value_or(window_rope.base);
   for (LayerConfig& layer : config.layers) {
-    if (layer.sliding_window > 0 && window_base) layer.rope.base = *window_base;
+    if (layer.sliding_window > 0) layer.rope = window_rope;
   }
   return {};
 }

@@ -24,13 +24,9 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   if (config.n_layer == kLayersOf27B) {
     config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.n_embd / config.n_head));
   }
-  RESTKV_ASSIGN(auto window, optional_number(file, "attention.sliding_window"));
-  if (!window || *window == 0) return {};
-  if (!(*window >= 1 && *window <= 1e9)) {
-    return Error{ErrorCode::kCorrupt,
-                 file.path() + ": gemma3.attention.sliding_window is out of range"};
-  }
-  RESTKV_TRY(apply_sliding_window(file, static_cast<int>(*window), kPatternPeriod, config));
+  RESTKV_ASSIGN(auto window, optional_int(file, "attention.sliding_window"));
+  if (window.value_or(0) == 0) return {};
+  RESTKV_TRY(apply_sliding_window(file, *window, kPatternPeriod, config));
   RESTKV_ASSIGN(auto window_base, optional_number(file, "rope.freq_base_swa"));
   for (LayerConfig& layer : config.layers) {
     if (layer.sliding_window == 0) continue;

@@ -8,6 +8,7 @@ namespace {
 
 Result<void> configure(const GgufFile& file, ModelConfig& config) {
   config.rope_style = RopeStyle::kAdjacent;
+  config.may_have_rope_factors = true;
   if (config.n_rot != config.head_dim) {
     return Error{ErrorCode::kCorrupt, file.path() + ": llama rotates whole heads, but " +
                                           "llama.rope.dimension_count says otherwise"};
