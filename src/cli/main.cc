@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -34,7 +35,7 @@ void print_commands(std::FILE* out) {
       "Answers questions over long prompts with a key-value cache of a fraction of the size.\n\n",
       out);
   for (const Command& command : kCommands) {
-    std::fprintf(out, "  %-12s %s\n", command.name.data(), command.summary);
+    std::fprintf(out, "  %-12s %s\n", std::string(command.name).c_str(), command.summary);
   }
   std::fputs("\n`restkv COMMAND --help` lists the options of a command.\n", out);
 }

@@ -191,7 +191,7 @@ const std::vector<Case>& cases() {
              w.set_strs("tokenizer.ggml.tokens", tokens);
            },
        .error = "",
-       .end = "exit 0"},
+       .end = "exit 1"},
       {.name = "AHugeToken",
        .change =
            [](GgufWriter& w) {
