@@ -55,12 +55,14 @@ void probabilities(const float* q, TypedRows keys, std::size_t begin, std::size_
     out[j] = logit_of(q, keys.data + j * row_bytes, keys.type, head_dim, rule);
     max = std::max(max, out[j]);
   }
-  float sum = 0;
+  // In f64: after a row that takes nearly all attention, thousands of small terms would each be
+  // lost to rounding, and a policy that divides by what is left would see the loss.
+  double sum = 0;
   for (std::size_t j = begin; j < end; ++j) {
     out[j] = std::exp(out[j] - max);
     sum += out[j];
   }
-  for (std::size_t j = begin; j < end; ++j) out[j] /= sum;
+  for (std::size_t j = begin; j < end; ++j) out[j] = static_cast<float>(out[j] / sum);
 }
 
 }  // namespace
