@@ -76,7 +76,7 @@ void expect_golden_row(const GoldenRun& run, const std::string& array, std::size
 void expect_golden_set(const GoldenMethod& method, const std::string& array, std::size_t row,
                        std::span<const std::int32_t> wanted, std::span<const std::int32_t> kept);
 
-// Tables to run a case under: ref, which is slow, only where the prompt is short.
+// Tables to run a case under: all of them for small cases, the best for large ones.
 std::vector<const KernelTable*> golden_tables(const GoldenCase& golden);
 // Names of the cases that have one of the methods, in the order of the manifest. All of them are
 // listed in the tests, so that each is a test of its own; a test compares the lists.

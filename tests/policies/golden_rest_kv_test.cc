@@ -26,12 +26,6 @@ constexpr Published kMethods[] = {
     {"ours.restkv_s200", ":scale=200", GoldenHeads::kKv},
 };
 
-// "Before" measures distances 32 times: too slow for plain loops and large layers.
-bool affordable(const Published& published, const GoldenCase& golden, const KernelTable& table) {
-  return table.name != "ref" || std::string(published.method) != "restkv_before" ||
-         golden.dims.at("n") * golden.dims.at("d") <= 50000;
-}
-
 // One kernel width of a method, with every budget.
 void expect_golden(GoldenRun run, const std::string& options, int kernel) {
   const std::string method = run.method->name;
@@ -71,7 +65,7 @@ TEST_P(GoldenRestKv, EveryArrayAndEverySelection) {
     SCOPED_TRACE(table->name);
     for (const Published& published : kMethods) {
       const GoldenMethod* method = golden.method(published.method);
-      if (method == nullptr || !affordable(published, golden, *table)) continue;
+      if (method == nullptr) continue;
       std::set<std::string> compared;
       for (const int kernel : method->kernels) {
         expect_golden({.golden = &golden,
