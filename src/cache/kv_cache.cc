@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 #include <numeric>
+#include <unordered_set>
 #include <utility>
 
 #include "base/aligned.h"
@@ -151,6 +152,17 @@ struct KvCache::State {
   void copy_rows(const KernelTable& kernels, const LayerRows& source, int head_index,
                  std::span<const std::uint32_t> which, HeadStore& target) const;
 
+  // Sets the column sums of the rows held to those of the first rows of `source`. The pages must be
+  // the store's own.
+  void take_sums(const LayerRows& source, int head_index, HeadStore& store) const {
+    if (!shape.with_column_sums) return;
+    const std::span<const float> sums = source.column_sums(head_index);
+    for (std::size_t i = 0; i < store.rows; ++i) {
+      const std::size_t at = store.skip + i;
+      label(*store.pages[at / kPageRows], at % kPageRows, position(store, i), sums[i]);
+    }
+  }
+
   CacheShape shape;
   PageLayout layout;
   std::shared_ptr<ByteCounter> counter;
@@ -208,6 +220,18 @@ std::size_t KvCache::bytes() const {
   return pages * state_->layout.bytes;
 }
 
+std::size_t KvCache::bytes_beyond(const KvCache& base) const {
+  std::unordered_set<const Page*> shared;
+  for (const HeadStore& store : base.state_->heads) {
+    for (const PagePtr& page : store.pages) shared.insert(page.get());
+  }
+  std::size_t pages = 0;
+  for (const HeadStore& store : state_->heads) {
+    for (const PagePtr& page : store.pages) pages += shared.contains(page.get()) ? 0 : 1;
+  }
+  return pages * state_->layout.bytes;
+}
+
 Result<void> KvCache::store(const KernelTable& kernels, int layer, int head,
                             const LayerRows& source, std::span<const std::uint32_t> keep) {
   HeadStore fresh;
@@ -224,14 +248,19 @@ Result<void> KvCache::store(const KernelTable& kernels, int layer, int head,
 Result<void> KvCache::append_rows(const KernelTable& kernels, int layer, int head,
                                   const LayerRows& source, std::size_t first) {
   RESTKV_DCHECK(state_->shape.sliding_window[static_cast<std::size_t>(layer)] == 0);
+  RESTKV_DCHECK(state_->head(layer, head).rows == first);
   try {
     HeadStore grown = state_->head(layer, head);
     std::vector<std::uint32_t> rows(source.rows(head) - first);
     std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    // A last page that is not full is written to: work on a copy, so that a failure loses nothing.
-    if ((grown.skip + grown.rows) % kPageRows != 0 && !rows.empty()) {
-      state_->make_own(grown.pages.back());
+    // A page that is written to may be shared, and a failure must lose nothing: work on copies. It
+    // is the one that is not full, or one that was made ready and never used.
+    const std::size_t first_page = (grown.skip + grown.rows) / kPageRows;
+    for (std::size_t i = state_->shape.with_column_sums ? 0 : first_page; i < grown.pages.size();
+         ++i) {
+      state_->make_own(grown.pages[i]);
     }
+    state_->take_sums(source, head, grown);
     state_->copy_rows(kernels, source, head, rows, grown);
     state_->head(layer, head) = std::move(grown);
   } catch (const std::bad_alloc&) {

@@ -57,6 +57,8 @@ class KvCache {
   [[nodiscard]] std::vector<Position> positions(int layer, int head) const;
   // Bytes of the pages that this cache refers to (shared ones count in full).
   [[nodiscard]] std::size_t bytes() const;
+  // Bytes of the pages that this cache refers to and `base`, which it was forked from, does not.
+  [[nodiscard]] std::size_t bytes_beyond(const KvCache& base) const;
 
   // Replaces the head's rows by rows keep[0], keep[1], ... of `source`, converted to the cache's
   // types. REQUIRES: keep strictly increasing, below source.rows(head). kOutOfMemory leaves the
@@ -65,9 +67,10 @@ class KvCache {
                      std::span<const std::uint32_t> keep);
   // Copies all rows of the layer to the end of `target`, with their positions and column sums.
   void load(const KernelTable& kernels, int layer, LayerRows& target) const;
-  // Adds rows first, first + 1, ... of `source` behind what the head holds. kOutOfMemory leaves the
-  // head as it was. REQUIRES: a layer without a sliding window; positions larger than the head's
-  // last.
+  // Adds rows first, first + 1, ... of `source` behind what the head holds; rows 0 .. first - 1 of
+  // `source` are the head's own, whose column sums are taken over. kOutOfMemory leaves the head as
+  // it was. REQUIRES: a layer without a sliding window; first rows in the head; positions larger
+  // than the head's last.
   Result<void> append_rows(const KernelTable& kernels, int layer, int head, const LayerRows& source,
                            std::size_t first);
   // Prepares every head for a row at `position`: lets go of rows that a query there cannot see

@@ -30,7 +30,6 @@ struct VariantRun {
   const Variant* variant = nullptr;
   Variant::BudgetRows budget;
   KvCache cache;
-  std::size_t base_bytes = 0;  // rows of earlier turns, held until the prefill has succeeded
   std::size_t peak_bytes = 0;
   std::size_t kept_min = static_cast<std::size_t>(-1);
   std::size_t kept_max = 0;
@@ -95,8 +94,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
     runs_.push_back(
         {.variant = variant.get(),
          .budget = variant->budget_rows(static_cast<std::size_t>(end_)),
-         .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter),
-         .base_bytes = job.base != nullptr ? job.base->bytes() : 0});
+         .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter)});
     const Needs needs = variant->policy().needs;
     with_column_sums_ |= has(needs, Needs::kColumnSums);
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
@@ -396,7 +394,11 @@ void PrefillRun::count_rows(VariantRun& run, int layer, const LayerObservation& 
     run.kept_sum += kept;
     run.seen_sum += observation.heads[static_cast<std::size_t>(h)].positions.size();
   }
-  run.peak_bytes = std::max(run.peak_bytes, run.cache.bytes() + rows_->bytes());
+  // The rows of earlier turns are held until the prefill has succeeded.
+  const std::size_t own = job_.base != nullptr
+                              ? job_.base->bytes() + run.cache.bytes_beyond(*job_.base)
+                              : run.cache.bytes();
+  run.peak_bytes = std::max(run.peak_bytes, own + rows_->bytes());
 }
 
 KvReport PrefillRun::report(const VariantRun& run) const {

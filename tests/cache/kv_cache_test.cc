@@ -180,6 +180,78 @@ TEST(KvCache, StoreAndLoadKeepRowsPositionsAndSums) {
   }
 }
 
+// Rows of head 0 as a prefill would hold them: positions 0, 1, ..., each with its own sum.
+void fill(LayerRows& layer, Position first, Position end, float sum) {
+  for (Position p = first; p < end; ++p) {
+    for (int head = 0; head < kHeads; ++head) {
+      layer.append(best_table(), head, p, row_for(0, head, p, 0).data(),
+                   row_for(0, head, p, 1).data(), sum + static_cast<float>(p));
+    }
+  }
+}
+
+TEST(KvCache, AppendedRowsBringTheSumsOfTheOldOnes) {
+  const auto counter = std::make_shared<ByteCounter>();
+  KvCache cache(shape_of(KvType::kF16, {0, 0}, /*sums=*/true), counter);
+  LayerRows layer(
+      {.n_kv_head = kHeads, .head_dim = kDim, .type = KvType::kF16, .with_column_sums = true},
+      *counter);
+  const std::vector<std::size_t> capacity(kHeads, 40);
+  ASSERT_TRUE(layer.reset(capacity).ok());
+  fill(layer, 0, 20, 100.0F);
+  for (int head = 0; head < kHeads; ++head) {
+    ASSERT_TRUE(cache.append_rows(best_table(), 0, head, layer, 0).ok());
+  }
+  KvCache fork = cache.fork();
+  ASSERT_TRUE(layer.reset(capacity).ok());
+  fill(layer, 0, 37, 500.0F);  // the old rows have received more since
+  for (int head = 0; head < kHeads; ++head) {
+    ASSERT_TRUE(cache.append_rows(best_table(), 0, head, layer, 20).ok());
+  }
+  const auto expect_sums = [&](const KvCache& from, std::size_t rows, float sum) {
+    LayerRows read(
+        {.n_kv_head = kHeads, .head_dim = kDim, .type = KvType::kF16, .with_column_sums = true},
+        *counter);
+    ASSERT_TRUE(read.reset(capacity).ok());
+    from.load(best_table(), 0, read);
+    for (int head = 0; head < kHeads; ++head) {
+      ASSERT_EQ(read.rows(head), rows);
+      for (std::size_t i = 0; i < rows; ++i) {
+        EXPECT_EQ(read.column_sums(head)[i], sum + static_cast<float>(i));
+      }
+    }
+  };
+  expect_sums(cache, 37, 500.0F);
+  expect_sums(fork, 20, 100.0F);
+}
+
+// A step that failed leaves a page that is ready and empty; two forks share it.
+TEST(KvCache, ForksDoNotShareAPageThatWasMadeReady) {
+  const auto counter = std::make_shared<ByteCounter>();
+  KvCache cache(shape_of(KvType::kF16), counter);
+  LayerRows layer({.n_kv_head = kHeads, .head_dim = kDim, .type = KvType::kF16}, *counter);
+  const std::vector<std::size_t> capacity(kHeads, 40);
+  ASSERT_TRUE(layer.reset(capacity).ok());
+  fill(layer, 0, 16, 0.0F);
+  for (int head = 0; head < kHeads; ++head) {
+    ASSERT_TRUE(cache.append_rows(best_table(), 0, head, layer, 0).ok());
+  }
+  ASSERT_TRUE(cache.reserve_row(16).ok());
+  KvCache fork = cache.fork();
+  fill(layer, 16, 18, 0.0F);
+  ASSERT_TRUE(cache.append_rows(best_table(), 0, 0, layer, 16).ok());
+  const std::map<Position, float> expected = read_back(cache, 0, 0);
+  ASSERT_EQ(expected.size(), 18U);
+
+  ASSERT_TRUE(layer.reset(capacity).ok());
+  fill(layer, 0, 16, 0.0F);
+  fill(layer, 20, 25, 0.0F);
+  ASSERT_TRUE(fork.append_rows(best_table(), 0, 0, layer, 16).ok());
+  EXPECT_EQ(read_back(cache, 0, 0), expected);
+  EXPECT_EQ(read_back(fork, 0, 0).size(), 21U);
+  EXPECT_EQ(cache.bytes_beyond(fork), page_bytes(cache.shape()));
+}
+
 TEST(LayerRows, DropsWhatHasLeftTheWindow) {
   ByteCounter counter;
   LayerRows layer(

@@ -55,7 +55,7 @@ std::string temporary_model_path(const std::string& stem) {
 
 EngineOptions TestEngine::default_options() {
   return {.model_path = {},
-          .n_threads = 2,
+          .n_threads = 1,
           .kernels = {},
           .chunk = 64,
           .products = ProductMode::kF32,
@@ -111,6 +111,10 @@ std::vector<float> TestEngine::extend(Sequence& sequence, std::span<const Token>
   const auto done = engine_->extend(sequence, tokens, {}, logits);
   EXPECT_TRUE(done.ok()) << done.error().message;
   return logits;
+}
+
+std::string family_name(const testing::TestParamInfo<RandomModel>& info) {
+  return info.param.family;
 }
 
 KvOptions full_cache(KvType type) {

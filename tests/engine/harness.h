@@ -22,7 +22,7 @@ namespace restkv {
 // A file name of this process; `stem` need not be unique.
 [[nodiscard]] std::string temporary_model_path(const std::string& stem);
 
-// An engine of a file that is removed with it. f32 products, two threads, and chunks of 64 tokens,
+// An engine of a file that is removed with it. f32 products, one thread, and chunks of 64 tokens,
 // unless said otherwise.
 class TestEngine {
  public:
@@ -54,6 +54,9 @@ class TestEngine {
   std::string path_;
   std::unique_ptr<Engine> engine_;
 };
+
+// Names a test of one family.
+[[nodiscard]] std::string family_name(const testing::TestParamInfo<RandomModel>& info);
 
 // The full cache in one element type.
 [[nodiscard]] KvOptions full_cache(KvType type = KvType::kF32);

@@ -1,0 +1,151 @@
+// A call that fails leaves everything as it was: the sequence goes on bit for bit.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engine/harness.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+class Failures : public testing::Test {
+ protected:
+  // Runs `fail` on a sequence and compares what follows with a sequence that never saw it.
+  template <typename Fail>
+  void expect_unchanged(const Fail& fail) {
+    auto expected = engine_.prefill(tokens_, options_);
+    auto run = engine_.prefill(tokens_, options_);
+    const std::size_t bytes = engine_->cache_bytes();
+    fail(run.sequence);
+    EXPECT_EQ(engine_->cache_bytes(), bytes);
+    EXPECT_EQ(run.sequence.next_position(), expected.sequence.next_position());
+    EXPECT_EQ(run.sequence.kept_positions(), expected.sequence.kept_positions());
+    EXPECT_EQ(run.sequence.report().prompt_tokens, expected.sequence.report().prompt_tokens);
+    EXPECT_EQ(engine_.decode(run.sequence, next_), engine_.decode(expected.sequence, next_));
+    EXPECT_EQ(engine_.extend(run.sequence, next_), engine_.extend(expected.sequence, next_));
+  }
+
+  [[nodiscard]] static KvOptions evicting() {
+    KvOptions options;
+    options.policy = "streaming-llm";
+    options.budget.amount = 40;
+    return options;
+  }
+
+  RandomModel model_ = random_gemma2();
+  TestEngine engine_{model_};
+  KvOptions options_ = evicting();
+  std::vector<Token> tokens_ = random_tokens(100, model_.n_vocab, 1);
+  std::vector<Token> next_ = random_tokens(20, model_.n_vocab, 2);
+};
+
+TEST_F(Failures, ACancelledTurn) {
+  // At every point where a cancel is looked at: 4 layers of 3 chunks.
+  for (int point = 1; point <= 12; ++point) {
+    expect_unchanged([&](Sequence& sequence) {
+      std::atomic<bool> cancel = false;
+      int calls = 0;
+      PrefillOptions options;
+      options.cancel = &cancel;
+      options.on_progress = [&](const PrefillProgress& progress) {
+        EXPECT_LE(progress.tokens_done, progress.tokens_total);
+        if (++calls == point - 1) cancel = true;
+      };
+      if (point == 1) cancel = true;
+      std::vector<float> logits = {1, 2};
+      const auto failed =
+          engine_->extend(sequence, random_tokens(150, model_.n_vocab, 3), options, logits);
+      ASSERT_FALSE(failed.ok());
+      EXPECT_EQ(failed.error().code, ErrorCode::kCancelled);
+      EXPECT_EQ(calls, point - 1);
+      EXPECT_EQ(logits, (std::vector<float>{1, 2}));
+    });
+  }
+}
+
+TEST_F(Failures, ACancelledPrefill) {
+  expect_unchanged([&](Sequence&) {
+    const std::atomic<bool> cancel = true;
+    PrefillOptions options;
+    options.cancel = &cancel;
+    std::vector<float> logits;
+    const auto failed = engine_->prefill(tokens_, {&options_, 1}, options, logits);
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code, ErrorCode::kCancelled);
+  });
+}
+
+TEST_F(Failures, ATokenOutsideTheVocabulary) {
+  for (const Token wrong : {-1, model_.n_vocab}) {
+    expect_unchanged([&](Sequence& sequence) {
+      std::vector<Token> tokens = next_;
+      tokens.back() = wrong;
+      std::vector<float> logits;
+      const auto failed = engine_->extend(sequence, tokens, {}, logits);
+      ASSERT_FALSE(failed.ok());
+      EXPECT_EQ(failed.error().code, ErrorCode::kInvalidArgument);
+      EXPECT_EQ(failed.error().message,
+                "token " + std::to_string(wrong) + " is outside the vocabulary of 100");
+      EXPECT_FALSE(engine_->prefill(tokens, {&options_, 1}, {}, logits).ok());
+      Sequence* const one = &sequence;
+      std::vector<float> row(100);
+      EXPECT_FALSE(engine_->decode({&one, 1}, {&wrong, 1}, {row.data(), 1, 100}).ok());
+    });
+  }
+}
+
+TEST_F(Failures, NothingToRead) {
+  expect_unchanged([&](Sequence& sequence) {
+    std::vector<float> logits;
+    EXPECT_FALSE(engine_->extend(sequence, {}, {}, logits).ok());
+    EXPECT_FALSE(engine_->prefill({}, {&options_, 1}, {}, logits).ok());
+    EXPECT_FALSE(engine_->prefill(tokens_, {}, {}, logits).ok());
+  });
+}
+
+// The message of a prefill of these variants.
+std::string message_of(Engine& engine, std::span<const Token> tokens,
+                       std::span<const KvOptions> variants) {
+  std::vector<float> logits;
+  const auto failed = engine.prefill(tokens, variants, {}, logits);
+  EXPECT_FALSE(failed.ok());
+  if (failed.ok()) return "";
+  EXPECT_EQ(failed.error().code, ErrorCode::kInvalidArgument);
+  return failed.error().message;
+}
+
+TEST_F(Failures, VariantsThatCannotBeMeant) {
+  expect_unchanged([&](Sequence&) {
+    const KvOptions mixed[] = {full_cache(KvType::kF32), full_cache(KvType::kF16)};
+    EXPECT_EQ(message_of(*engine_, tokens_, mixed),
+              "f32 caches cannot share a prefill with other types");
+    KvOptions small = evicting();
+    small.budget.amount = 35;
+    EXPECT_EQ(message_of(*engine_, tokens_, {&small, 1}),
+              "a budget of 35 tokens is below the 36 protected rows (4 sinks + 32 window)");
+    KvOptions unknown = evicting();
+    unknown.policy = "no-such";
+    EXPECT_TRUE(message_of(*engine_, tokens_, {&unknown, 1}).starts_with("unknown policy"));
+    for (const PolicyInfo* policy : all_policies()) {
+      if (!policy->even_window) continue;
+      KvOptions odd = evicting();
+      odd.policy = policy->name;
+      odd.window = 31;
+      EXPECT_EQ(message_of(*engine_, tokens_, {&odd, 1}),
+                std::string(policy->name) + " needs an even window, not 31");
+    }
+  });
+}
+
+TEST(FailuresOfTypes, AQuantisedCacheNeedsWholeBlocks) {
+  const RandomModel model = {.n_embd = 72, .n_head = 3, .n_kv_head = 3, .head_dim = 24};
+  TestEngine engine(model);
+  const KvOptions options = full_cache(KvType::kQ8_0);
+  EXPECT_EQ(message_of(*engine, random_tokens(10, 100, 1), {&options, 1}),
+            "a q8_0 cache needs a head dimension that is a multiple of 32, not 24");
+}
+
+}  // namespace
+}  // namespace restkv
