@@ -187,7 +187,7 @@ TEST(OutputDistances, AreNearTheDefinition) {
 
 TEST(OutputDistances, FromTheCenterItselfIsZero) {
   const std::vector<float> center = Random(1).integers(40, 9);
-  const std::vector<float> r(40 * 40, 0.5F);
+  const std::vector<float> r(1600, 0.5F);
   const Rows values = make_rows(KvType::kF16, 40, center);
   for_each_table([&](const KernelTable& table) {
     float distance = 1.0F;

@@ -190,9 +190,9 @@ std::vector<double> exact(const Matrix& matrix, Product product, const std::vect
             : std::vector<double>(row, row + matrix.n_in);
     for (std::size_t j = 0; j < matrix.n_out; ++j) {
       double sum = matrix.bias[j];
-      for (std::size_t k = 0; k < matrix.n_in; ++k) {
-        sum += seen[k] * matrix.expanded[j * matrix.n_in + k];
-      }
+      const float* const weights = matrix.expanded.data() + j * matrix.n_in;
+      const double* const activations = seen.data();
+      for (std::size_t k = 0; k < matrix.n_in; ++k) sum += activations[k] * weights[k];
       y[i * matrix.n_out + j] = sum;
     }
   }
@@ -228,7 +228,7 @@ void for_each_matrix(Body&& body) {
     const auto block = static_cast<std::size_t>(ggml_blck_size(kind));
     std::vector<Matrix> matrices;
     matrices.push_back(make_matrix(type, std::max<std::size_t>(block, 32), 5));
-    matrices.push_back(make_matrix(type, 768, 19));
+    matrices.push_back(make_matrix(type, 512, 19));
     if (block <= 32) matrices.push_back(make_matrix(type, 96, 33));
     if (block == 1) matrices.push_back(make_matrix(type, 37, 3));
     if (type == GGML_TYPE_Q8_0 || type == GGML_TYPE_Q4_K || type == GGML_TYPE_F32) {
@@ -257,12 +257,14 @@ TEST(Linear, EveryProductIsNearTheExactSum) {
   for_each_matrix([&](const Matrix& matrix) {
     const Linear linear = matrix.linear();
     const int partner = weight_type_info(matrix.type).partner;
-    for (const Product product : kProducts) {
-      const bool offset = product == Product::kQuantised && partner == GGML_TYPE_Q8_1;
-      for (const std::size_t m : {1U, 3U, 33U}) {
-        const std::vector<float> x = random_floats(m * matrix.n_in, m);
-        const double error =
-            relative_l2(multiply(linear, product, Threads(1), x), exact(matrix, product, x));
+    for (const std::size_t m : {1U, 3U, 33U}) {
+      const std::vector<float> x = random_floats(m * matrix.n_in, m);
+      const std::vector<double> wanted_in_f32 = exact(matrix, Product::kExactDot, x);
+      for (const Product product : kProducts) {
+        const bool rounded = product == Product::kQuantised;
+        const bool offset = rounded && partner == GGML_TYPE_Q8_1;
+        const std::vector<double> wanted = rounded ? exact(matrix, product, x) : wanted_in_f32;
+        const double error = relative_l2(multiply(linear, product, Threads(1), x), wanted);
         EXPECT_LE(error, offset ? kOffsetBudget : kBudget) << name_of(product) << ", m " << m;
         if (print) {
           std::printf("%s %s %zu m %zu: %.2g\n",
@@ -281,16 +283,14 @@ TEST(Linear, RowsDoNotDependOnCompanyOrThreads) {
     for (const Product product : {Product::kQuantised, Product::kExactDot}) {
       SCOPED_TRACE(name_of(product));
       const std::vector<float> whole = multiply(linear, product, Threads(1), x);
-      for (const int count : {2, 3}) {
-        EXPECT_EQ(multiply(linear, product, Threads(count), x), whole) << count << " threads";
-      }
+      EXPECT_EQ(multiply(linear, product, Threads(3), x), whole) << "three threads";
       for (const std::size_t m : {1U, 5U}) {
         for (const std::size_t first : {0U, 13U, 28U}) {
           const auto from = x.begin() + static_cast<std::ptrdiff_t>(first * matrix.n_in);
           const std::vector<float> some(from, from + static_cast<std::ptrdiff_t>(m * matrix.n_in));
           const auto at = whole.begin() + static_cast<std::ptrdiff_t>(first * matrix.n_out);
           const std::vector<float> wanted(at, at + static_cast<std::ptrdiff_t>(m * matrix.n_out));
-          EXPECT_EQ(multiply(linear, product, Threads(2), some), wanted) << m << " at " << first;
+          EXPECT_EQ(multiply(linear, product, Threads(1), some), wanted) << m << " at " << first;
         }
       }
     }
