@@ -1,5 +1,6 @@
 #include "tensor/linear.h"
 
+#include <cmath>
 #include <cstring>
 #include <initializer_list>
 #include <limits>
@@ -57,6 +58,11 @@ Result<Linear> Linear::make(const TensorData& weight, const TensorData* bias, st
     }
     linear.bias_.resize(n_out);
     std::memcpy(linear.bias_.data(), bias->data, n_out * sizeof(float));
+    for (const float value : linear.bias_) {
+      if (!std::isfinite(value)) {
+        return Error{ErrorCode::kCorrupt, "tensor " + bias->name + " is not finite"};
+      }
+    }
   }
   return linear;
 }
