@@ -45,7 +45,8 @@ class Linear {
  public:
   Linear() = default;
   // weight: ne = [n_in, n_out]. bias: f32 [n_out], or null. kUnsupported for a type that ggml
-  // cannot multiply, kCorrupt for a shape that differs from n_in x n_out.
+  // cannot multiply, kCorrupt for a shape that differs from n_in x n_out or a bias that is not
+  // finite.
   static Result<Linear> make(const TensorData& weight, const TensorData* bias, std::size_t n_in,
                              std::size_t n_out);
 
