@@ -95,10 +95,7 @@ Result<void> Chat::turn(const std::string& user, const std::atomic<bool>& cancel
   const GenerationRequest request{.n_predict = options_.generation.n_predict,
                                   .context = session_.context,
                                   .cancel = &cancel,
-                                  .on_text = [](const std::string& text) {
-                                    std::fwrite(text.data(), 1, text.size(), stdout);
-                                    std::fflush(stdout);
-                                  }};
+                                  .on_text = print_text};
   RESTKV_ASSIGN(const Generation generated, generate(*session_.engine, *session_.vocabulary,
                                                      *sequence_, sampler_, logits, request));
   std::fputs("\n", stdout);
@@ -117,16 +114,18 @@ Result<void> Chat::turn(const std::string& user, const std::atomic<bool>& cancel
 }
 
 Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
+  std::string document;
+  if (!options.prompt.file.empty()) {
+    PromptOptions only_the_file = options.prompt;
+    only_the_file.prompt.clear();
+    RESTKV_ASSIGN(document, user_message(only_the_file));
+  }
   std::optional<InterruptGuard> interrupt(std::in_place);
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt->flag()));
   RESTKV_ASSIGN(ChatTemplate chat_template,
                 ChatTemplate::make(session.vocabulary, options.prompt.chat_template));
   GenerationOptions generation = options.generation;
   RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
-  std::string document;
-  if (!options.prompt.file.empty()) {
-    RESTKV_ASSIGN(document, read_text_file(options.prompt.file));
-  }
   const bool terminal = isatty(STDIN_FILENO) != 0;
   if (terminal) {
     std::fprintf(stderr, "Ctrl-C ends an answer; /report shows the cache; /exit or Ctrl-D ends.\n");
@@ -184,6 +183,7 @@ int chat_command(Arguments args) {
     return report_usage(
         {ErrorCode::kInvalidArgument, "chat takes one policy, one budget, one allocator"});
   }
+  print_notices(flags);
   auto status = converse(options, variants->front());
   return status.ok() ? *status : report_error(status.error());
 }

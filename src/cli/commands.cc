@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "cli/flags.h"
+
 namespace restkv {
 
 int report_error(const Error& error) {
@@ -13,6 +15,12 @@ int report_error(const Error& error) {
 int report_usage(const Error& error) {
   std::fprintf(stderr, "restkv: %s\n", error.message.c_str());
   return kExitUsage;
+}
+
+void print_notices(const FlagSet& flags) {
+  for (const std::string& notice : flags.notices()) {
+    std::fprintf(stderr, "restkv: %s\n", notice.c_str());
+  }
 }
 
 }  // namespace restkv

@@ -10,6 +10,8 @@
 
 namespace restkv {
 
+class FlagSet;
+
 using Arguments = std::span<const std::string_view>;
 
 int run_command(Arguments args);
@@ -26,5 +28,7 @@ inline constexpr int kExitInterrupted = 130;
 int report_error(const Error& error);
 // The same for what was wrong with a command line, before any work: always kExitUsage.
 int report_usage(const Error& error);
+// Says on stderr what of the command line has no effect.
+void print_notices(const FlagSet& flags);
 
 }  // namespace restkv

@@ -100,6 +100,7 @@ int demo_command(Arguments args) {
   }
   auto variants = expand_variants(options);
   if (!variants.ok()) return report_usage(variants.error());
+  print_notices(flags);
   const InterruptGuard interrupt;
   auto status = show(options, *variants, interrupt);
   return status.ok() ? *status : report_error(status.error());

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <numeric>
+#include <type_traits>
 
 namespace restkv {
 namespace {
@@ -24,8 +25,9 @@ Result<Number> parse_number(std::string_view name, std::string_view text, Number
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool whole = error == std::errc() && end == text.data() + text.size() && !text.empty();
   if (!whole || !(value >= least && value <= most)) {
-    return wrong(std::string(name) + " takes a number from " +
-                 number_text(static_cast<double>(least)) + " to " +
+    const char* kind =
+        std::is_integral_v<Number> ? " takes a whole number from " : " takes a number from ";
+    return wrong(std::string(name) + kind + number_text(static_cast<double>(least)) + " to " +
                  number_text(static_cast<double>(most)) + ", not '" + std::string(text) + "'");
   }
   return value;
@@ -156,17 +158,9 @@ const Flag* FlagSet::find(std::string_view name) const {
 }
 
 std::string FlagSet::nearest(std::string_view name) const {
-  std::string_view best;
-  std::size_t distance = 4;
-  for (const Flag& flag : flags_) {
-    for (const std::string_view known : flag.names) {
-      const std::size_t d = edit_distance(name, known);
-      if (d < distance && d < known.size()) {
-        distance = d;
-        best = known;
-      }
-    }
-  }
+  std::vector<std::string_view> known;
+  for (const Flag& flag : flags_) known.insert(known.end(), flag.names.begin(), flag.names.end());
+  const std::string_view best = nearest_word(name, known);
   if (best.empty()) return "; --help lists what there is";
   return "; did you mean " + std::string(best) + "?";
 }
@@ -190,6 +184,19 @@ std::string FlagSet::help() const {
     text += "\n";
   }
   return text;
+}
+
+std::string_view nearest_word(std::string_view word, std::span<const std::string_view> known) {
+  std::string_view best;
+  std::size_t distance = 4;  // three slips at most
+  for (const std::string_view one : known) {
+    const std::size_t d = edit_distance(word, one);
+    if (d < distance && d < one.size()) {
+      distance = d;
+      best = one;
+    }
+  }
+  return best;
 }
 
 std::vector<std::string> split_list(std::string_view text, char separator) {

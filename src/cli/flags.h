@@ -56,6 +56,9 @@ class FlagSet {
   std::vector<std::string> notices_;
 };
 
+// The known word that a mistyped one is most like; empty when none is near.
+std::string_view nearest_word(std::string_view word, std::span<const std::string_view> known);
+
 // "a,b,c" -> its parts; empty parts are kept so that they can be refused.
 std::vector<std::string> split_list(std::string_view text, char separator = ',');
 

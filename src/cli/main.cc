@@ -1,5 +1,8 @@
 // The restkv program: picks the command. The commands and this file are the only code that prints.
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -7,6 +10,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/pull.h"
 
 namespace restkv {
@@ -40,6 +44,22 @@ void print_commands(std::FILE* out) {
   std::fputs("\n`restkv COMMAND --help` lists the options of a command.\n", out);
 }
 
+// Takes the numbers of closed standard streams, so that no file that is opened later gets one of
+// them and what is printed ends up in it. The wrong direction keeps them as unusable as they were.
+void occupy_closed_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) != -1) continue;
+    (void)open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+// What was printed and never arrived is a failure, whatever the command says.
+int check_output(int status) {
+  const bool arrived = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (arrived || status != 0) return status;
+  return report_error({ErrorCode::kIo, "standard output cannot be written"});
+}
+
 int dispatch(Arguments args) {
   if (args.empty()) {
     print_commands(stderr);
@@ -57,21 +77,23 @@ int dispatch(Arguments args) {
   for (const Command& command : kCommands) {
     if (command.name == name) return command.run(args.subspan(1));
   }
-  std::string known;
-  for (const Command& command : kCommands) {
-    known += (known.empty() ? "" : ", ") + std::string(command.name);
-  }
-  return report_usage({ErrorCode::kInvalidArgument,
-                       "unknown command '" + std::string(name) + "' (known: " + known + ")"});
+  std::vector<std::string_view> known;
+  for (const Command& command : kCommands) known.push_back(command.name);
+  const std::string_view nearest = nearest_word(name, known);
+  const std::string hint = nearest.empty() ? "restkv --help lists what there is"
+                                           : "did you mean " + std::string(nearest) + "?";
+  return report_usage(
+      {ErrorCode::kInvalidArgument, "unknown command '" + std::string(name) + "'; " + hint});
 }
 
 }  // namespace
 }  // namespace restkv
 
 int main(int argc, char** argv) {
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
+  restkv::occupy_closed_streams();
+  const std::vector<std::string_view> args(argv + (argc > 0 ? 1 : 0), argv + argc);
   try {
-    return restkv::dispatch(args);
+    return restkv::check_output(restkv::dispatch(args));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "restkv: out of memory or a bug of ours: %s\n", error.what());
     return restkv::kExitFailed;

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
 #include <sstream>
 
+#include "kernels/kernels.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
+#include "text/chat_template.h"
 
 namespace restkv {
 namespace {
@@ -131,9 +134,15 @@ Result<std::vector<ParamValues::Assignment>> parse_general(const std::vector<std
 }  // namespace
 
 void add_model_flags(FlagSet& flags, CommonOptions& options) {
-  flags.add_text({"-m", "--model"}, "FNAME",
-                 "GGUF file or catalogue name (default: " + std::string(kDefaultModel) + ")",
-                 &options.model, "LLAMA_ARG_MODEL");
+  flags.add({.names = {"-m", "--model"},
+             .value_name = "FNAME",
+             .help = "GGUF file or catalogue name (default: " + std::string(kDefaultModel) + ")",
+             .environment = "LLAMA_ARG_MODEL",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name.empty()) return wrong("--model needs the name of a file or of a model");
+               options.model = name;
+               return {};
+             }});
   flags.add_integer(
       {"-t", "--threads"}, "threads (default: one for each processor)", -1, 1024,
       [&options](long long v) { options.engine.n_threads = static_cast<int>(v); },
@@ -164,8 +173,16 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
                }
                return {};
              }});
-  flags.add_text({"--kernels"}, "NAME", "force a set of kernels (default: the best here)",
-                 &options.engine.kernels);
+  flags.add({.names = {"--kernels"},
+             .value_name = "NAME",
+             .help = "force a set of kernels (default: the best here)",
+             .environment = "",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name.empty()) return wrong("--kernels needs a name");
+               RESTKV_ASSIGN([[maybe_unused]] const auto known, table_by_name(name));
+               options.engine.kernels = name;
+               return {};
+             }});
   add_rope_flags(flags, options.engine.rope);
   flags.add_ignored({"-ngl", "--gpu-layers", "--n-gpu-layers"}, "N", "restkv runs on the CPU");
   flags.add_ignored({"-fa", "--flash-attn"}, "MODE", "attention is always done in tiles");
@@ -231,8 +248,22 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
                  &options.system_prompt);
   flags.add_switch({"--raw"}, "no chat template; special tokens in the text are read as such",
                    [&options] { options.raw = true; });
-  flags.add_text({"--chat-template"}, "NAME", "a built-in template instead of the model's",
-                 &options.chat_template, "LLAMA_ARG_CHAT_TEMPLATE");
+  flags.add({.names = {"--chat-template"},
+             .value_name = "NAME",
+             .help = "a built-in template instead of the model's",
+             .environment = "LLAMA_ARG_CHAT_TEMPLATE",
+             .set = [&options](std::string_view name) -> Result<void> {
+               std::string known;
+               for (const std::string& one : builtin_chat_templates()) {
+                 if (one == name) {
+                   options.chat_template = name;
+                   return {};
+                 }
+                 known += (known.empty() ? "" : ", ") + one;
+               }
+               return wrong("unknown chat template '" + std::string(name) + "' (known: " + known +
+                            ")");
+             }});
 }
 
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common) {
@@ -268,6 +299,9 @@ void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOpti
 }
 
 Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
+  if (options.engine.rope.scaling == RopeScaling::kNone && options.engine.rope.freq_scale) {
+    return wrong("--rope-scaling none leaves nothing for --rope-scale or --rope-freq-scale to do");
+  }
   RESTKV_ASSIGN(auto policies,
                 parse_choices<PolicyInfo>(options.policies, "policy", find_policy, all_policies()));
   RESTKV_ASSIGN(auto allocators, parse_choices<AllocatorInfo>(options.allocators, "allocator",
@@ -309,6 +343,10 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
 }
 
 Result<std::string> read_text_file(const std::string& path) {
+  std::error_code unknown;
+  if (std::filesystem::is_directory(path, unknown)) {
+    return Error{ErrorCode::kIo, path + ": is a folder, not a file"};
+  }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) {
@@ -327,10 +365,10 @@ Result<std::string> user_message(const PromptOptions& options) {
   if (!options.file.empty()) {
     RESTKV_ASSIGN(text, read_text_file(options.file));
     while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+    if (text.empty()) return wrong(options.file + ": there is nothing in the file");
   }
   if (!text.empty() && !options.prompt.empty()) text += "\n\n";
   text += options.prompt;
-  if (text.empty()) return wrong("there is nothing to read: give -p, or -f with a text in it");
   return text;
 }
 

@@ -57,7 +57,8 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options);
 // Reads a whole text file. kNotFound, kIo.
 Result<std::string> read_text_file(const std::string& path);
 
-// The user's message: the file's text, a blank line, the question.
+// The user's message: the file's text, a blank line, the question. A file without text is an error.
+// REQUIRES: a file or a prompt is given.
 Result<std::string> user_message(const PromptOptions& options);
 
 inline constexpr std::string_view kDefaultModel = "qwen2.5-coder-0.5b";

@@ -165,6 +165,7 @@ int perplexity_command(Arguments args) {
   auto variants = expand_variants(options.common);
   if (!variants.ok()) return report_usage(variants.error());
   if (variants->size() != 1) return usage("perplexity takes one policy, one budget, one allocator");
+  print_notices(flags);
   const InterruptGuard interrupt;
   auto status = measure(options, variants->front(), interrupt);
   return status.ok() ? *status : report_error(status.error());

@@ -73,10 +73,7 @@ Result<int> answer(const RunOptions& options, GenerationOptions generation,
                               .cancel = &interrupt.flag(),
                               .on_text = {}};
     if (!options.json) {
-      request.on_text = [](const std::string& text) {
-        std::fwrite(text.data(), 1, text.size(), stdout);
-        std::fflush(stdout);
-      };
+      request.on_text = print_text;
     }
     RESTKV_ASSIGN(const Generation generated, generate(*session.engine, *session.vocabulary,
                                                        sequence, own_sampler, logits, request));
@@ -97,9 +94,6 @@ Result<int> answer(const RunOptions& options, GenerationOptions generation,
     const std::string text =
         printed.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     std::fwrite(text.data(), 1, text.size(), stdout);
-  }
-  if (std::fflush(stdout) != 0) {
-    return Error{ErrorCode::kIo, "standard output cannot be written"};
   }
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
@@ -127,9 +121,7 @@ int run_command(Arguments args) {
   if (auto fits = check_together(options, variants->size()); !fits.ok()) {
     return report_usage(fits.error());
   }
-  for (const std::string& notice : flags.notices()) {
-    std::fprintf(stderr, "restkv: %s\n", notice.c_str());
-  }
+  print_notices(flags);
   const InterruptGuard interrupt;
   auto status = answer(options, options.generation, *variants, interrupt);
   return status.ok() ? *status : report_error(status.error());

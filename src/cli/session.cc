@@ -87,15 +87,21 @@ const char* stop_reason_name(StopReason reason) {
   return "?";
 }
 
+bool print_text(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+}
+
 Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequence& sequence,
                             Sampler& sampler, std::vector<float>& logits,
                             const GenerationRequest& request) {
   const Clock::time_point start = Clock::now();
   Generation result;
   Utf8Stream characters;
-  const auto emit = [&](std::string text) {
+  const auto emit = [&](const std::string& text) -> Result<void> {
     result.text += text;
-    if (request.on_text && !text.empty()) request.on_text(text);
+    if (!request.on_text || text.empty() || request.on_text(text)) return {};
+    return Error{ErrorCode::kIo, "standard output cannot be written"};
   };
   const auto cancelled = [&] { return request.cancel != nullptr && request.cancel->load(); };
   while (true) {
@@ -116,7 +122,7 @@ Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequen
       break;
     }
     result.tokens.push_back(token);
-    emit(characters.push(vocabulary.piece(token)));
+    RESTKV_TRY(emit(characters.push(vocabulary.piece(token))));
     result.pending = token;
     if (request.n_predict >= 0 &&
         result.tokens.size() >= static_cast<std::size_t>(request.n_predict)) {
@@ -134,7 +140,7 @@ Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequen
     result.decode_ms += ms_since(step);
     ++result.decode_steps;
   }
-  emit(characters.flush());
+  RESTKV_TRY(emit(characters.flush()));
   return result;
 }
 

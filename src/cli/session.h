@@ -54,8 +54,12 @@ struct GenerationRequest {
   long long n_predict = -1;
   std::size_t context = 0;
   const std::atomic<bool>* cancel = nullptr;
-  std::function<void(const std::string&)> on_text;  // whole characters as they come; may be empty
+  // Whole characters as they come; may be empty. False ends the answer with kIo.
+  std::function<bool(const std::string&)> on_text;
 };
+
+// An on_text that prints. False when standard output cannot be written.
+bool print_text(const std::string& text);
 
 // Samples from `logits` (after the last token of the sequence) and decodes until the answer ends.
 Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequence& sequence,

@@ -1,0 +1,56 @@
+#pragma once
+
+// Runs the built program as a user would.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace restkv::testing {
+
+struct ProgramEnd {
+  int status = -1;  // exit status; 128 + the signal that ended it
+  std::string out;
+  std::string err;
+};
+
+// What the program finds around it. Its environment holds no variable that restkv reads, except
+// those named here, and no cache of models.
+struct Surroundings {
+  std::vector<std::string> environment;  // "NAME=value"
+  std::string input;                     // a file; empty = nothing to read
+  // A file; empty = what goes to ProgramEnd::out; "-" = closed
+  std::string output;
+};
+
+// A program that was started; end() waits for it, and must be called.
+class Program {
+ public:
+  explicit Program(const std::vector<std::string>& args, const Surroundings& around = {});
+  // Waits until it handles SIGINT itself, and until it has printed something; false when it ended
+  // before that, or after half a minute.
+  [[nodiscard]] bool wait_for_handler() const;
+  [[nodiscard]] bool wait_for_output() const;
+  void interrupt() const;
+  ProgramEnd end();
+
+ private:
+  template <typename Condition>
+  [[nodiscard]] bool wait_for(const Condition& condition) const;
+
+  std::string out_path_;
+  std::string err_path_;
+  int process_ = -1;
+};
+
+inline ProgramEnd run_program(const std::vector<std::string>& args,
+                              const Surroundings& around = {}) {
+  return Program(args, around).end();
+}
+
+// A folder of this test process, made anew and removed at its end: the model "tiny.gguf", the texts
+// "text.txt", "empty.txt", "ends.txt" (line ends only), the empty "empty.gguf", the folder
+// "folder".
+const std::string& scratch_folder();
+
+}  // namespace restkv::testing
