@@ -69,7 +69,8 @@ TEST_P(Memory, ForksShareUntilTheyWrite) {
   Sequence child = run.sequence.fork();
   EXPECT_EQ(engine->cache_bytes(), alone);
   (void)engine.decode(child, std::span(tokens).first(1));
-  const std::size_t heads = static_cast<std::size_t>(GetParam().n_layer * GetParam().n_kv_head);
+  const auto heads =
+      static_cast<std::size_t>(GetParam().n_layer) * static_cast<std::size_t>(GetParam().n_kv_head);
   const std::size_t page = layer_bytes({.n_kv_head = 1, .head_dim = GetParam().head_dim}, 16);
   EXPECT_LE(engine->cache_bytes(), alone + heads * page);
 }
@@ -113,7 +114,7 @@ TEST(MemoryReport, AFullCacheOfSlidingLayersIsCountedByTheWindow) {
   TestEngine engine(model);
   auto run = engine.prefill(random_tokens(kTokens, model.n_vocab, 5), full_cache(KvType::kF16));
   const std::size_t page = layer_bytes({.n_kv_head = 1, .head_dim = model.head_dim}, 16);
-  EXPECT_EQ(run.sequence.report().bytes_full, 2 * (2 + 19) * 2 * page);
+  EXPECT_EQ(run.sequence.report().bytes_full, page * 2 * (2 + 19) * 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Memory,

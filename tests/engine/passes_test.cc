@@ -119,28 +119,30 @@ TEST_P(Passes, ForksThatAreExtendedDoNotDisturbEachOther) {
   EXPECT_EQ(engine.decode(parent.sequence, right), expected_next);
 }
 
-// Prompt lengths that are multiplied in different ways (README of src/tensor).
 TEST_P(Passes, ThreadsDoNotChangeABit) {
-  for (const ProductMode products : {ProductMode::kAuto, ProductMode::kF32}) {
-    for (const std::size_t n : {std::size_t{3}, std::size_t{20}, kTokens}) {
-      const auto tokens = random_tokens(n, GetParam().n_vocab, 7);
-      const auto next = random_tokens(5, GetParam().n_vocab, 8);
-      std::vector<float> expected_prefill;
-      std::vector<float> expected_decode;
-      for (const int n_threads : {1, 2, 3}) {
-        TestEngine engine(GetParam(), with([&](EngineOptions& o) {
-                            o.n_threads = n_threads;
-                            o.products = products;
-                          }));
-        auto run = engine.prefill(tokens, full_cache(KvType::kF16));
-        const auto decoded = engine.decode(run.sequence, next);
-        if (n_threads == 1) {
-          expected_prefill = run.last_logits;
-          expected_decode = decoded;
-        }
-        EXPECT_EQ(run.last_logits, expected_prefill) << n_threads;
-        EXPECT_EQ(decoded, expected_decode) << n_threads;
+  struct Way {
+    ProductMode products;
+    std::size_t n_token;  // short prompts and long ones are multiplied in different ways
+  };
+  for (const Way way : {Way{ProductMode::kAuto, 20}, Way{ProductMode::kAuto, 90},
+                        Way{ProductMode::kF32, 20}, Way{ProductMode::kF32, 3}}) {
+    const auto tokens = random_tokens(way.n_token, GetParam().n_vocab, 7);
+    const auto next = random_tokens(2, GetParam().n_vocab, 8);
+    std::vector<float> expected_prefill;
+    std::vector<float> expected_decode;
+    for (const int n_threads : {1, 2, 3}) {
+      TestEngine engine(GetParam(), with([&](EngineOptions& o) {
+                          o.n_threads = n_threads;
+                          o.products = way.products;
+                        }));
+      auto run = engine.prefill(tokens, full_cache(KvType::kF16));
+      const auto decoded = engine.decode(run.sequence, next);
+      if (n_threads == 1) {
+        expected_prefill = run.last_logits;
+        expected_decode = decoded;
       }
+      EXPECT_EQ(run.last_logits, expected_prefill) << n_threads;
+      EXPECT_EQ(decoded, expected_decode) << n_threads;
     }
   }
 }

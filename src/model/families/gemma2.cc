@@ -24,7 +24,8 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   config.attention_softcap = static_cast<float>(attention_cap.value_or(kDefaultAttentionSoftcap));
   config.final_softcap = static_cast<float>(final_cap.value_or(kDefaultFinalSoftcap));
   if (config.n_layer == kLayersOf27B) {
-    config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.n_embd / config.n_head));
+    const int width = config.n_embd / config.n_head;  // a whole number, as libllama takes it
+    config.attention_scale = 1.0F / std::sqrt(static_cast<float>(width));
   }
   RESTKV_ASSIGN(auto window, optional_int(file, "attention.sliding_window"));
   if (window.value_or(kDefaultWindow) == 0) {
