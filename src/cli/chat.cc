@@ -142,7 +142,9 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
     if (question == "/report") {
       std::fputs(chat.last_report().c_str(), stderr);
     } else if (!question.empty()) {
-      const std::string message = document.empty() ? question : document + "\n\n" + question;
+      std::string message = document;
+      if (!message.empty()) message += "\n\n";
+      message += question;
       interrupt.emplace();
       const auto answered = chat.turn(message, interrupt->flag());
       interrupt.reset();

@@ -106,7 +106,7 @@ void FlagSet::add_switch(std::vector<std::string_view> names, std::string help,
 }
 
 void FlagSet::add_ignored(std::vector<std::string_view> names, std::string_view value_name,
-                          std::string reason) {
+                          const std::string& reason) {
   const std::string_view name = names.back();
   add({.names = std::move(names),
        .value_name = value_name,

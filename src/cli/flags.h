@@ -38,7 +38,7 @@ class FlagSet {
   void add_switch(std::vector<std::string_view> names, std::string help, std::function<void()> set);
   // Accepted for the sake of llama.cpp's command lines, without effect here; says so in notices().
   void add_ignored(std::vector<std::string_view> names, std::string_view value_name,
-                   std::string reason);
+                   const std::string& reason);
 
   // Environment first, then the arguments from left to right; the last one counts. kInvalidArgument
   // for an unknown flag (with the nearest known one), a missing or a wrong value.
