@@ -91,12 +91,18 @@ std::span<const float> LayerRows::column_sums(int head) const {
   return heads_[static_cast<std::size_t>(head)].sums;
 }
 
+std::size_t LayerRows::column_sum_bytes() const {
+  std::size_t bytes = 0;
+  for (const Head& head : heads_) bytes += head.sums.capacity() * sizeof(float);
+  return bytes;
+}
+
 void LayerRows::recount() {
   std::size_t bytes = 0;
   for (const Head& head : heads_) {
-    bytes += head.keys.size() + head.values.size() + head.positions.capacity() * sizeof(Position) +
-             head.sums.capacity() * sizeof(float);
+    bytes += head.keys.size() + head.values.size() + head.positions.capacity() * sizeof(Position);
   }
+  bytes += column_sum_bytes();
   counter_.remove(bytes_);
   counter_.add(bytes);
   bytes_ = bytes;

@@ -49,6 +49,8 @@ class LayerRows {
   [[nodiscard]] std::span<float> column_sums(int head);
   [[nodiscard]] std::span<const float> column_sums(int head) const;
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  // The part of bytes() that only the column sums take.
+  [[nodiscard]] std::size_t column_sum_bytes() const;
 
  private:
   struct Head {

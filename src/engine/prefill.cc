@@ -398,7 +398,10 @@ void PrefillRun::count_rows(VariantRun& run, int layer, const LayerObservation& 
   const std::size_t own = job_.base != nullptr
                               ? job_.base->bytes() + run.cache.bytes_beyond(*job_.base)
                               : run.cache.bytes();
-  run.peak_bytes = std::max(run.peak_bytes, own + rows_->bytes());
+  // Column sums may be there for another variant of a shared prefill; alone this one has none.
+  const bool has_sums = has(run.variant->policy().needs, Needs::kColumnSums);
+  const std::size_t layer_bytes = rows_->bytes() - (has_sums ? 0 : rows_->column_sum_bytes());
+  run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes);
 }
 
 KvReport PrefillRun::report(const VariantRun& run) const {
