@@ -67,18 +67,32 @@ int one_pass(const std::string& path, const Threads& threads) {
     longest = std::max(longest, linear->n_out());
     matrices.push_back(std::move(linear).value());
   }
+  const restkv::KernelTable& kernels = restkv::best_table();
+  std::size_t packed_bytes = 0;
+  for (const Linear& linear : matrices) packed_bytes += linear.packed_bytes(kernels) + 64;
+  restkv::AlignedArray<std::byte> packed(packed_bytes, restkv::MemoryUse::kLarge);
+  std::byte* next = packed.data();
+  for (Linear& linear : matrices) {
+    if (linear.packed_bytes(kernels) == 0) continue;
+    linear.pack(threads, kernels, next);
+    next += (linear.packed_bytes(kernels) + 63) / 64 * 64;
+  }
   const std::vector<float> x = random_floats(widest);
   std::vector<float> y(longest);
   LinearScratch scratch;
-  const double seconds = best_seconds(20, [&] {
-    for (const Linear& linear : matrices) {
-      linear.forward(threads, Product::kQuantised, scratch, {x.data(), 1, linear.n_in()},
-                     {y.data(), 1, linear.n_out()});
-    }
-  });
-  std::printf("%zu matrices, %.1f MB, %d threads: %.2f ms a token, %.1f GB/s\n", matrices.size(),
-              static_cast<double>(bytes) / 1e6, threads.count(), seconds * 1e3,
-              static_cast<double>(bytes) / seconds / 1e9);
+  for (const Product product : {Product::kPacked, Product::kQuantised}) {
+    const double seconds = best_seconds(20, [&] {
+      for (const Linear& linear : matrices) {
+        const bool packs = product == Product::kPacked && linear.is_packed();
+        linear.forward(threads, packs ? product : Product::kQuantised, scratch,
+                       {x.data(), 1, linear.n_in()}, {y.data(), 1, linear.n_out()});
+      }
+    });
+    std::printf("%s: %zu matrices, %.1f MB, %d threads: %.2f ms a token, %.1f GB/s\n",
+                product == Product::kPacked ? "packed" : "quantised", matrices.size(),
+                static_cast<double>(bytes) / 1e6, threads.count(), seconds * 1e3,
+                static_cast<double>(bytes) / seconds / 1e9);
+  }
   return 0;
 }
 
@@ -99,7 +113,10 @@ void time_products(const Case& matrix, const Threads& threads) {
                           .ne = {n_in, n_out},
                           .data = data.data(),
                           .bytes = data.size()};
-  const Linear linear = Linear::make(tensor, nullptr, matrix.n_in, matrix.n_out).value();
+  Linear linear = Linear::make(tensor, nullptr, matrix.n_in, matrix.n_out).value();
+  const restkv::KernelTable& kernels = restkv::best_table();
+  restkv::AlignedArray<std::byte> packed(linear.packed_bytes(kernels));
+  if (packed.size() > 0) linear.pack(threads, kernels, packed.data());
   LinearScratch scratch;
   for (const std::size_t m : {1, 2, 4, 8, 16, 32, 64, 128, 512, 2048}) {
     const std::vector<float> x = random_floats(m * matrix.n_in);
@@ -107,7 +124,8 @@ void time_products(const Case& matrix, const Threads& threads) {
     std::printf("%5zu x %5zu %-5s m %4zu ", matrix.n_in, matrix.n_out, ggml_type_name(matrix.type),
                 m);
     for (const Product product :
-         {Product::kQuantised, Product::kExpandedGemm, Product::kExactDot}) {
+         {Product::kPacked, Product::kQuantised, Product::kExpandedGemm, Product::kExactDot}) {
+      if (product == Product::kPacked && !linear.is_packed()) continue;
       if (product == Product::kExactDot && m > 16) continue;
       const double flops = 2.0 * static_cast<double>(m * matrix.n_in * matrix.n_out);
       const int repeats = std::clamp(static_cast<int>(2e10 / flops), 5, 50);
@@ -127,7 +145,8 @@ void time_products(const Case& matrix, const Threads& threads) {
 int main(int argc, char** argv) {
   const Threads threads(std::getenv("THREADS") != nullptr ? std::atoi(std::getenv("THREADS")) : 0);
   if (argc > 1) return one_pass(argv[1], threads);
-  std::printf("GFLOPS on %d threads: quantised, expanded gemm, exact dot\n", threads.count());
+  std::printf("GFLOPS on %d threads: packed, quantised, expanded gemm, exact dot\n",
+              threads.count());
   for (const ggml_type type : {GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K, GGML_TYPE_Q6_K}) {
     for (const auto& [n_in, n_out] : {std::pair{896, 896}, {896, 4864}, {4864, 896}}) {
       if (n_in % ggml_blck_size(type) != 0) continue;

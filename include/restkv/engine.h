@@ -28,6 +28,8 @@ enum class ProductMode : std::uint8_t { kAuto, kQuantised, kF32 };
 
 enum class WeightAccess : std::uint8_t { kMap, kRead };  // mmap, or read into memory
 
+enum class WeightOrder : std::uint8_t { kPack, kKeep };
+
 struct EngineOptions {
   std::string model_path;
   int n_threads = 0;         // < 1: one per usable processor
@@ -35,6 +37,9 @@ struct EngineOptions {
   std::size_t chunk = 2048;  // prompt tokens that pass through a layer at a time
   WeightAccess weights = WeightAccess::kMap;
   ProductMode products = ProductMode::kAuto;
+  // kPack copies the weights into an order that both prefill and decode multiply much faster, at
+  // the price of a longer start; kKeep multiplies them where they are. For ProductMode::kAuto.
+  WeightOrder order = WeightOrder::kPack;
   RopeOverrides rope;
 };
 

@@ -156,6 +156,9 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
       "LLAMA_ARG_BATCH");
   flags.add_switch({"--no-mmap"}, "read the model into memory instead of mapping it",
                    [&options] { options.engine.weights = WeightAccess::kRead; });
+  flags.add_switch({"-nr", "--no-repack"},
+                   "multiply the weights where they are: a quicker start, slower afterwards",
+                   [&options] { options.engine.order = WeightOrder::kKeep; });
   flags.add({.names = {"--products"},
              .value_name = "NAME",
              .help = "matrix products: auto, quantised or f32 (auto)",

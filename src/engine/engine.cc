@@ -130,6 +130,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) {
   RESTKV_ASSIGN(auto file, GgufFile::open(options.model_path, open));
   RESTKV_TRY(check_vocabulary_keys(*file));
   RESTKV_ASSIGN(state->model, Model::load(file, options.rope));
+  if (options.products == ProductMode::kAuto && options.order == WeightOrder::kPack) {
+    RESTKV_TRY(state->model->pack(state->threads, *state->kernels));
+  }
   state->info = state->model->info();
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }

@@ -13,6 +13,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/packed.h"
 #include "restkv/policy.h"
 #include "restkv/result.h"
 #include "restkv/types.h"
@@ -122,6 +123,13 @@ struct KernelTable {
   void (*decode_attention)(const DecodeAttentionArgs& args);
   void (*window_attention)(const WindowAttentionArgs& args);
   void (*column_sums)(const ColumnSumArgs& args);
+
+  // ---- products with packed weights (packed.h); both null where a table has none -----------
+  // Rounds a row of n_in activations into row `row` of a tile.
+  void (*round_activations)(const float* x, std::size_t n_in, const ActivationTile& tile,
+                            std::size_t row);
+  // y = x W^T + bias for some panels. The same bits in every table that has it.
+  void (*multiply_packed)(const PackedProductArgs& args);
 
   // ---- scoring -----------------------------------------------------------------------------
   // out[j] = | R (center - v_j) |, R [head_dim, head_dim] upper triangular; R null = identity.

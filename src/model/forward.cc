@@ -84,9 +84,10 @@ void Model::project_qkv(const Pass& pass, int layer, View2<const float> hidden,
   const View2<float> normed = view(pass.buffers.normed, hidden.rows, hidden.cols);
   norm_rows(pass, hidden, weights.attention_norm, config_.norm_eps, normed);
 
-  const Linear::Task tasks[] = {{&weights.query, q}, {&weights.key, k}, {&weights.value, v}};
-  Linear::forward_all(pass.threads, pass.products.of(weights.query), pass.buffers.linear, normed,
-                      tasks);
+  const Linear::Task tasks[] = {{&weights.query, pass.products.of(weights.query), q},
+                                {&weights.key, pass.products.of(weights.key), k},
+                                {&weights.value, pass.products.of(weights.value), v}};
+  Linear::forward_all(pass.threads, pass.buffers.linear, normed, tasks);
 
   pass.buffers.angles.compute(layer_config.rope, config_.yarn, config_.n_rot, rope_factors_,
                               positions);
@@ -111,8 +112,9 @@ void Model::finish_layer(const Pass& pass, int layer, View2<const float> attenti
   norm_rows(pass, hidden, weights.mlp_norm, config_.norm_eps, normed);
   const View2<float> gate = view(buffers.gate, rows, static_cast<std::size_t>(config_.n_ff));
   const View2<float> up = view(buffers.up, rows, static_cast<std::size_t>(config_.n_ff));
-  const Linear::Task tasks[] = {{&weights.gate, gate}, {&weights.up, up}};
-  Linear::forward_all(pass.threads, pass.products.of(weights.gate), buffers.linear, normed, tasks);
+  const Linear::Task tasks[] = {{&weights.gate, pass.products.of(weights.gate), gate},
+                                {&weights.up, pass.products.of(weights.up), up}};
+  Linear::forward_all(pass.threads, buffers.linear, normed, tasks);
   for_each_row(pass.threads, rows, [&](std::size_t i) {
     const auto activate =
         config_.activation == Activation::kSilu ? pass.kernels.silu_mul : pass.kernels.gelu_mul;

@@ -175,6 +175,37 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
   }
 }
 
+Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
+  std::vector<Linear*> matrices;
+  for (LayerWeights& layer : layers_) {
+    for (Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
+                           &layer.up, &layer.down}) {
+      matrices.push_back(linear);
+    }
+  }
+  matrices.push_back(&output_);
+  const auto aligned_bytes = [&kernels](const Linear& linear) {
+    return (linear.packed_bytes(kernels) + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  std::size_t bytes = 0;
+  for (const Linear* linear : matrices) bytes += aligned_bytes(*linear);
+  try {
+    packed_ = AlignedArray<std::byte>(bytes, MemoryUse::kLarge);
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kOutOfMemory, "no memory for a packed copy of the weights (" +
+                                              std::to_string(bytes) + " bytes)"};
+  }
+  std::byte* next = packed_.data();
+  for (Linear* linear : matrices) {
+    const std::size_t size = aligned_bytes(*linear);
+    if (size == 0) continue;
+    linear->pack(threads, kernels, next);
+    file_->give_back(linear->data());
+    next += size;
+  }
+  return {};
+}
+
 ModelInfo Model::info() const {
   const std::string& path = file_->path();
   const std::string file_name = path.substr(path.find_last_of('/') + 1);

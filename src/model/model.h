@@ -33,6 +33,7 @@ struct PassProducts {
   std::size_t n_token = 0;  // of the whole prefill, not of a chunk
 
   [[nodiscard]] Product of(const Linear& linear) const {
+    if (choice == ProductChoice::kAuto && linear.is_packed()) return Product::kPacked;
     return phase == Phase::kDecode ? decode_product(choice)
                                    : prefill_product(choice, linear.weight_type(), n_token);
   }
@@ -69,6 +70,11 @@ class Model {
   // kUnsupported, kCorrupt (missing tensor, wrong shape; names what and where), kOutOfMemory.
   static Result<std::unique_ptr<Model>> load(std::shared_ptr<const GgufFile> file,
                                              const RopeOverrides& overrides);
+
+  // Copies the weights whose type has a packed form (kernels/packed.h), so that both prefill and
+  // decode multiply with them; the file's pages are given back. Before the first pass only.
+  // kOutOfMemory: nothing was packed.
+  Result<void> pack(const Threads& threads, const KernelTable& kernels);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] ModelInfo info() const;
@@ -107,6 +113,7 @@ class Model {
   std::vector<float> final_norm_;
   Linear embedding_;
   Linear output_;  // shares the embedding's data when tied
+  AlignedArray<std::byte> packed_;
 
   struct Factors {
     std::once_flag once;

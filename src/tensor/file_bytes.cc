@@ -88,6 +88,18 @@ Result<FileBytes> FileBytes::open(const std::string& path, GgufOpenOptions::Acce
   return result;
 }
 
+void FileBytes::give_back(std::span<const std::byte> part) const {
+  if (copy_.size() != 0 || part.empty()) return;
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto at = static_cast<std::size_t>(part.data() - data_);
+  const std::size_t first = (at + page - 1) / page * page;
+  const std::size_t last = (at + part.size()) / page * page;
+  if (first >= last) return;
+  // The mapping is private and was never written to, so that its pages are the file's.
+  ::madvise(const_cast<std::byte*>(data_) + first,  // NOLINT(*-const-cast): madvise's signature
+            last - first, MADV_DONTNEED);
+}
+
 FileBytes::FileBytes(FileBytes&& other) noexcept { *this = std::move(other); }
 
 FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {

@@ -25,6 +25,8 @@ class FileBytes {
   ~FileBytes();
 
   [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // See GgufFile::give_back(). Whole pages inside `part` only.
+  void give_back(std::span<const std::byte> part) const;
 
  private:
   FileBytes() = default;

@@ -91,6 +91,9 @@ class IndexedGgufFile final : public GgufFile {
   [[nodiscard]] const std::string& path() const override { return path_; }
   [[nodiscard]] const std::string& architecture() const override { return architecture_; }
   [[nodiscard]] std::size_t file_bytes() const override { return file_bytes_; }
+  void give_back(std::span<const std::byte> bytes) const override {
+    if (owned_.has_value()) owned_->give_back(bytes);
+  }
 
   [[nodiscard]] Result<std::optional<std::int64_t>> integer(std::string_view key) const override {
     const GgufValue* value = find(key);

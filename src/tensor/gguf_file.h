@@ -74,6 +74,9 @@ class GgufFile {
   [[nodiscard]] virtual std::string type_of(std::string_view key) const = 0;
 
   [[nodiscard]] virtual std::span<const TensorData> tensors() const = 0;
+  // Says that these bytes of the file will hardly be read again: a mapping's pages are given back
+  // to the system and come again when they are read; nothing happens otherwise.
+  virtual void give_back(std::span<const std::byte> bytes) const = 0;
   // Null when there is none of that name.
   [[nodiscard]] virtual const TensorData* tensor(std::string_view name) const = 0;
 

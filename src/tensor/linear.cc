@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "tensor/linear_products.h"
+#include "tensor/packed_weights.h"
 #include "tensor/weight_types.h"
 
 namespace restkv {
@@ -69,30 +70,56 @@ Result<Linear> Linear::make(const TensorData& weight, const TensorData* bias, st
 
 void Linear::forward(const Threads& threads, Product product, LinearScratch& scratch,
                      View2<const float> x, View2<float> y) const {
-  const Task task{.linear = this, .y = y};
-  forward_all(threads, product, scratch, x, {&task, 1});
+  const Task task{.linear = this, .product = product, .y = y};
+  forward_all(threads, scratch, x, {&task, 1});
 }
 
-void Linear::forward_all(const Threads& threads, Product product, LinearScratch& scratch,
-                         View2<const float> x, std::span<const Task> tasks) {
+std::size_t Linear::packed_bytes(const KernelTable& kernels) const {
+  if (kernels.multiply_packed == nullptr || !packed_kind(type_).has_value()) return 0;
+  return restkv::packed_bytes({.type = type_, .data = data_, .n_in = n_in_, .n_out = n_out_});
+}
+
+void Linear::pack(const Threads& threads, const KernelTable& kernels, std::byte* out) {
+  RESTKV_CHECK(packed_bytes(kernels) > 0);
+  pack_weights(threads, {.type = type_, .data = data_, .n_in = n_in_, .n_out = n_out_}, out);
+  packed_ = out;
+  kernels_ = &kernels;
+}
+
+void Linear::forward_all(const Threads& threads, LinearScratch& scratch, View2<const float> x,
+                         std::span<const Task> tasks) {
   if (x.rows == 0) return;
+  constexpr Product kAll[] = {Product::kPacked, Product::kQuantised, Product::kExpandedGemm,
+                              Product::kExactDot};
+  for (const Product product : kAll) {
+    const std::vector<WeightProduct> products = products_of(product, x, tasks);
+    if (products.empty()) continue;
+    switch (product) {
+      case Product::kPacked: multiply_packed(threads, scratch, x, products); break;
+      case Product::kQuantised: multiply_quantised(threads, scratch, x, products); break;
+      case Product::kExpandedGemm: multiply_expanded(threads, scratch, x, products); break;
+      case Product::kExactDot: multiply_exact(threads, scratch, x, products); break;
+    }
+  }
+}
+
+std::vector<WeightProduct> Linear::products_of(Product product, View2<const float> x,
+                                               std::span<const Task> tasks) {
   std::vector<WeightProduct> products;
-  products.reserve(tasks.size());
   for (const Task& task : tasks) {
+    if (task.product != product) continue;
     const Linear& linear = *task.linear;
     RESTKV_CHECK(linear.data_ != nullptr && x.cols == linear.n_in_);
     RESTKV_CHECK(task.y.rows == x.rows && task.y.cols == linear.n_out_);
+    RESTKV_CHECK(product != Product::kPacked || linear.is_packed());
     products.push_back({.type = &weight_type_info(linear.type_),
-                        .weights = linear.data_,
+                        .weights = product == Product::kPacked ? linear.packed_ : linear.data_,
                         .row_bytes = linear.row_bytes_,
                         .bias = linear.bias_,
+                        .kernels = linear.kernels_,
                         .y = task.y});
   }
-  switch (product) {
-    case Product::kQuantised: return multiply_quantised(threads, scratch, x, products);
-    case Product::kExpandedGemm: return multiply_expanded(threads, scratch, x, products);
-    case Product::kExactDot: return multiply_exact(threads, scratch, x, products);
-  }
+  return products;
 }
 
 void Linear::expand_row(std::size_t i, float* out) const {

@@ -1,6 +1,6 @@
 #pragma once
 
-// The three ways of multiplying behind Linear. Private to src/tensor.
+// The ways of multiplying behind Linear. Private to src/tensor.
 
 #include <cstddef>
 #include <span>
@@ -15,9 +15,10 @@ namespace restkv {
 // One y = x W^T + b; y.cols rows of weights, each row_bytes long.
 struct WeightProduct {
   const WeightType* type;
-  const std::byte* weights;
+  const std::byte* weights;  // rows as in the file, or panels
   std::size_t row_bytes;
   std::span<const float> bias;  // empty for none
+  const KernelTable* kernels;   // of packed weights
   View2<float> y;
 
   [[nodiscard]] const std::byte* row(std::size_t i) const { return weights + i * row_bytes; }
@@ -28,6 +29,8 @@ void multiply_quantised(const Threads& threads, LinearScratch& scratch, View2<co
                         std::span<const WeightProduct> products);
 void multiply_exact(const Threads& threads, LinearScratch& scratch, View2<const float> x,
                     std::span<const WeightProduct> products);
+void multiply_packed(const Threads& threads, LinearScratch& scratch, View2<const float> x,
+                     std::span<const WeightProduct> products);
 void multiply_expanded(const Threads& threads, LinearScratch& scratch, View2<const float> x,
                        std::span<const WeightProduct> products);
 

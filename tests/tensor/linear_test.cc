@@ -28,10 +28,12 @@ constexpr double kBudget = 5e-7;
 // q4_1 and q5_1 multiply a block's offset with a sum of activations that is rounded to f16.
 constexpr double kOffsetBudget = 1e-3;
 
-constexpr Product kProducts[] = {Product::kQuantised, Product::kExpandedGemm, Product::kExactDot};
+constexpr Product kProducts[] = {Product::kPacked, Product::kQuantised, Product::kExpandedGemm,
+                                 Product::kExactDot};
 
 const char* name_of(Product product) {
   switch (product) {
+    case Product::kPacked: return "packed";
     case Product::kQuantised: return "quantised";
     case Product::kExpandedGemm: return "expanded gemm";
     case Product::kExactDot: return "exact dot";
@@ -71,11 +73,28 @@ struct Matrix {
             .data = reinterpret_cast<const std::byte*>(bias.data()),
             .bytes = bias.size() * sizeof(float)};
   }
+  // Packed for the best table here, if the type can be.
   [[nodiscard]] Linear linear() const {
     const TensorData with_bias = bias_tensor();
-    return Linear::make(tensor(), &with_bias, n_in, n_out).value();
+    Linear linear = Linear::make(tensor(), &with_bias, n_in, n_out).value();
+    pack(linear, best_table());
+    return linear;
   }
+  void pack(Linear& linear, const KernelTable& kernels) const {
+    const std::size_t bytes = linear.packed_bytes(kernels);
+    if (bytes == 0) return;
+    packed.push_back(AlignedArray<std::byte>(bytes));
+    linear.pack(Threads(2), kernels, packed.back().data());
+  }
+
+  mutable std::vector<AlignedArray<std::byte>> packed;
 };
+
+std::vector<Product> products_of(const Linear& linear) {
+  std::vector<Product> products(std::begin(kProducts), std::end(kProducts));
+  if (!linear.is_packed()) std::erase(products, Product::kPacked);
+  return products;
+}
 
 // ggml searches seconds for these types' tables before it quantises.
 bool is_slow_to_quantise(ggml_type type) {
@@ -108,7 +127,13 @@ void draw_blocks(ggml_type type, std::vector<std::byte>& data) {
 Matrix make_matrix(int type, std::size_t n_in, std::size_t n_out) {
   const auto kind = static_cast<ggml_type>(type);
   const auto cols = static_cast<std::int64_t>(n_in);
-  Matrix matrix{.type = type, .n_in = n_in, .n_out = n_out, .data = {}, .expanded = {}, .bias = {}};
+  Matrix matrix{.type = type,
+                .n_in = n_in,
+                .n_out = n_out,
+                .data = {},
+                .expanded = {},
+                .bias = {},
+                .packed = {}};
   matrix.data.resize(ggml_row_size(kind, cols) * n_out);
   if (is_slow_to_quantise(kind)) {
     draw_blocks(kind, matrix.data);
@@ -178,6 +203,20 @@ std::vector<double> rounded_row(const WeightType& type, const float* x, std::siz
   return {wide.begin(), wide.end()};
 }
 
+// The same through packed products: 8 bits with one f32 scale for each 32.
+std::vector<double> rounded_in_blocks(const float* x, std::size_t n) {
+  std::vector<double> seen(n);
+  for (std::size_t first = 0; first < n; first += kPackedBlock) {
+    float largest = 0;
+    for (std::size_t i = first; i < first + kPackedBlock; ++i)
+      largest = std::max(largest, std::fabs(x[i]));
+    for (std::size_t i = first; i < first + kPackedBlock; ++i) {
+      seen[i] = std::nearbyint(x[i] * (127.0F / largest)) * (largest / 127.0F);
+    }
+  }
+  return seen;
+}
+
 // y = x W^T + b, [m, n_out], with the activations as the product sees them.
 std::vector<double> exact(const Matrix& matrix, Product product, const std::vector<float>& x) {
   const std::size_t m = x.size() / matrix.n_in;
@@ -187,7 +226,8 @@ std::vector<double> exact(const Matrix& matrix, Product product, const std::vect
     const std::vector<double> seen =
         product == Product::kQuantised
             ? rounded_row(weight_type_info(matrix.type), row, matrix.n_in)
-            : std::vector<double>(row, row + matrix.n_in);
+        : product == Product::kPacked ? rounded_in_blocks(row, matrix.n_in)
+                                      : std::vector<double>(row, row + matrix.n_in);
     for (std::size_t j = 0; j < matrix.n_out; ++j) {
       double sum = matrix.bias[j];
       const float* const weights = matrix.expanded.data() + j * matrix.n_in;
@@ -260,9 +300,9 @@ TEST(Linear, EveryProductIsNearTheExactSum) {
     for (const std::size_t m : {1U, 3U, 33U}) {
       const std::vector<float> x = random_floats(m * matrix.n_in, m);
       const std::vector<double> wanted_in_f32 = exact(matrix, Product::kExactDot, x);
-      for (const Product product : kProducts) {
-        const bool rounded = product == Product::kQuantised;
-        const bool offset = rounded && partner == GGML_TYPE_Q8_1;
+      for (const Product product : products_of(linear)) {
+        const bool rounded = product == Product::kQuantised || product == Product::kPacked;
+        const bool offset = product == Product::kQuantised && partner == GGML_TYPE_Q8_1;
         const std::vector<double> wanted = rounded ? exact(matrix, product, x) : wanted_in_f32;
         const double error = relative_l2(multiply(linear, product, Threads(1), x), wanted);
         EXPECT_LE(error, offset ? kOffsetBudget : kBudget) << name_of(product) << ", m " << m;
@@ -280,7 +320,8 @@ TEST(Linear, RowsDoNotDependOnCompanyOrThreads) {
   for_each_matrix([](const Matrix& matrix) {
     const Linear linear = matrix.linear();
     const std::vector<float> x = random_floats(33 * matrix.n_in, 33);
-    for (const Product product : {Product::kQuantised, Product::kExactDot}) {
+    for (const Product product : products_of(linear)) {
+      if (product == Product::kExpandedGemm) continue;
       SCOPED_TRACE(name_of(product));
       const std::vector<float> whole = multiply(linear, product, Threads(1), x);
       EXPECT_EQ(multiply(linear, product, Threads(3), x), whole) << "three threads";
@@ -295,6 +336,79 @@ TEST(Linear, RowsDoNotDependOnCompanyOrThreads) {
       }
     }
   });
+}
+
+// Every table that has packed products gives the bits of the plainest.
+TEST(Linear, PackedProductsAreTheSameInAllTables) {
+  for (const int type : {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
+                         GGML_TYPE_Q5_K, GGML_TYPE_Q6_K}) {
+    for (const std::size_t n_out : {1U, 8U, 21U}) {
+      const Matrix matrix = make_matrix(type, 512, n_out);
+      for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 32U, 33U, 70U}) {
+        const std::vector<float> x = random_floats(m * 512, m);
+        std::vector<float> wanted;
+        for (const KernelTable* kernels : all_tables()) {
+          Linear linear = Linear::make(matrix.tensor(), nullptr, 512, n_out).value();
+          matrix.pack(linear, *kernels);
+          if (!linear.is_packed()) continue;
+          const std::vector<float> got = multiply(linear, Product::kPacked, Threads(2), x);
+          if (wanted.empty()) wanted = got;
+          EXPECT_EQ(got, wanted) << kernels->name << ", type " << type << ", m " << m;
+        }
+        EXPECT_FALSE(wanted.empty());
+      }
+    }
+  }
+}
+
+// Weights at the ends of their range times activations at theirs: no sum of 16 bits overflows.
+TEST(Linear, PackedProductsHoldTheLargestSums) {
+  for (const int type : {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
+                         GGML_TYPE_Q5_K, GGML_TYPE_Q6_K}) {
+    for (const float sign : {1.0F, -1.0F}) {
+      Matrix matrix = make_matrix(type, 256, 8);
+      const std::vector<float> weights(256 * 8, sign);
+      const std::vector<float> importance(256, 1.0F);
+      ggml_quantize_chunk(static_cast<ggml_type>(type), weights.data(), matrix.data.data(), 0, 8,
+                          256, importance.data());
+      for (std::size_t j = 0; j < 8; ++j) {
+        ggml_get_type_traits(static_cast<ggml_type>(type))
+            ->to_float(matrix.data.data() + j * matrix.data.size() / 8,
+                       matrix.expanded.data() + j * 256, 256);
+      }
+      for (const float activation : {1.0F, -1.0F}) {
+        const std::vector<float> x(256 * 5, activation);
+        const auto wanted = exact(matrix, Product::kPacked, x);
+        EXPECT_LE(relative_l2(multiply(matrix.linear(), Product::kPacked, Threads(1), x), wanted),
+                  kBudget);
+      }
+    }
+  }
+}
+
+TEST(Linear, PackedProductsShowWhatIsNotFinite) {
+  const Matrix matrix = make_matrix(GGML_TYPE_Q5_0, 64, 5);
+  for (const KernelTable* kernels : all_tables()) {
+    Linear linear = Linear::make(matrix.tensor(), nullptr, 64, 5).value();
+    matrix.pack(linear, *kernels);
+    if (!linear.is_packed()) continue;
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+          -std::numeric_limits<float>::infinity()}) {
+      std::vector<float> x = random_floats(2 * 64, 1);
+      x[40] = bad;
+      const std::vector<float> y = multiply(linear, Product::kPacked, Threads(1), x);
+      for (std::size_t j = 0; j < 5; ++j) {
+        EXPECT_TRUE(std::isnan(y[j])) << kernels->name;
+        EXPECT_TRUE(std::isfinite(y[5 + j])) << kernels->name;
+      }
+    }
+    for (const float tiny : {0.0F, -0.0F, 1e-31F, 1e-45F}) {
+      const std::vector<float> y =
+          multiply(linear, Product::kPacked, Threads(1), std::vector<float>(64, tiny));
+      EXPECT_EQ(y, std::vector<float>(5, 0.0F)) << kernels->name;
+    }
+  }
 }
 
 TEST(Linear, ExpandedGemmDoesNotDependOnThreads) {
@@ -322,7 +436,7 @@ TEST(Linear, TakesStridedRows) {
     for (std::size_t i = 0; i < kRows; ++i) {
       std::copy_n(x.data() + i * 64, 64, wide_x.data() + i * (64 + kGap));
     }
-    for (const Product product : kProducts) {
+    for (const Product product : products_of(matrix.linear())) {
       const std::vector<float> wanted = multiply(matrix.linear(), product, Threads(2), x);
       std::vector<float> y(kRows * (21 + kGap), 9.0F);
       LinearScratch scratch;
@@ -353,14 +467,18 @@ TEST(Linear, SeveralAtOnceAreAsOneByOne) {
         outputs.emplace_back(m * matrix.n_out);
       }
       linears[1] = Linear::make(matrices[1].tensor(), nullptr, 256, 8).value();
+      const auto of = [product](const Linear& linear) {
+        return product == Product::kPacked && !linear.is_packed() ? Product::kQuantised : product;
+      };
       std::vector<Linear::Task> tasks;
       for (std::size_t i = 0; i < linears.size(); ++i) {
-        tasks.push_back({&linears[i], {outputs[i].data(), m, linears[i].n_out()}});
+        tasks.push_back({&linears[i], of(linears[i]), {outputs[i].data(), m, linears[i].n_out()}});
       }
       LinearScratch scratch;
-      Linear::forward_all(Threads(2), product, scratch, {x.data(), m, 256}, tasks);
+      Linear::forward_all(Threads(2), scratch, {x.data(), m, 256}, tasks);
       for (std::size_t i = 0; i < linears.size(); ++i) {
-        EXPECT_EQ(outputs[i], multiply(linears[i], product, Threads(1), x)) << name_of(product);
+        EXPECT_EQ(outputs[i], multiply(linears[i], of(linears[i]), Threads(1), x))
+            << name_of(product);
       }
     }
   }

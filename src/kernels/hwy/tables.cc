@@ -18,6 +18,7 @@
 // The last pass is for a machine without vectors, which has the table "ref".
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
 #include "kernels/hwy/decode-inl.h"
+#include "kernels/hwy/packed-inl.h"
 #include "kernels/hwy/prefill-inl.h"
 #include "kernels/hwy/rows-inl.h"
 #include "kernels/hwy/scoring-inl.h"
@@ -43,6 +44,8 @@ KernelTable make_table() {
           .decode_attention = decode_attention,
           .window_attention = window_attention,
           .column_sums = column_sums,
+          .round_activations = round_activations,
+          .multiply_packed = multiply_packed,
           .output_distances = output_distances,
           .weighted_sum = weighted_sum};
 }

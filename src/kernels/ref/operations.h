@@ -29,6 +29,11 @@ void decode_attention(const DecodeAttentionArgs& args);
 void window_attention(const WindowAttentionArgs& args);
 void column_sums(const ColumnSumArgs& args);
 
+// packed.cc
+void round_activations(const float* x, std::size_t n_in, const ActivationTile& tile,
+                       std::size_t row);
+void multiply_packed(const PackedProductArgs& args);
+
 // scoring.cc
 void output_distances(const float* r, const float* center, TypedRows values, std::size_t rows,
                       std::size_t head_dim, float* out);

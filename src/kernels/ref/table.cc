@@ -21,6 +21,8 @@ const KernelTable& ref_table() {
       .decode_attention = ref::decode_attention,
       .window_attention = ref::window_attention,
       .column_sums = ref::column_sums,
+      .round_activations = ref::round_activations,
+      .multiply_packed = ref::multiply_packed,
       .output_distances = ref::output_distances,
       .weighted_sum = ref::weighted_sum,
   };
