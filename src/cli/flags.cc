@@ -7,6 +7,8 @@
 #include <numeric>
 #include <type_traits>
 
+#include "base/check.h"
+
 namespace restkv {
 namespace {
 
@@ -49,7 +51,37 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+constexpr std::size_t kHelpColumn = 32;  // where the words begin
+constexpr std::size_t kHelpWidth = 100;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+// Breaks at spaces so that no line passes the width; every line but the first is indented.
+std::string wrapped(std::string_view words, std::size_t indent) {
+  std::string text;
+  std::size_t column = indent;
+  while (!words.empty()) {
+    const std::size_t end = std::min(words.find(' '), words.size());
+    if (column > indent && column + 1 + end > kHelpWidth) {
+      text += "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (column > indent) {
+      text += ' ';
+      ++column;
+    }
+    text += words.substr(0, end);
+    column += end;
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+  return text;
+}
+
 }  // namespace
+
+void FlagSet::add(Flag flag) {
+  for (const std::string_view name : flag.names) RESTKV_CHECK(find(name) == nullptr);
+  flags_.push_back(std::move(flag));
+}
 
 void FlagSet::add_text(std::vector<std::string_view> names, std::string_view value_name,
                        std::string help, std::string* target, std::string_view environment) {
@@ -106,16 +138,31 @@ void FlagSet::add_switch(std::vector<std::string_view> names, std::string help,
 }
 
 void FlagSet::add_ignored(std::vector<std::string_view> names, std::string_view value_name,
-                          const std::string& reason) {
-  const std::string_view name = names.back();
+                          std::string_view reason) {
+  const std::string name(names.back());
   add({.names = std::move(names),
        .value_name = value_name,
-       .help = "accepted, without effect: " + reason,
+       .help = {},
        .environment = "",
-       .set = [this, name, reason](std::string_view) -> Result<void> {
-         notices_.push_back(std::string(name) + " has no effect: " + reason);
+       .set = [this, name, reason](std::string_view value) -> Result<void> {
+         const bool like_a_flag = value.size() > 1 && value[0] == '-' && !is_digit(value[1]);
+         if (like_a_flag) return wrong(name + " needs a value, not '" + std::string(value) + "'");
+         notices_.push_back(name + " has no effect: " + std::string(reason));
          return {};
-       }});
+       },
+       .kind = Flag::Kind::kIgnored});
+}
+
+void FlagSet::add_refused(std::vector<std::string_view> names, std::string_view instead) {
+  const std::string name(names.back());
+  add({.names = std::move(names),
+       .value_name = "",
+       .help = {},
+       .environment = "",
+       .set = [name, instead](std::string_view) -> Result<void> {
+         return wrong(name + " of llama.cpp is not here: " + std::string(instead));
+       },
+       .kind = Flag::Kind::kRefused});
 }
 
 Result<void> FlagSet::parse(std::span<const std::string_view> args) {
@@ -140,7 +187,8 @@ Result<void> FlagSet::parse(std::span<const std::string_view> args) {
     if (flag == nullptr)
       return wrong("unknown argument '" + std::string(name) + "'" + nearest(name));
     if (flag->value_name.empty()) {
-      if (has_inline) return wrong(std::string(name) + " takes no value");
+      if (has_inline && flag->kind != Flag::Kind::kRefused)
+        return wrong(std::string(name) + " takes no value");
       RESTKV_TRY(flag->set({}));
       continue;
     }
@@ -159,29 +207,47 @@ const Flag* FlagSet::find(std::string_view name) const {
 
 std::string FlagSet::nearest(std::string_view name) const {
   std::vector<std::string_view> known;
-  for (const Flag& flag : flags_) known.insert(known.end(), flag.names.begin(), flag.names.end());
+  for (const Flag& flag : flags_) {
+    if (flag.kind == Flag::Kind::kUseful) {
+      known.insert(known.end(), flag.names.begin(), flag.names.end());
+    }
+  }
   const std::string_view best = nearest_word(name, known);
   if (best.empty()) return "; --help lists what there is";
   return "; did you mean " + std::string(best) + "?";
 }
 
 std::string FlagSet::help() const {
-  constexpr std::size_t kColumn = 34;
-  std::string text = usage_ + "\n\n";
-  for (const Flag& flag : flags_) {
+  std::string text = usage_ + "\n";
+  std::string ignored;
+  auto section = sections_.begin();
+  if (section == sections_.end() || section->first != 0) text += "\n";
+  for (std::size_t i = 0; i < flags_.size(); ++i) {
+    const Flag& flag = flags_[i];
+    if (flag.kind == Flag::Kind::kIgnored) {
+      ignored += (ignored.empty() ? "" : ", ") + std::string(flag.names.front());
+    }
+    if (flag.kind != Flag::Kind::kUseful) continue;
+    while (section != sections_.end() && section->first <= i) {
+      text += "\n" + std::string(section->second) + ":\n";
+      ++section;
+    }
     std::string left = "  ";
     for (const std::string_view name : flag.names) {
       left += (left.size() > 2 ? ", " : "") + std::string(name);
     }
     if (!flag.value_name.empty()) left += " " + std::string(flag.value_name);
-    if (left.size() + 2 > kColumn) {
-      text += left + "\n" + std::string(kColumn, ' ');
+    std::string words = flag.help;
+    if (!flag.environment.empty()) words += " [" + std::string(flag.environment) + "]";
+    if (left.size() + 2 > kHelpColumn) {
+      text += left + "\n" + std::string(kHelpColumn, ' ');
     } else {
-      text += left + std::string(kColumn - left.size(), ' ');
+      text += left + std::string(kHelpColumn - left.size(), ' ');
     }
-    text += flag.help;
-    if (!flag.environment.empty()) text += " [" + std::string(flag.environment) + "]";
-    text += "\n";
+    text += wrapped(words, kHelpColumn) + "\n";
+  }
+  if (!ignored.empty()) {
+    text += "\nOf llama.cpp, accepted without effect:\n  " + wrapped(ignored, 2) + "\n";
   }
   return text;
 }

@@ -3,10 +3,13 @@
 // Command-line flags as a table: names, what they take, what they mean. Help and parsing come from
 // the same entries, so neither can drift.
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "restkv/result.h"
@@ -15,18 +18,27 @@ namespace restkv {
 
 // One flag. `names` as typed: "-m", "--model". A flag with an empty `value_name` is a switch.
 struct Flag {
+  enum class Kind : std::uint8_t {
+    kUseful,
+    kIgnored,  // one of llama.cpp's that changes nothing here
+    kRefused,  // one of llama.cpp's that is an error here
+  };
   std::vector<std::string_view> names;
   std::string_view value_name;   // "N", "FNAME", or empty
-  std::string help;              // one line, default included
+  std::string help;              // a sentence, default included; help() wraps it
   std::string_view environment;  // variable that stands in when the flag is not given, or empty
   std::function<Result<void>(std::string_view value)> set;
+  Kind kind = Kind::kUseful;
 };
 
 class FlagSet {
  public:
   explicit FlagSet(std::string_view usage) : usage_(usage) {}
 
-  void add(Flag flag) { flags_.push_back(std::move(flag)); }
+  // REQUIRES: none of its names is taken
+  void add(Flag flag);
+  // The flags added from here on stand under this title in the help.
+  void begin_section(std::string_view title) { sections_.emplace_back(flags_.size(), title); }
   // The usual targets. The number kinds check that the whole text is a number in the range.
   void add_text(std::vector<std::string_view> names, std::string_view value_name, std::string help,
                 std::string* target, std::string_view environment = {});
@@ -37,13 +49,18 @@ class FlagSet {
                   std::function<void(double)> set, std::string_view environment = {});
   void add_switch(std::vector<std::string_view> names, std::string help, std::function<void()> set);
   // Accepted for the sake of llama.cpp's command lines, without effect here; says so in notices().
+  // A value that looks like a flag is refused: older versions of some took no value.
   void add_ignored(std::vector<std::string_view> names, std::string_view value_name,
-                   const std::string& reason);
+                   std::string_view reason);
+  // A flag of llama.cpp that cannot be honoured: an error with what to do instead.
+  void add_refused(std::vector<std::string_view> names, std::string_view instead);
 
   // Environment first, then the arguments from left to right; the last one counts. kInvalidArgument
   // for an unknown flag (with the nearest known one), a missing or a wrong value.
   Result<void> parse(std::span<const std::string_view> args);
 
+  // The usage, then every useful flag under its section, wrapped at 100 columns, then the names of
+  // those that are ignored.
   [[nodiscard]] std::string help() const;
   [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
 
@@ -53,6 +70,8 @@ class FlagSet {
 
   std::string usage_;
   std::vector<Flag> flags_;
+  std::vector<std::pair<std::size_t, std::string_view>>
+      sections_;  // index of the first flag, title
   std::vector<std::string> notices_;
 };
 

@@ -9,6 +9,7 @@
 #include <limits>
 #include <sstream>
 
+#include "cli/llama_flags.h"
 #include "kernels/kernels.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
@@ -134,6 +135,7 @@ Result<std::vector<ParamValues::Assignment>> parse_general(const std::vector<std
 }  // namespace
 
 void add_model_flags(FlagSet& flags, CommonOptions& options) {
+  flags.begin_section("model");
   flags.add({.names = {"-m", "--model"},
              .value_name = "FNAME",
              .help = "GGUF file or catalogue name (default: " + std::string(kDefaultModel) + ")",
@@ -148,8 +150,10 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
       [&options](long long v) { options.engine.n_threads = static_cast<int>(v); },
       "LLAMA_ARG_THREADS");
   flags.add_integer(
-      {"-c", "--ctx-size"}, "longest context, 0 = what the model was trained for", 0, kMaxTokens,
-      [&options](long long v) { options.context = v; }, "LLAMA_ARG_CTX_SIZE");
+      {"-c", "--ctx-size"},
+      "longest context, 0 = what the model was trained for (" + std::to_string(options.context) +
+          ")",
+      0, kMaxTokens, [&options](long long v) { options.context = v; }, "LLAMA_ARG_CTX_SIZE");
   flags.add_integer(
       {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1, 1 << 20,
       [&options](long long v) { options.engine.chunk = static_cast<std::size_t>(v); },
@@ -187,21 +191,23 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
                return {};
              }});
   add_rope_flags(flags, options.engine.rope);
-  flags.add_ignored({"-ngl", "--gpu-layers", "--n-gpu-layers"}, "N", "restkv runs on the CPU");
-  flags.add_ignored({"-fa", "--flash-attn"}, "MODE", "attention is always done in tiles");
+  add_llama_flags(flags);
   flags.add_switch({"-h", "--help"}, "this text", [&options] { options.show_help = true; });
 }
 
 void add_kv_flags(FlagSet& flags, CommonOptions& options) {
-  flags.add_text(
-      {"--kv-policy"}, "NAME[:OPT=V]",
-      "what a token is worth: " + names_of(all_policies()) + " (" + options.policies + ")",
-      &options.policies, "RESTKV_ARG_KV_POLICY");
+  flags.begin_section("cache");
+  flags.add_text({"--kv-policy"}, "NAME[:OPT=V]",
+                 "what a token is worth, or a list: " + names_of(all_policies()) + " (" +
+                     options.policies + ")",
+                 &options.policies, "RESTKV_ARG_KV_POLICY");
   flags.add_text({"--kv-budget"}, "N|P%",
-                 "tokens to keep per KV head and layer, or percent of the prompt (1024)",
+                 "tokens to keep per KV head and layer, or percent of the prompt, or a list (" +
+                     options.budgets + ")",
                  &options.budgets, "RESTKV_ARG_KV_BUDGET");
   flags.add_text({"--kv-alloc"}, "NAME[:OPT=V]",
-                 "how the budget is divided: " + names_of(all_allocators()) + " (uniform)",
+                 "how the budget is divided, or a list: " + names_of(all_allocators()) + " (" +
+                     options.allocators + ")",
                  &options.allocators, "RESTKV_ARG_KV_ALLOC");
   flags.add_integer(
       {"--kv-window"}, "observation window, tokens (32)", 1, 4096,
@@ -211,7 +217,8 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
       [&options](long long v) { options.kv.sinks = static_cast<int>(v); }, "RESTKV_ARG_KV_SINK");
   flags.add({.names = {"--kv-protect"},
              .value_name = "WHAT",
-             .help = "default (sinks and window) or paper (as each publication)",
+             .help = "rows that always stay: default (sinks and window) or paper (as each "
+                     "publication; see restkv policies)",
              .environment = "RESTKV_ARG_KV_PROTECT",
              .set = [&options](std::string_view what) -> Result<void> {
                if (what == "default") {
@@ -224,14 +231,16 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
                }
                return {};
              }});
-  flags.add({.names = {"--kv-opt"},
-             .value_name = "NAME=V",
-             .help = "option of the policies and allocators that have it (may be repeated)",
-             .environment = "",
-             .set = [&options](std::string_view text) -> Result<void> {
-               options.kv_options.emplace_back(text);
-               return {};
-             }});
+  flags.add(
+      {.names = {"--kv-opt"},
+       .value_name = "NAME=V",
+       .help = "option of the chosen policies and allocators that have it, e.g. alpha=0.2; may be "
+               "repeated; restkv policies lists them",
+       .environment = "",
+       .set = [&options](std::string_view text) -> Result<void> {
+         options.kv_options.emplace_back(text);
+         return {};
+       }});
   flags.add({.names = {"-ctk", "--cache-type-k"},
              .value_name = "TYPE",
              .help = "element type of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",
@@ -245,6 +254,7 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
 }
 
 void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
+  flags.begin_section("prompt");
   flags.add_text({"-f", "--file"}, "FNAME", "text to read before the question", &options.file);
   flags.add_text({"-p", "--prompt"}, "TEXT", "question", &options.prompt);
   flags.add_text({"-sys", "--system-prompt"}, "TEXT", "system message (default: none)",
@@ -270,28 +280,38 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
 }
 
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common) {
+  flags.begin_section("answer");
   SamplerOptions& sampler = options.sampler;
   flags.add_integer(
-      {"-n", "--predict", "--n-predict"}, "tokens to write, -1 = until the model ends (-1)", -1,
-      kMaxTokens, [&options](long long v) { options.n_predict = v; }, "LLAMA_ARG_N_PREDICT");
-  flags.add_integer({"-s", "--seed"}, "random seed, -1 = another one each time (-1)", -1,
-                    4294967295LL, [&sampler, &common](long long v) {
-                      if (v < 0 || v == 4294967295LL) {
-                        sampler.seed = std::nullopt;
-                        return;
-                      }
-                      sampler.seed = static_cast<std::uint32_t>(v);
-                      common.kv.seed = static_cast<std::uint64_t>(v);
-                    });
-  flags.add_number({"--temp", "--temperature"}, "temperature, 0 = greedy (0.8)", 0, 1e6,
-                   [&sampler](double v) { sampler.temperature = static_cast<float>(v); });
+      {"-n", "--predict", "--n-predict"},
+      "tokens to write, 0 = only read the prompt, -1 or -2 = until the model ends or the context "
+      "is "
+      "full (-1)",
+      -2, kMaxTokens, [&options](long long v) { options.n_predict = v; }, "LLAMA_ARG_N_PREDICT");
+  flags.add_integer(
+      {"-s", "--seed"},
+      "random seed, of sampling and of the policy random; -1 = another one each time (-1)", -1,
+      4294967295LL, [&sampler, &common](long long v) {
+        if (v < 0 || v == 4294967295LL) {
+          sampler.seed = std::nullopt;
+          return;
+        }
+        sampler.seed = static_cast<std::uint32_t>(v);
+        common.kv.seed = static_cast<std::uint64_t>(v);
+      });
+  flags.add_number(
+      {"--temp", "--temperature"}, "temperature, 0 = greedy (0.8)", 0, 1e6,
+      [&sampler](double v) { sampler.temperature = static_cast<float>(v); },
+      "LLAMA_ARG_TEMPERATURE");
   flags.add_integer(
       {"--top-k"}, "candidates, 0 = all (40)", 0, kMaxTokens,
       [&sampler](long long v) { sampler.top_k = static_cast<int>(v); }, "LLAMA_ARG_TOP_K");
-  flags.add_number({"--top-p"}, "smallest set of this probability, 1 = all (0.95)", 0, 1,
-                   [&sampler](double v) { sampler.top_p = static_cast<float>(v); });
-  flags.add_number({"--min-p"}, "least probability, relative to the best, 0 = all (0.05)", 0, 1,
-                   [&sampler](double v) { sampler.min_p = static_cast<float>(v); });
+  flags.add_number(
+      {"--top-p"}, "smallest set of this probability, 1 = all (0.95)", 0, 1,
+      [&sampler](double v) { sampler.top_p = static_cast<float>(v); }, "LLAMA_ARG_TOP_P");
+  flags.add_number(
+      {"--min-p"}, "least probability, relative to the best, 0 = all (0.05)", 0, 1,
+      [&sampler](double v) { sampler.min_p = static_cast<float>(v); }, "LLAMA_ARG_MIN_P");
   flags.add_number({"--repeat-penalty"}, "penalty of repeated tokens, 1 = none (1)", 1e-3, 1e3,
                    [&sampler](double v) { sampler.repeat_penalty = static_cast<float>(v); });
   flags.add_integer({"--repeat-last-n"}, "tokens that the penalty looks back on (64)", 0,

@@ -3,6 +3,8 @@
 // policy the first half is read and compressed, then the second half is predicted on top of what
 // was kept.
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -86,11 +88,8 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
   if (!options.file.empty()) {
     RESTKV_ASSIGN(text, read_text_file(options.file));
   }
-  CommonOptions common = options.common;
-  const auto n_ctx =
-      static_cast<std::size_t>(common.context == 0 ? kDefaultContext : common.context);
-  common.context = static_cast<long long>(n_ctx);
-  RESTKV_ASSIGN(Session session, Session::open(common, interrupt.flag()));
+  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
+  const std::size_t n_ctx = session.context;
   RESTKV_ASSIGN(
       std::vector<Token> tokens,
       session.vocabulary->tokenize(text, {.special = SpecialText::kPlain, .bos = Bos::kByModel}));
@@ -111,8 +110,10 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
         n_chunk, n_ctx, variant.policy.c_str(), variant.budget.text().c_str(),
         variant.allocator.c_str());
   }
-  const auto progress = make_progress(stderr);
-  progress->begin({.label = "reading", .unit = ProgressUnit::kTokens, .total = n_chunk * n_ctx});
+  // On a terminal the bar would be drawn over the estimates, which tell how far it is as well.
+  const auto progress = isatty(STDOUT_FILENO) != 0 ? nullptr : make_progress(stderr);
+  if (progress)
+    progress->begin({.label = "reading", .unit = ProgressUnit::kTokens, .total = n_chunk * n_ctx});
   Likelihood likelihood;
   for (std::size_t c = 0; c < n_chunk; ++c) {
     const std::span<Token> chunk(tokens.data() + c * n_ctx, n_ctx);
@@ -124,11 +125,11 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
     prefill.cancel = &interrupt.flag();
     RESTKV_TRY(measure_chunk(session, chunk, variant, prefill, likelihood));
     chunk.front() = first;
-    progress->update((c + 1) * n_ctx);
+    if (progress) progress->update((c + 1) * n_ctx);
     std::printf("[%zu]%.4f,", c + 1, likelihood.perplexity());
     std::fflush(stdout);
   }
-  progress->end();
+  if (progress) progress->end();
   std::printf("\nFinal estimate: PPL = %.4f +/- %.5f\n", likelihood.perplexity(),
               likelihood.error());
   return 0;
@@ -139,9 +140,11 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
 int perplexity_command(Arguments args) {
   PerplexityOptions options;
   options.common.policies = "full";
+  options.common.context = kDefaultContext;
   FlagSet flags(
       "usage: restkv perplexity [-m MODEL] -f FILE [-c N] [--chunks K] [options]\n\n"
-      "Perplexity of a text, in chunks of N tokens (512), by llama.cpp's definition.");
+      "Perplexity of a text, in chunks of -c tokens, by llama.cpp's definition.");
+  flags.begin_section("text");
   flags.add_text({"-f", "--file"}, "FNAME", "text to read", &options.file);
   flags.add_text({"-p", "--prompt"}, "TEXT", "text to read", &options.prompt);
   flags.add_integer({"--chunks"}, "chunks to read, -1 = all (-1)", -1, 1 << 30,

@@ -106,6 +106,7 @@ int run_command(Arguments args) {
   add_prompt_flags(flags, options.prompt);
   add_generation_flags(flags, options.generation, options.common);
   add_kv_flags(flags, options.common);
+  flags.begin_section("output");
   flags.add_switch({"--json"}, "print one JSON object (an array for several variants)",
                    [&options] { options.json = true; });
   flags.add_switch({"--kv-kept"}, "with --json: the kept positions per layer and head",

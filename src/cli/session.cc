@@ -50,11 +50,14 @@ Result<Session> Session::open(const CommonOptions& options, const std::atomic<bo
 
 Result<void> Session::check_length(std::size_t tokens) const {
   if (tokens < context) return {};
-  return Error{ErrorCode::kInvalidArgument,
-               "the prompt has " + std::to_string(tokens) + " tokens and the context " +
-                   std::to_string(context) +
-                   "; a longer one needs -c (and perhaps --rope-scaling), which goes beyond what "
-                   "the model was trained for"};
+  const int trained = engine->model().n_ctx_train;
+  std::string message = "the prompt has " + std::to_string(tokens) + " tokens and the context " +
+                        std::to_string(context) + "; a longer one needs -c";
+  if (tokens >= static_cast<std::size_t>(trained)) {
+    message += " (and perhaps --rope-scaling), beyond the " + std::to_string(trained) +
+               " that the model was trained for";
+  }
+  return Error{ErrorCode::kInvalidArgument, std::move(message)};
 }
 
 Result<std::vector<Token>> Session::first_prompt(const PromptOptions& options,

@@ -169,6 +169,18 @@ const std::vector<BadInput>& usage_cases() {
       {"PerplexitySeveralPolicies",
        {"perplexity", "-p", "a", "--kv-policy", "full,streaming-llm"},
        "perplexity takes one policy"},
+      {"PredictTooSmall",
+       {"run", "-p", "a", "-n", "-3"},
+       "--n-predict takes a whole number from -2"},
+      {"FlagOfLlamaCpp",
+       {"run", "-p", "a", "-hf", "someone/something"},
+       "--hf-repo of llama.cpp is not here: -m takes any GGUF file"},
+      {"LongFlagOfLlamaCpp",
+       {"chat", "--keep=5"},
+       "--keep of llama.cpp is not here: --kv-sink says how many first tokens are never dropped"},
+      {"IgnoredFlagWithoutValue",
+       {"run", "-fa", "-p", "a"},
+       "--flash-attn needs a value, not '-p'"},
       {"DemoFlag", {"demo", "-p", "a"}, "unknown argument '-p'"},
       {"VariableOfTheEnvironment",
        {"run", "-p", "a"},
@@ -211,7 +223,11 @@ const std::vector<BadInput>& file_cases() {
        {"RESTKV_KERNELS=nope"}},
       {"PromptLongerThanTheContext",
        {"run", "-f", "@text.txt", "--raw", "-m", "@tiny.gguf", "-c", "16"},
-       " tokens and the context 16; a longer one needs -c"},
+       " tokens and the context 16; a longer one needs -c\n"},
+      {"PromptLongerThanTheTraining",
+       {"run", "-f", "@long.txt", "--raw", "-m", "@tiny.gguf"},
+       "; a longer one needs -c (and perhaps --rope-scaling), beyond the 4096 that the model was "
+       "trained for\n"},
       {"PerplexityTextTooShort",
        {"perplexity", "-p", "abc", "-m", "@tiny.gguf"},
        "the text has 3 tokens; a context of 512 needs at least 1024"},
@@ -316,7 +332,8 @@ TEST(BadInput, FlagsWithoutEffectSaySo) {
     const ProgramEnd end = run_program(with_paths(
         {command, "-p", "a", "--kv-policy", "full", "-ngl", "99", "-m", "@missing.gguf"}));
     EXPECT_EQ(end.status, 1);
-    EXPECT_NE(end.err.find("restkv: --n-gpu-layers has no effect: restkv runs on the CPU\n"),
+    EXPECT_NE(end.err.find("restkv: --n-gpu-layers has no effect: there is no GPU here, "
+                           "restkv runs on the CPU\n"),
               std::string::npos)
         << end.err;
   }

@@ -49,6 +49,8 @@ class Folder {
     std::ofstream(path_ / "ends.txt") << "\n\r\n\n";
     std::ofstream text(path_ / "text.txt");
     for (int i = 0; i < 40; ++i) text << "the quick brown fox jumps over the lazy dog\n";
+    std::ofstream long_text(path_ / "long.txt");
+    for (int i = 0; i < 120; ++i) long_text << "the quick brown fox jumps over the lazy dog\n";
     RESTKV_CHECK(tiny_llama().file().write((path_ / "tiny.gguf").string()).ok());
   }
   Folder(const Folder&) = delete;
