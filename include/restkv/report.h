@@ -19,15 +19,15 @@ struct KvReport {
   std::vector<ParamValues::Assignment> options;  // policy's, then allocator's, then common ones
   std::string budget;                            // as asked: "1024" or "10%"
   std::size_t budget_rows = 0;                   // rows per KV head and layer that this came to
-  bool budget_raised =
-      false;              // a percent budget was below the protected rows and was raised to them
+  // A percent budget was below the protected rows and was raised to them.
+  bool budget_raised = false;
   bool untouched = true;  // nothing was dropped: the prompt fitted
   std::size_t prompt_tokens = 0;
   // Right after the prefill.
   std::size_t kept_tokens_min = 0;
   double kept_tokens_mean = 0;
   std::size_t kept_tokens_max = 0;
-  double dropped_tokens_mean = 0;  // of the rows that the layer could see
+  double dropped_tokens_mean = 0;  // of the rows that a full cache would hold; by earlier turns too
   std::size_t bytes = 0;           // what the cache holds
   std::size_t bytes_full = 0;      // what a full cache of the prompt would hold
   std::size_t bytes_peak = 0;      // own rows plus the largest single layer in full

@@ -34,7 +34,7 @@ struct VariantRun {
   std::size_t kept_min = static_cast<std::size_t>(-1);
   std::size_t kept_max = 0;
   std::size_t kept_sum = 0;
-  std::size_t seen_sum = 0;
+  std::size_t visible_sum = 0;
   double compress_ms = 0;
 };
 
@@ -54,7 +54,7 @@ class PrefillRun {
   Result<void> compress(int layer);
   Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
                      const KeepSets* keep);
-  void count_rows(VariantRun& run, int layer, const LayerObservation& observation);
+  void count_rows(VariantRun& run, int layer);
   void all_logits();
   Result<void> after_chunk(int layer, std::size_t done);
   [[nodiscard]] bool only_last_row(int layer) const;
@@ -356,7 +356,7 @@ Result<void> PrefillRun::compress(int layer) {
       const KeepSets keep = choose_rows(variant, observation, found->second, run.budget.rows, end_);
       RESTKV_TRY(store(run, layer, observation, &keep));
     }
-    count_rows(run, layer, plain);
+    count_rows(run, layer);
     run.compress_ms += ms_since(start);
     engine_.last_prefill.compress_ms += ms_since(start);
   }
@@ -386,13 +386,17 @@ Result<void> PrefillRun::store(VariantRun& run, int layer, const LayerObservatio
   return {};
 }
 
-void PrefillRun::count_rows(VariantRun& run, int layer, const LayerObservation& observation) {
+void PrefillRun::count_rows(VariantRun& run, int layer) {
+  // Rows that a full cache would hold: those that earlier turns dropped count as dropped.
+  const auto sliding = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
+  const auto seen = static_cast<std::size_t>(end_);
+  const std::size_t visible = sliding > 0 ? std::min(seen, sliding) : seen;
   for (int h = 0; h < config_.n_kv_head; ++h) {
     const std::size_t kept = run.cache.rows(layer, h);
     run.kept_min = std::min(run.kept_min, kept);
     run.kept_max = std::max(run.kept_max, kept);
     run.kept_sum += kept;
-    run.seen_sum += observation.heads[static_cast<std::size_t>(h)].positions.size();
+    run.visible_sum += visible;
   }
   // The rows of earlier turns are held until the prefill has succeeded.
   const std::size_t own = job_.base != nullptr
@@ -413,12 +417,12 @@ KvReport PrefillRun::report(const VariantRun& run) const {
           .budget = variant.policy().keeps_all ? "100%" : variant.options().budget.text(),
           .budget_rows = run.budget.rows,
           .budget_raised = run.budget.raised,
-          .untouched = run.kept_sum == run.seen_sum,
+          .untouched = run.kept_sum == run.visible_sum,
           .prompt_tokens = static_cast<std::size_t>(end_),
           .kept_tokens_min = run.kept_min,
           .kept_tokens_mean = static_cast<double>(run.kept_sum) / heads,
           .kept_tokens_max = run.kept_max,
-          .dropped_tokens_mean = static_cast<double>(run.seen_sum - run.kept_sum) / heads,
+          .dropped_tokens_mean = static_cast<double>(run.visible_sum - run.kept_sum) / heads,
           .bytes = run.cache.bytes(),
           .bytes_full = full_cache_bytes(run.cache.shape(), static_cast<std::size_t>(end_)),
           .bytes_peak = run.peak_bytes,

@@ -124,6 +124,23 @@ TEST_P(Variants, EvictionKeepsTheProtectedRowsAndTheBudget) {
   }
 }
 
+// Kept and dropped are all rows that a full cache would hold, whichever turn dropped them.
+TEST_P(Variants, TheReportOfATurnCountsWhatEarlierTurnsDropped) {
+  TestEngine engine(GetParam());
+  const auto tokens = random_tokens(kTokens, GetParam().n_vocab, 7);
+  auto full = engine.prefill(tokens, full_cache(KvType::kF16));
+  const double all = full.sequence.report().kept_tokens_mean;
+  for (const KvOptions& options : all_combinations(30)) {
+    auto run = engine.prefill(std::span(tokens).first(80), options);
+    engine.extend(run.sequence, std::span(tokens).subspan(80, 25));
+    engine.extend(run.sequence, std::span(tokens).subspan(105));
+    const KvReport report = run.sequence.report();
+    EXPECT_EQ(report.prompt_tokens, kTokens);
+    EXPECT_DOUBLE_EQ(report.kept_tokens_mean + report.dropped_tokens_mean, all) << options.policy;
+    EXPECT_EQ(report.untouched, find_policy(options.policy)->keeps_all) << options.policy;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, Variants,
                          testing::Values(random_llama(), random_gemma2(), random_gemma3()),
                          family_name);
