@@ -2,6 +2,9 @@
 // and then the method is applied to everything held.
 
 #include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -33,13 +36,14 @@ class Chat {
         sampler_(std::move(sampler)),
         progress_(make_progress(stderr)) {}
 
-  // Answers one message. When it cannot be read, the conversation is as it was before.
-  Result<void> turn(const std::string& user, const std::atomic<bool>& cancel);
+  // Reads one message, its answer comes next. After a failure the conversation is as it was.
+  Result<void> ask(const std::string& user, const std::atomic<bool>& cancel);
+  // Prints the answer to what was asked. A failure is the end of the conversation.
+  Result<void> answer(const std::atomic<bool>& cancel);
   [[nodiscard]] const std::string& last_report() const { return last_report_; }
 
  private:
-  Result<void> read(std::vector<Message>& messages, const std::atomic<bool>& cancel,
-                    std::vector<float>& logits, std::size_t& n_read);
+  Result<void> read(const std::vector<Message>& messages, const std::atomic<bool>& cancel);
 
   Session session_;
   const ChatOptions& options_;
@@ -48,22 +52,38 @@ class Chat {
   Sampler sampler_;
   std::unique_ptr<Progress> progress_;
   std::vector<Message> messages_;
+  std::vector<float> logits_;  // after the last token that was read
+  std::size_t n_read_ = 0;     // tokens of the last message
   std::optional<Sequence> sequence_;
   std::optional<Token> pending_;  // generated, shown, not yet in the cache
   Token last_token_ = 0;          // last one in the cache, the pending one included
   std::string last_report_ = "nothing was read yet\n";
 };
 
-Result<void> Chat::read(std::vector<Message>& messages, const std::atomic<bool>& cancel,
-                        std::vector<float>& logits, std::size_t& n_read) {
+// One line below each answer: nothing is dropped in silence.
+std::string turn_line(const KvReport& report, StopReason stop) {
+  std::string line = "[" + std::to_string(report.prompt_tokens) + " tokens read, ";
+  if (report.untouched) {
+    line += "all kept";
+  } else {
+    line += std::to_string(std::lround(report.kept_tokens_mean)) + " kept in each head, " +
+            mib(report.bytes);
+  }
+  if (stop == StopReason::kCancelled) line += "; stopped";
+  if (stop == StopReason::kLimit) line += "; -n ended the answer";
+  if (stop == StopReason::kContext) line += "; the context is full, -c gives a longer one";
+  return line + "]\n";
+}
+
+Result<void> Chat::read(const std::vector<Message>& messages, const std::atomic<bool>& cancel) {
   if (!sequence_) {
     RESTKV_ASSIGN(const Prompt prompt, template_.render(messages));
     RESTKV_TRY(session_.check_length(prompt.tokens.size()));
-    n_read = prompt.tokens.size();
+    n_read_ = prompt.tokens.size();
     RESTKV_ASSIGN(
         std::vector<Sequence> made,
         session_.engine->prefill(prompt.tokens, {&variant_, 1},
-                                 watched_prefill(progress_.get(), cancel, n_read), logits));
+                                 watched_prefill(progress_.get(), cancel, n_read_), logits_));
     sequence_ = std::move(made.front());
     last_token_ = prompt.tokens.back();
     return {};
@@ -75,42 +95,52 @@ Result<void> Chat::read(std::vector<Message>& messages, const std::atomic<bool>&
   tokens.insert(tokens.end(), suffix.tokens.begin(), suffix.tokens.end());
   RESTKV_TRY(
       session_.check_length(static_cast<std::size_t>(sequence_->next_position()) + tokens.size()));
-  n_read = tokens.size();
+  n_read_ = tokens.size();
   RESTKV_TRY(session_.engine->extend(*sequence_, tokens,
-                                     watched_prefill(progress_.get(), cancel, n_read), logits));
+                                     watched_prefill(progress_.get(), cancel, n_read_), logits_));
   last_token_ = tokens.back();
   return {};
 }
 
-Result<void> Chat::turn(const std::string& user, const std::atomic<bool>& cancel) {
+Result<void> Chat::ask(const std::string& user, const std::atomic<bool>& cancel) {
   std::vector<Message> messages = messages_;
   if (messages.empty() && !options_.prompt.system_prompt.empty()) {
     messages.push_back({.role = Role::kSystem, .content = options_.prompt.system_prompt});
   }
   messages.push_back({.role = Role::kUser, .content = user});
-  std::vector<float> logits;
-  std::size_t n_read = 0;
-  RESTKV_TRY(read(messages, cancel, logits, n_read));
+  RESTKV_TRY(read(messages, cancel));
   pending_.reset();
+  messages_ = std::move(messages);
+  return {};
+}
+
+Result<void> Chat::answer(const std::atomic<bool>& cancel) {
   const GenerationRequest request{.n_predict = options_.generation.n_predict,
                                   .context = session_.context,
                                   .cancel = &cancel,
                                   .on_text = print_text};
   RESTKV_ASSIGN(const Generation generated, generate(*session_.engine, *session_.vocabulary,
-                                                     *sequence_, sampler_, logits, request));
+                                                     *sequence_, sampler_, logits_, request));
   std::fputs("\n", stdout);
+  std::fflush(stdout);
   pending_ = generated.pending;
   if (!generated.tokens.empty()) last_token_ = generated.tokens.back();
-  messages.push_back({.role = Role::kAssistant, .content = generated.text});
-  messages_ = std::move(messages);
+  messages_.push_back({.role = Role::kAssistant, .content = generated.text});
   const KvReport report = sequence_->report();
   last_report_ = report_text(
-      report, answer_timings(n_read, session_.engine->last_prefill(), report, generated),
+      report, answer_timings(n_read_, session_.engine->last_prefill(), report, generated),
       generated.stop);
-  if (generated.stop == StopReason::kContext) {
-    return Error{ErrorCode::kInvalidArgument, "the context is full; -c gives a longer one"};
-  }
+  std::fprintf(stderr, "%s", turn_line(report, generated.stop).c_str());
   return {};
+}
+
+constexpr const char* kChatCommands =
+    "/report shows what the cache holds, /exit or Ctrl-D ends, /help says this.\n";
+
+// A slash and a word alone. "/etc/hosts" and "/24 networks" are messages.
+bool is_command(std::string_view line) {
+  if (line.size() < 2 || line[0] != '/') return false;
+  return std::ranges::all_of(line.substr(1), [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
 Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
@@ -127,37 +157,46 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
   GenerationOptions generation = options.generation;
   RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
   const bool terminal = isatty(STDIN_FILENO) != 0;
-  if (terminal) {
-    std::fprintf(stderr, "Ctrl-C ends an answer; /report shows the cache; /exit or Ctrl-D ends.\n");
-  }
+  if (terminal) std::fprintf(stderr, "Ctrl-C ends an answer.\n%s", kChatCommands);
   Chat chat(std::move(session), options, variant, std::move(chat_template), std::move(sampler));
   std::string question = options.prompt.prompt;
   interrupt.reset();
+  int status = 0;
   while (true) {
     if (question.empty()) {
       if (terminal) std::fputs("\n> ", stderr);
-      if (!std::getline(std::cin, question)) break;
+      // Here Ctrl-C ends the wait, and with it the conversation.
+      const InterruptGuard waiting;
+      if (!std::getline(std::cin, question)) {
+        if (waiting.interrupted()) status = kExitInterrupted;
+        break;
+      }
     }
     if (question == "/exit") break;
     if (question == "/report") {
       std::fputs(chat.last_report().c_str(), stderr);
+    } else if (is_command(question)) {
+      if (question != "/help") {
+        std::fprintf(stderr, "restkv: unknown command '%s'\n", question.c_str());
+      }
+      std::fputs(kChatCommands, stderr);
     } else if (!question.empty()) {
       std::string message = document;
       if (!message.empty()) message += "\n\n";
       message += question;
       interrupt.emplace();
-      const auto answered = chat.turn(message, interrupt->flag());
-      interrupt.reset();
-      if (answered.ok()) {
+      if (const auto asked = chat.ask(message, interrupt->flag()); asked.ok()) {
         document.clear();
+        RESTKV_TRY(chat.answer(interrupt->flag()));
       } else {
-        std::fprintf(stderr, "restkv: %s\n", answered.error().message.c_str());
+        std::fprintf(stderr, "restkv: %s\n", asked.error().message.c_str());
       }
+      interrupt.reset();
     }
     question.clear();
   }
   std::fprintf(stderr, "\n%s", chat.last_report().c_str());
-  return 0;
+  return status;
 }
 
 }  // namespace
@@ -166,7 +205,13 @@ int chat_command(Arguments args) {
   ChatOptions options;
   FlagSet flags(
       "usage: restkv chat [-m MODEL] [-f FILE] [options]\n\n"
-      "A conversation; the text of -f goes before the first question.");
+      "A conversation: each line of the input is a message. The text of -f goes before the first\n"
+      "one, and -p is the first one. Each turn is read on top of what the cache kept, and then "
+      "the\n"
+      "method is applied to all of it. Ctrl-C ends an answer, and the conversation goes on; "
+      "Ctrl-C\n"
+      "between answers ends it.\n\n" +
+      std::string(kChatCommands).substr(0, std::string_view(kChatCommands).size() - 1));
   add_prompt_flags(flags, options.prompt);
   add_generation_flags(flags, options.generation, options.common);
   add_kv_flags(flags, options.common);

@@ -130,11 +130,16 @@ bool Program::wait_for_handler() const {
 }
 
 bool Program::wait_for_output() const {
-  return wait_for([this] {
-    std::error_code missing;
-    const auto size = std::filesystem::file_size(out_path_, missing);
-    return !missing && size > 0;
-  });
+  return wait_for([this] { return !content_of(out_path_).empty(); });
+}
+
+bool Program::wait_for_message(const std::string& text) const {
+  return wait_for([&] { return content_of(err_path_).find(text) != std::string::npos; });
+}
+
+bool Program::wait_for_more_output() const {
+  const std::size_t before = content_of(out_path_).size();
+  return wait_for([&] { return content_of(out_path_).size() > before; });
 }
 
 void Program::interrupt() const { ::kill(process_, SIGINT); }

@@ -31,6 +31,10 @@ class Program {
   // before that, or after half a minute.
   [[nodiscard]] bool wait_for_handler() const;
   [[nodiscard]] bool wait_for_output() const;
+  // The same for a text on stderr.
+  [[nodiscard]] bool wait_for_message(const std::string& text) const;
+  // Waits for more output than there is now.
+  [[nodiscard]] bool wait_for_more_output() const;
   void interrupt() const;
   ProgramEnd end();
 

@@ -1,0 +1,117 @@
+// Conversations with the tiny model, typed into the program.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "cli/program.h"
+
+namespace restkv::testing {
+namespace {
+
+using Words = std::vector<std::string>;
+
+Words chat(const Words& more) {
+  Words args = {"chat",
+                "-m",
+                scratch_folder() + "/tiny.gguf",
+                "--chat-template",
+                "chatml",
+                "-t",
+                "1",
+                "--temp",
+                "0",
+                "--ignore-eos",
+                "--kv-budget",
+                "48"};
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+Surroundings typed(const std::string& lines) {
+  const std::string path = scratch_folder() + "/typed.txt";
+  std::ofstream(path) << lines;
+  return {.environment = {}, .input = path, .output = ""};
+}
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t n = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) ++n;
+  return n;
+}
+
+TEST(Chat, TurnsGoOnOnACompressedCache) {
+  for (const char* policy : {"h2o", "rest-kv", "snapkv", "tova", "streaming-llm", "full"}) {
+    SCOPED_TRACE(policy);
+    const ProgramEnd end =
+        run_program(chat({"--kv-policy", policy, "-n", "5", "-f", scratch_folder() + "/text.txt"}),
+                    typed("one\ntwo\nthree\nfour\n"));
+    EXPECT_EQ(end.status, 0) << end.err;
+    EXPECT_EQ(count(end.err, "; -n ended the answer]\n"), 4U) << end.err;
+    EXPECT_EQ(count(end.err, "48 kept in each head"), std::string(policy) == "full" ? 0U : 4U)
+        << end.err;
+    EXPECT_NE(end.err.find("answer     5 tokens"), std::string::npos) << end.err;
+  }
+}
+
+TEST(Chat, CommandsAreNoMessages) {
+  const ProgramEnd end =
+      run_program(chat({"-n", "1"}), typed("/report\n/help\n/reprot\n\n/exit\nnever read\n"));
+  EXPECT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(end.out, "");
+  EXPECT_EQ(count(end.err, "nothing was read yet"), 2U) << end.err;  // asked for, and at the end
+  EXPECT_EQ(count(end.err, "restkv: unknown command '/reprot'\n"), 1U) << end.err;
+  EXPECT_EQ(count(end.err, "/report shows what the cache holds"), 2U) << end.err;
+}
+
+TEST(Chat, APathIsAMessage) {
+  const ProgramEnd end = run_program(chat({"-n", "1"}), typed("/etc/hosts\n"));
+  EXPECT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(count(end.err, "; -n ended the answer]\n"), 1U) << end.err;
+}
+
+// Two answers that would not end are stopped, and the third turn still works.
+TEST(Chat, AnInterruptEndsTheAnswerOnly) {
+  for (const char* policy : {"h2o", "rest-kv"}) {
+    SCOPED_TRACE(policy);
+    Program program(
+        chat({"--kv-policy", policy, "-c", "1000000000", "-f", scratch_folder() + "/text.txt"}),
+        typed("one\ntwo\n/report\n"));
+    ASSERT_TRUE(program.wait_for_output());
+    program.interrupt();
+    ASSERT_TRUE(program.wait_for_message("stopped]"));
+    ASSERT_TRUE(program.wait_for_more_output());
+    program.interrupt();
+    const ProgramEnd end = program.end();
+    EXPECT_EQ(end.status, 0) << end.err;
+    EXPECT_EQ(count(end.err, "48 kept in each head"), 2U) << end.err;
+    EXPECT_EQ(count(end.err, "ended by cancelled"), 2U) << end.err;  // /report, and at the end
+  }
+}
+
+// An interrupt while a message is read leaves the conversation as it was.
+TEST(Chat, AnInterruptWhileReadingTakesTheMessageBack) {
+  Program program(
+      chat({"-n", "3", "-b", "1", "-c", "100000", "-f", scratch_folder() + "/long.txt"}),
+      typed("/report\none\ntwo\n"));
+  ASSERT_TRUE(program.wait_for_message("nothing was read yet"));  // "one" is next
+  program.interrupt();
+  const ProgramEnd end = program.end();
+  EXPECT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(count(end.err, "restkv: interrupted while reading the prompt\n"), 1U) << end.err;
+  EXPECT_EQ(count(end.err, "48 kept in each head"), 1U) << end.err;  // the text goes with "two"
+}
+
+TEST(Chat, OutputThatCannotBeWrittenEndsIt) {
+  Surroundings around = typed("one\ntwo\n");
+  around.output = "/dev/full";
+  const ProgramEnd end = run_program(chat({}), around);
+  EXPECT_EQ(end.status, 1);
+  EXPECT_EQ(count(end.err, "restkv: standard output cannot be written\n"), 1U) << end.err;
+}
+
+}  // namespace
+}  // namespace restkv::testing
