@@ -1,0 +1,100 @@
+// What `run --json` prints, with the tiny model, whose sizes are known: 2 layers, 1 KV head of 32.
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/program.h"
+
+namespace restkv::testing {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLayers = 2;
+constexpr std::size_t kRowBytes = 32 * 2 * 2 + 4;  // an f16 key and value, and the position
+constexpr std::size_t kPageRows = 16;
+
+std::size_t pages_bytes(std::size_t rows) {
+  return kLayers * ((rows + kPageRows - 1) / kPageRows) * kPageRows * kRowBytes;
+}
+
+json run_json(const std::vector<std::string>& more) {
+  std::vector<std::string> args = {"run",   "-m",    scratch_folder() + "/tiny.gguf",
+                                   "--raw", "-f",    scratch_folder() + "/text.txt",
+                                   "-t",    "1",     "--ignore-eos",
+                                   "-n",    "5",     "--temp",
+                                   "0",     "--json"};
+  args.insert(args.end(), more.begin(), more.end());
+  const ProgramEnd end = run_program(args);
+  EXPECT_EQ(end.status, 0) << end.err;
+  return json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+}
+
+TEST(Json, OneVariantIsAnObjectWithTheBytesOfItsRows) {
+  const json answer = run_json({"--kv-policy", "snapkv", "--kv-budget", "50"});
+  ASSERT_TRUE(answer.is_object()) << answer;
+  const json& kv = answer["kv"];
+  const auto n = kv["prompt_tokens"].get<std::size_t>();
+  ASSERT_GT(n, 1000U);
+  EXPECT_EQ(kv["policy"], "snapkv");
+  EXPECT_EQ(kv["budget"], "50");
+  EXPECT_EQ(kv["allocator"], "uniform");
+  EXPECT_EQ(kv["options"]["kernel"], "5");
+  EXPECT_EQ(kv["kept_tokens_min"], 50);
+  EXPECT_EQ(kv["kept_tokens_mean"], 50);
+  EXPECT_EQ(kv["kept_tokens_max"], 50);
+  EXPECT_EQ(kv["dropped_tokens_mean"], n - 50);
+  EXPECT_EQ(kv["end_tokens_max"], 50 + 4);  // the fifth token ends the answer unread
+  EXPECT_EQ(kv["bytes"], pages_bytes(50));
+  EXPECT_EQ(kv["bytes_full"], pages_bytes(n));
+  EXPECT_EQ(kv["bytes_peak"], pages_bytes(50) + n * kRowBytes);
+  EXPECT_EQ(answer["usage"], (json{{"prompt_tokens", n}, {"completion_tokens", 5}}));
+  EXPECT_EQ(answer["tokens"].size(), 5U);
+  EXPECT_EQ(answer["stop"], "limit");
+  EXPECT_TRUE(answer["text"].is_string());
+  EXPECT_EQ(answer["model"], "tiny");
+  EXPECT_EQ(answer["threads"], 1);
+  EXPECT_TRUE(answer["isa"].is_string());
+  EXPECT_GT(answer["memory"]["peak_rss_bytes"], 1 << 20);
+  const json& timings = answer["timings"];
+  EXPECT_EQ(timings["prompt_n"], n);
+  EXPECT_EQ(timings["predicted_n"], 5);
+  for (const char* name : {"prompt_ms", "prompt_per_second", "compress_ms", "ttft_ms",
+                           "predicted_ms", "predicted_per_second"}) {
+    EXPECT_GT(timings[name], 0) << name;
+  }
+  EXPECT_LT(timings["compress_ms"], timings["prompt_ms"]);
+  EXPECT_GT(timings["ttft_ms"], timings["prompt_ms"]);
+}
+
+TEST(Json, APercentageIsRoundedDownAndRaisedToTheProtectedRows) {
+  const json answers = run_json({"--kv-policy", "tova", "--kv-budget", "7.3%,1%"});
+  ASSERT_TRUE(answers.is_array()) << answers;
+  ASSERT_EQ(answers.size(), 2U);
+  const auto n = answers[0]["kv"]["prompt_tokens"].get<std::size_t>();
+  EXPECT_EQ(answers[0]["kv"]["kept_tokens_max"], n * 73 / 1000);
+  EXPECT_EQ(answers[0]["kv"]["budget_raised"], false);
+  EXPECT_EQ(answers[1]["kv"]["kept_tokens_max"], 36);
+  EXPECT_EQ(answers[1]["kv"]["budget_raised"], true);
+}
+
+TEST(Json, SeveralVariantsAreAnArrayOfWhatEachPrintsAlone) {
+  const json together = run_json({"--kv-policy", "full,h2o,rest-kv:wo=off", "--kv-budget", "64"});
+  ASSERT_TRUE(together.is_array()) << together;
+  ASSERT_EQ(together.size(), 3U);
+  std::size_t i = 0;
+  for (const char* policy : {"full", "h2o", "rest-kv:wo=off"}) {
+    const json alone = run_json({"--kv-policy", policy, "--kv-budget", "64"});
+    EXPECT_EQ(together[i]["kv"], alone["kv"]) << policy;
+    EXPECT_EQ(together[i]["tokens"], alone["tokens"]) << policy;
+    ++i;
+  }
+  EXPECT_EQ(together[0]["kv"]["untouched"], true);
+  EXPECT_EQ(together[0]["kv"]["bytes"], together[0]["kv"]["bytes_full"]);
+}
+
+}  // namespace
+}  // namespace restkv::testing
