@@ -251,7 +251,9 @@ std::string TensorData::describe() const {
     if (i > 0) text += ", ";
     text += std::to_string(ne[i]);
   }
-  return text + "] " + ggml_type_name(static_cast<ggml_type>(type));
+  const bool known = type >= 0 && type < GGML_TYPE_COUNT;  // ggml does not look
+  return text + "] " +
+         (known ? ggml_type_name(static_cast<ggml_type>(type)) : "type " + std::to_string(type));
 }
 
 Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::string& path,

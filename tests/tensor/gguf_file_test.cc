@@ -53,6 +53,15 @@ TEST(GgufFile, SeesTensorsAsGgmlWroteThem) {
   EXPECT_EQ((*file)->tensor("blk.0"), nullptr);
 }
 
+TEST(TensorData, DescribesTypesThatGgmlDoesNotKnow) {
+  TensorData tensor{.name = "a", .type = 0, .ne = {8}, .data = nullptr, .bytes = 0};
+  EXPECT_EQ(tensor.describe(), "a [8] f32");
+  for (const int type : {-1, int{GGML_TYPE_COUNT}, 1'000'000, std::numeric_limits<int>::min()}) {
+    tensor.type = type;
+    EXPECT_EQ(tensor.describe(), "a [8] type " + std::to_string(type));
+  }
+}
+
 TEST(GgufFile, MappedAndReadFilesAreTheSame) {
   const std::string path = temporary_path("restkv_gguf_access.gguf");
   const GgufWriter writer = small_model();
