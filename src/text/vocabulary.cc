@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "text/deep_stack.h"
+
 namespace restkv {
 namespace {
 
@@ -108,6 +110,12 @@ Vocabulary::Vocabulary(std::unique_ptr<llama_model, FreeModel> model)
       size_(static_cast<std::size_t>(llama_vocab_n_tokens(vocab_))) {}
 
 Result<void> Vocabulary::index() {
+  std::string pre(64, '\0');  // longer than any name that is known
+  if (llama_model_meta_val_str(model_.get(), "tokenizer.ggml.pre", pre.data(), pre.size()) < 0) {
+    pre.clear();
+  }
+  recurs_ =
+      llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_BPE && !splits_without_recursion(pre.c_str());
   if (const char* text = llama_model_chat_template(model_.get(), nullptr)) chat_template_ = text;
   for (Token id = 0; id < static_cast<Token>(size_); ++id) {
     if (llama_vocab_is_eog(vocab_, id)) end_of_generation_.push_back(id);
@@ -176,13 +184,21 @@ Result<std::vector<Token>> Vocabulary::tokenize_fresh(std::string_view text,
   std::vector<Token> tokens(text.size() + 2);  // hardly ever more tokens than bytes
   for (;;) {
     std::int32_t n = 0;
-    try {
-      n = llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()), tokens.data(),
-                         static_cast<std::int32_t>(tokens.size()), /*add_special=*/false, parse);
-    } catch (const std::exception& failure) {
-      return Error{ErrorCode::kCorrupt,
-                   std::string("vocabulary: cannot express the text: ") + failure.what()};
+    std::string failure;
+    const auto tokenize = [&] {
+      try {
+        n = llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()),
+                           tokens.data(), static_cast<std::int32_t>(tokens.size()),
+                           /*add_special=*/false, parse);
+      } catch (const std::exception& thrown) {
+        failure = std::string("vocabulary: cannot express the text: ") + thrown.what();
+      }
+    };
+    const Result<void> called = call_with_stack(recurs_ ? longest_stretch(text) : 0, tokenize);
+    if (!called.ok()) {
+      return Error{called.error().code, "text to tokenise: " + called.error().message};
     }
+    if (!failure.empty()) return Error{ErrorCode::kCorrupt, std::move(failure)};
     if (n >= 0) {
       tokens.resize(static_cast<std::size_t>(n));
       return tokens;

@@ -64,8 +64,10 @@ class Vocabulary {
   static Result<std::shared_ptr<const Vocabulary>> load(const std::string& path);
 
   // Any bytes; invalid UTF-8 is read as U+FFFD where the vocabulary works on characters. Never adds
-  // an end token. kInvalidArgument for a text of 1 GiB or more, kCorrupt when the vocabulary lacks
-  // a token for some byte. Bos::kAlways adds nothing when the model has no such token.
+  // an end token. kInvalidArgument for a text of 1 GiB or more and, where libllama cuts words by
+  // recursion (deep_stack.h), for a line of more than kLongestLine bytes; kOutOfMemory when such a
+  // line finds no room; kCorrupt when the vocabulary lacks a token for some byte. Bos::kAlways adds
+  // nothing when the model has no such token.
   [[nodiscard]] Result<std::vector<Token>> tokenize(std::string_view text,
                                                     const TokenizeOptions& options = {}) const;
 
@@ -107,6 +109,7 @@ class Vocabulary {
   std::unique_ptr<llama_model, FreeModel> model_;
   const llama_vocab* vocab_ = nullptr;  // owned by model_
   std::size_t size_ = 0;
+  bool recurs_ = false;  // libllama's splitter needs room on the stack for every word
   bool adds_space_prefix_ = false;
   std::vector<Token> end_of_generation_;
   std::vector<Token> suppressed_;
