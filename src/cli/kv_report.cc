@@ -1,6 +1,7 @@
 #include "cli/kv_report.h"
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/process.h"
 

@@ -2,7 +2,7 @@
 
 // The KV report as people and as programs read it.
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "cli/session.h"

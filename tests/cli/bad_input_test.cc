@@ -9,9 +9,11 @@
 #include <fstream>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/program.h"
+#include "support/tiny_llama.h"
 
 namespace restkv::testing {
 namespace {
@@ -289,6 +291,26 @@ TEST(BadInput, BrokenModelsAreNamedInOneLine) {
         run_program({"run", "-m", path, "-p", "a", "--raw", "--kv-policy", "full", "-t", "1"});
     EXPECT_EQ(end.status, 1) << n;
     expect_one_complaint(end, path + ": ");
+  }
+}
+
+// libllama cuts words by a recursion that is as deep as the word is long.
+TEST(BadInput, EndlessWordsDoNotRunOutOfStack) {
+  for (const char* splitter : {"deepseek-llm", "deepseek-coder", "falcon", "default"}) {
+    TinyLlama model = tiny_llama(1);
+    model.keys.set_str("tokenizer.ggml.pre", splitter);
+    const std::string path = scratch_folder() + "/splitter.gguf";
+    ASSERT_TRUE(std::move(model).file().write(path).ok());
+    const std::string text = scratch_folder() + "/word.txt";
+    const Words args = {"run", "-m", path, "-f", text, "--raw", "-t", "1", "--kv-policy", "full"};
+    std::ofstream(text) << std::string(300'000, '-');
+    ProgramEnd end = run_program(args);
+    EXPECT_EQ(end.status, 1) << splitter;
+    expect_one_complaint(end, "there are no tokens to read");  // the tiny one lacks that sign
+    std::ofstream(text) << std::string(1'100'000, '-');
+    end = run_program(args);
+    EXPECT_EQ(end.status, 1) << splitter;
+    expect_one_complaint(end, "a line of 1100000 bytes");
   }
 }
 
