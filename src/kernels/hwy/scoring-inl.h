@@ -53,7 +53,9 @@ void panel_logits(const WindowAttentionArgs& args, const RowPanel& panel, std::s
   }
 }
 
-// Softmax in place over n logits at any address.
+// Softmax in place over n logits at any address. Weights are added in f32 within a tile of 64
+// columns only, and the tiles in f64: next to a weight near 1, such as a sink's, the many small
+// ones of a long row would be rounded away.
 void softmax(float* logits, std::size_t n) {
   const F32 d;
   const std::size_t whole = n / kLanes * kLanes;
@@ -63,18 +65,21 @@ void softmax(float* logits, std::size_t n) {
   }
   float max = max_of(largest);
   for (std::size_t i = whole; i < n; ++i) max = std::max(max, logits[i]);
-  Vf added = hn::Zero(d);
-  for (std::size_t i = 0; i < whole; i += kLanes) {
-    const Vf weight = exp(hn::Sub(hn::LoadU(d, logits + i), all(max)));
-    hn::StoreU(weight, d, logits + i);
-    added = hn::Add(added, weight);
+  double sum = 0;
+  for (std::size_t first = 0; first < whole; first += kKeyTile) {
+    Vf added = hn::Zero(d);
+    for (std::size_t i = first; i < std::min(whole, first + kKeyTile); i += kLanes) {
+      const Vf weight = exp(hn::Sub(hn::LoadU(d, logits + i), all(max)));
+      hn::StoreU(weight, d, logits + i);
+      added = hn::Add(added, weight);
+    }
+    sum += sum_of(added);
   }
-  float sum = sum_of(added);
   for (std::size_t i = whole; i < n; ++i) {
     logits[i] = hn::GetLane(exp(all(logits[i] - max)));
     sum += logits[i];
   }
-  const float factor = 1.0F / sum;
+  const auto factor = static_cast<float>(1.0 / sum);
   for (std::size_t i = 0; i < n; ++i) logits[i] *= factor;
 }
 
