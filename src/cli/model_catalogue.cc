@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/names.h"
+
 namespace restkv {
 namespace {
 
@@ -44,13 +46,6 @@ const CatalogueEntry* find_catalogue_entry(std::string_view name) {
   return nullptr;
 }
 
-std::string catalogue_names() {
-  std::string names;
-  for (const CatalogueEntry& entry : kCatalogue) {
-    names += names.empty() ? "" : ", ";
-    names += entry.name;
-  }
-  return names;
-}
+std::string catalogue_names() { return listed(kCatalogue, &CatalogueEntry::name); }
 
 }  // namespace restkv

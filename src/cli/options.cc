@@ -9,6 +9,7 @@
 #include <limits>
 #include <sstream>
 
+#include "base/names.h"
 #include "cli/llama_flags.h"
 #include "kernels/kernels.h"
 #include "restkv/allocator.h"
@@ -22,22 +23,12 @@ constexpr long long kMaxTokens = std::numeric_limits<std::int32_t>::max();
 
 Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
-template <typename Info>
-std::string names_of(std::span<const Info* const> table) {
-  std::string names;
-  for (const Info* info : table) names += (names.empty() ? "" : ", ") + std::string(info->name);
-  return names;
-}
-
 std::function<Result<void>(std::string_view)> set_kv_type(KvType* target) {
   return [target](std::string_view name) -> Result<void> {
     const auto type = kv_type_by_name(name);
     if (!type) {
-      std::string known;
-      for (const KvType one : kAllKvTypes) {
-        known += (known.empty() ? "" : ", ") + std::string(kv_type_name(one));
-      }
-      return wrong("unknown cache type '" + std::string(name) + "' (known: " + known + ")");
+      return wrong("unknown cache type '" + std::string(name) +
+                   "' (known: " + listed(kAllKvTypes, kv_type_name) + ")");
     }
     *target = *type;
     return {};
@@ -113,7 +104,7 @@ Result<std::vector<Choice>> parse_choices(std::string_view list, std::string_vie
     RESTKV_ASSIGN(NamedParams named, parse_named_params(item));
     if (find(named.name) == nullptr) {
       return wrong("unknown " + std::string(kind) + " '" + named.name +
-                   "' (known: " + names_of(table) + ")");
+                   "' (known: " + listed(table, &Info::name) + ")");
     }
     choices.push_back({.name = named.name, .assignments = named.assignments});
   }
@@ -198,17 +189,18 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
 void add_kv_flags(FlagSet& flags, CommonOptions& options) {
   flags.begin_section("cache");
   flags.add_text({"--kv-policy"}, "NAME[:OPT=V]",
-                 "what a token is worth, or a list: " + names_of(all_policies()) + " (" +
-                     options.policies + ")",
+                 "what a token is worth, or a list: " + listed(all_policies(), &PolicyInfo::name) +
+                     " (" + options.policies + ")",
                  &options.policies, "RESTKV_ARG_KV_POLICY");
   flags.add_text({"--kv-budget"}, "N|P%",
                  "tokens to keep per KV head and layer, or percent of the prompt, or a list (" +
                      options.budgets + ")",
                  &options.budgets, "RESTKV_ARG_KV_BUDGET");
-  flags.add_text({"--kv-alloc"}, "NAME[:OPT=V]",
-                 "how the budget is divided, or a list: " + names_of(all_allocators()) + " (" +
-                     options.allocators + ")",
-                 &options.allocators, "RESTKV_ARG_KV_ALLOC");
+  flags.add_text(
+      {"--kv-alloc"}, "NAME[:OPT=V]",
+      "how the budget is divided, or a list: " + listed(all_allocators(), &AllocatorInfo::name) +
+          " (" + options.allocators + ")",
+      &options.allocators, "RESTKV_ARG_KV_ALLOC");
   flags.add_integer(
       {"--kv-window"}, "observation window, tokens (32)", 1, 4096,
       [&options](long long v) { options.kv.window = static_cast<int>(v); }, "RESTKV_ARG_KV_WINDOW");

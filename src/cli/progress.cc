@@ -8,10 +8,10 @@
 #include <cmath>
 #include <optional>
 
+#include "base/clock.h"
+
 namespace restkv {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kBarCells = 24;
 constexpr std::size_t kFallbackColumns = 80;

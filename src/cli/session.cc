@@ -1,23 +1,14 @@
 #include "cli/session.h"
 
-#include <chrono>
 #include <cstdio>
 #include <random>
 #include <utility>
 
+#include "base/clock.h"
 #include "cli/pull.h"
 #include "text/utf8_stream.h"
 
 namespace restkv {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-}  // namespace
 
 Result<Session> Session::open(const CommonOptions& options, const std::atomic<bool>& cancel) {
   const auto progress = make_progress(stderr);

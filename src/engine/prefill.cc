@@ -3,7 +3,6 @@
 // copy is used again for the next layer. So the peak is one layer's KV, not all layers'.
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <map>
 #include <new>
@@ -11,17 +10,12 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "engine/compress.h"
 #include "engine/state.h"
 
 namespace restkv {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 constexpr std::size_t kLogitBlock = 64;  // rows of logits that are held at a time
 

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/names.h"
+
 namespace restkv {
 namespace {
 
@@ -11,13 +13,6 @@ constexpr int kMaxWindow = 4096;
 constexpr int kMaxSinks = 1 << 20;
 
 Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
-
-template <typename Info>
-std::string names_of(std::span<const Info* const> table) {
-  std::string names;
-  for (const Info* info : table) names += (names.empty() ? "" : ", ") + std::string(info->name);
-  return names;
-}
 
 Result<void> check_window(const KvOptions& options, const PolicyInfo& policy) {
   if (options.window < 1 || options.window > kMaxWindow) {
@@ -72,13 +67,13 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   variant->options_ = options;
   variant->policy_ = find_policy(options.policy);
   if (variant->policy_ == nullptr) {
-    return invalid("unknown policy '" + options.policy + "' (known: " + names_of(all_policies()) +
-                   ")");
+    return invalid("unknown policy '" + options.policy +
+                   "' (known: " + listed(all_policies(), &PolicyInfo::name) + ")");
   }
   variant->allocator_info_ = find_allocator(options.allocator);
   if (variant->allocator_info_ == nullptr) {
     return invalid("unknown allocator '" + options.allocator +
-                   "' (known: " + names_of(all_allocators()) + ")");
+                   "' (known: " + listed(all_allocators(), &AllocatorInfo::name) + ")");
   }
   const PolicyInfo& policy = *variant->policy_;
   const AllocatorInfo& allocator = *variant->allocator_info_;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "base/names.h"
 #include "base/quote.h"
 #include "kernels/kernels.h"
 #include "model/family.h"
@@ -56,11 +57,8 @@ const FamilyInfo* find_family(std::string_view name) {
 }
 
 Error unknown_family(const GgufFile& file) {
-  std::string known;
-  for (const FamilyInfo* family : all_families()) {
-    known += (known.empty() ? "" : ", ") + std::string(family->name);
-  }
-  return unsupported(file, "architecture '" + file.architecture() + "' (known: " + known + ")");
+  return unsupported(file, "architecture '" + file.architecture() +
+                               "' (known: " + listed(all_families(), &FamilyInfo::name) + ")");
 }
 
 Result<void> read_sizes(const GgufFile& file, ModelConfig& config) {
