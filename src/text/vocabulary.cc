@@ -111,11 +111,10 @@ Vocabulary::Vocabulary(std::unique_ptr<llama_model, FreeModel> model)
 
 Result<void> Vocabulary::index() {
   std::string pre(64, '\0');  // longer than any name that is known
-  if (llama_model_meta_val_str(model_.get(), "tokenizer.ggml.pre", pre.data(), pre.size()) < 0) {
-    pre.clear();
-  }
-  recurs_ =
-      llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_BPE && !splits_without_recursion(pre.c_str());
+  const std::int32_t n_pre =
+      llama_model_meta_val_str(model_.get(), "tokenizer.ggml.pre", pre.data(), pre.size());
+  pre.resize(n_pre < 0 ? 0 : std::min(static_cast<std::size_t>(n_pre), pre.size() - 1));
+  recurs_ = llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_BPE && !splits_without_recursion(pre);
   if (const char* text = llama_model_chat_template(model_.get(), nullptr)) chat_template_ = text;
   for (Token id = 0; id < static_cast<Token>(size_); ++id) {
     if (llama_vocab_is_eog(vocab_, id)) end_of_generation_.push_back(id);
