@@ -59,6 +59,8 @@ class Sequence {
   [[nodiscard]] KeptPositions kept_positions() const;
   // Bytes that the cache refers to now.
   [[nodiscard]] std::size_t bytes() const;
+  // Rows that it holds now, of all layers and KV heads together.
+  [[nodiscard]] std::size_t rows() const;
   // A second conversation that goes on from here; rows are shared until one of them writes.
   [[nodiscard]] Sequence fork() const;
 
@@ -117,6 +119,12 @@ class Engine {
                                         std::span<const KvOptions> variants,
                                         const PrefillOptions& options,
                                         std::vector<float>& last_logits);
+
+  // For measurements of speed and of nothing else: a sequence of n_token positions that nobody has
+  // read. Every cache row is made up (standard normal, the same for the same seed), and every
+  // score, so that the policy's budget and the allocator's counts hold as after a prefill. n_token
+  // may be 0: a cache without rows. kInvalidArgument as for prefill(); kOutOfMemory.
+  [[nodiscard]] Result<Sequence> synthetic_sequence(std::size_t n_token, const KvOptions& variant);
 
   // Goes on with a sequence: the tokens are read on top of what it holds, then its method is
   // applied to everything held. After a failure the sequence is as it was.

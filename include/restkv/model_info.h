@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace restkv {
 
@@ -25,6 +26,16 @@ struct RopeOverrides {
   [[nodiscard]] bool extends_context() const { return freq_scale && *freq_scale < 1.0; }
 };
 
+// Elements of the weight matrices by what they are used for: what a token costs follows from them.
+struct WeightCounts {
+  std::size_t all = 0;           // of every tensor in the file
+  std::size_t projections = 0;   // query, key and value, all layers
+  std::size_t rest = 0;          // attention output and MLP, all layers
+  std::size_t output = 0;        // the matrix that gives logits
+  std::size_t all_bytes = 0;     // of every tensor in the file
+  std::size_t decode_bytes = 0;  // of the matrices that one decode step reads
+};
+
 struct ModelInfo {
   std::string path;
   std::string name;          // general.name, or the file's name
@@ -37,6 +48,9 @@ struct ModelInfo {
   int n_vocab = 0;
   int n_ctx_train = 0;  // positions that the model was trained for
   std::size_t file_bytes = 0;
+  std::optional<int> file_type = {};  // general.file_type: llama.cpp's number of the mixture
+  std::vector<int> sliding_windows;   // [n_layer] rows that a layer may see, 0 = all
+  WeightCounts weights;
 };
 
 }  // namespace restkv

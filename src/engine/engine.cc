@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "engine/decode.h"
 #include "engine/state.h"
+#include "engine/synthetic.h"
 #include "tensor/vocabulary_check.h"
 
 namespace restkv {
@@ -54,6 +55,15 @@ Sequence::~Sequence() = default;
 Position Sequence::next_position() const { return state_->next_position; }
 const KvOptions& Sequence::options() const { return state_->variant->options(); }
 std::size_t Sequence::bytes() const { return state_->cache.bytes(); }
+
+std::size_t Sequence::rows() const {
+  const CacheShape& shape = state_->cache.shape();
+  std::size_t rows = 0;
+  for (int layer = 0; layer < shape.n_layer; ++layer) {
+    for (int h = 0; h < shape.n_kv_head; ++h) rows += state_->cache.rows(layer, h);
+  }
+  return rows;
+}
 
 KvReport Sequence::report() const {
   KvReport report = state_->report;
@@ -173,6 +183,13 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
                         .report = std::move(outcome.reports[i])})));
   }
   return sequences;
+}
+
+Result<Sequence> Engine::synthetic_sequence(std::size_t n_token, const KvOptions& variant) {
+  RESTKV_TRY(check_types(state_->info, {&variant, 1}));
+  RESTKV_ASSIGN(auto made, Variant::make(variant));
+  RESTKV_ASSIGN(auto sequence, make_synthetic_sequence(*state_, std::move(made), n_token));
+  return Sequence(std::make_unique<Sequence::State>(std::move(sequence)));
 }
 
 Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,

@@ -130,6 +130,13 @@ Result<LayerWeights> load_layer(TensorSource& source, const ModelConfig& config,
   return weights;
 }
 
+// A file whose key says something else than a small number has no type that could be named.
+std::optional<int> file_type_of(const GgufFile& file) {
+  const auto type = file.integer("general.file_type");
+  if (!type.ok() || !*type || **type < 0 || **type > 1024) return std::nullopt;
+  return static_cast<int>(**type);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
@@ -209,6 +216,8 @@ Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
 ModelInfo Model::info() const {
   const std::string& path = file_->path();
   const std::string file_name = path.substr(path.find_last_of('/') + 1);
+  std::vector<int> sliding_windows;
+  for (const LayerConfig& layer : config_.layers) sliding_windows.push_back(layer.sliding_window);
   return {.path = path,
           .name = config_.name.empty() ? file_name : config_.name,
           .architecture = config_.architecture,
@@ -219,7 +228,24 @@ ModelInfo Model::info() const {
           .head_dim = config_.head_dim,
           .n_vocab = config_.n_vocab,
           .n_ctx_train = config_.n_ctx_train,
-          .file_bytes = file_->file_bytes()};
+          .file_bytes = file_->file_bytes(),
+          .file_type = file_type_of(*file_),
+          .sliding_windows = std::move(sliding_windows),
+          .weights = count_weights()};
+}
+
+WeightCounts Model::count_weights() const {
+  const auto size = [](const Linear& linear) { return linear.n_in() * linear.n_out(); };
+  WeightCounts counts{.output = size(output_), .decode_bytes = decode_weight_bytes()};
+  for (const TensorData& tensor : file_->tensors()) {
+    counts.all += static_cast<std::size_t>(tensor.n_col() * tensor.n_row());
+    counts.all_bytes += tensor.bytes;
+  }
+  for (const LayerWeights& layer : layers_) {
+    counts.projections += size(layer.query) + size(layer.key) + size(layer.value);
+    counts.rest += size(layer.output) + size(layer.gate) + size(layer.up) + size(layer.down);
+  }
+  return counts;
 }
 
 std::size_t Model::decode_weight_bytes() const {

@@ -80,6 +80,7 @@ class Model {
   [[nodiscard]] ModelInfo info() const;
   // Bytes of all weight matrices that one decode step reads.
   [[nodiscard]] std::size_t decode_weight_bytes() const;
+  [[nodiscard]] WeightCounts count_weights() const;
 
   // hidden: [tokens, n_embd]. REQUIRES: every token in [0, n_vocab).
   void embed(const Pass& pass, std::span<const Token> tokens, View2<float> hidden) const;
