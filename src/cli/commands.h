@@ -19,6 +19,7 @@ int chat_command(Arguments args);
 int perplexity_command(Arguments args);
 int policies_command(Arguments args);
 int demo_command(Arguments args);
+int bench_command(Arguments args);
 
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;

@@ -165,6 +165,16 @@ void FlagSet::add_refused(std::vector<std::string_view> names, std::string_view 
        .kind = Flag::Kind::kRefused});
 }
 
+void FlagSet::remove(std::string_view name) {
+  const Flag* const flag = find(name);
+  RESTKV_CHECK(flag != nullptr);
+  const auto at = flag - flags_.data();
+  flags_.erase(flags_.begin() + at);
+  for (auto& section : sections_) {
+    if (section.first > static_cast<std::size_t>(at)) --section.first;
+  }
+}
+
 Result<void> FlagSet::parse(std::span<const std::string_view> args) {
   for (const Flag& flag : flags_) {
     if (flag.environment.empty()) continue;

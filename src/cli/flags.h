@@ -39,6 +39,8 @@ class FlagSet {
   void add(Flag flag);
   // The flags added from here on stand under this title in the help.
   void begin_section(std::string_view title) { sections_.emplace_back(flags_.size(), title); }
+  // Takes the flag of that name out: the command has its own, or none. REQUIRES: there is one.
+  void remove(std::string_view name);
   // The usual targets. The number kinds check that the whole text is a number in the range.
   void add_text(std::vector<std::string_view> names, std::string_view value_name, std::string help,
                 std::string* target, std::string_view environment = {});

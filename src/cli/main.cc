@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"chat", "a conversation on a compressed cache", chat_command},
     {"demo", "the main job in a minute: full cache against three methods", demo_command},
     {"perplexity", "perplexity of a text, as llama.cpp defines it", perplexity_command},
+    {"bench", "speed and memory, in the manner of llama-bench", bench_command},
     {"policies", "the eviction policies and budget allocators", policies_command},
     {"pull", "bring a model of the catalogue", run_pull},
 };

@@ -25,12 +25,7 @@ Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::mov
 
 std::function<Result<void>(std::string_view)> set_kv_type(KvType* target) {
   return [target](std::string_view name) -> Result<void> {
-    const auto type = kv_type_by_name(name);
-    if (!type) {
-      return wrong("unknown cache type '" + std::string(name) +
-                   "' (known: " + listed(kAllKvTypes, kv_type_name) + ")");
-    }
-    *target = *type;
+    RESTKV_ASSIGN(*target, parse_kv_type(name));
     return {};
   };
 }
@@ -311,6 +306,13 @@ void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOpti
                     [&sampler](long long v) { sampler.repeat_last_n = static_cast<int>(v); });
   flags.add_switch({"--ignore-eos"}, "never end by the model's own choice",
                    [&options] { options.ignore_eos = true; });
+}
+
+Result<KvType> parse_kv_type(std::string_view name) {
+  const auto type = kv_type_by_name(name);
+  if (type) return *type;
+  return wrong("unknown cache type '" + std::string(name) +
+               "' (known: " + listed(kAllKvTypes, kv_type_name) + ")");
 }
 
 Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/flags.h"
@@ -49,6 +50,9 @@ void add_model_flags(FlagSet& flags, CommonOptions& options);
 void add_kv_flags(FlagSet& flags, CommonOptions& options);
 void add_prompt_flags(FlagSet& flags, PromptOptions& options);
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common);
+
+// A cache's element type by its name. kInvalidArgument lists the names.
+Result<KvType> parse_kv_type(std::string_view name);
 
 // Policies x budgets x allocators, in that order; a policy that keeps everything appears once.
 // Checks all of them: nothing is loaded yet.

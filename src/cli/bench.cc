@@ -1,0 +1,128 @@
+// `restkv bench`: how fast prompts are read and tokens are written, at which depth, with which
+// cache, and how much memory that takes; in the manner of llama-bench.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <thread>
+
+#include "cli/bench_options.h"
+#include "cli/bench_output.h"
+#include "cli/bench_row.h"
+#include "cli/bench_run.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/progress.h"
+#include "cli/pull.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: restkv bench [-m MODEL] [-p N,...] [-n N,...] [-d N,...] [options]\n\n"
+    "Tokens per second and bytes, one row for each combination of what is given as a list.\n"
+    "Lists of numbers: 512,2048 or 1-4 or 1-9+2 or 8-64*2.";
+
+// One thread, and every number of threads that the cases have.
+Result<std::map<int, MachineSpeed>> measure_machines(const std::vector<BenchCase>& cases,
+                                                     const std::atomic<bool>& cancel) {
+  std::map<int, MachineSpeed> machines;
+  std::vector<int> counts = {1};
+  for (const BenchCase& test : cases) counts.push_back(test.n_threads);
+  if (cases.empty()) counts.push_back(0);  // all
+  for (const int n_threads : counts) {
+    if (machines.contains(n_threads)) continue;
+    RESTKV_ASSIGN(MachineSpeed speed, measure_machine(n_threads, cancel));
+    machines.emplace(speed.n_threads, std::move(speed));
+  }
+  return machines;
+}
+
+BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase>& cases) {
+  const auto given = [](const auto& list) { return !list.empty(); };
+  BenchColumns columns{.batch = given(options.batches),
+                       .types = given(options.types_k) || given(options.types_v),
+                       .allocator = options.common.allocators != "uniform",
+                       .fill = options.fill == BenchFill::kSynthetic,
+                       .limit = options.machine};
+  for (const BenchCase& test : cases) {
+    columns.policy_width = std::max(columns.policy_width, policy_text(test.kv).size());
+    columns.allocator_width = std::max(columns.allocator_width, allocator_text(test.kv).size());
+  }
+  return columns;
+}
+
+Result<void> print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return {};
+  return Error{ErrorCode::kIo, "standard output cannot be written"};
+}
+
+void wait(long long seconds, const std::atomic<bool>& cancel) {
+  for (long long i = 0; i < seconds * 20 && !cancel.load(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+Result<void> print_rows(BenchRunner& runner, BenchWriter& writer, const BenchOptions& options,
+                        const std::vector<BenchCase>& cases, const std::atomic<bool>& cancel) {
+  for (const BenchCase& test : cases) {
+    wait(options.delay_s, cancel);
+    RESTKV_ASSIGN(const BenchRow row, runner.measure(test));
+    RESTKV_TRY(print(writer.row(row)));
+  }
+  return {};
+}
+
+Result<int> measure(const BenchOptions& options, const std::vector<BenchCase>& cases,
+                    const InterruptGuard& interrupt) {
+  const auto progress = make_progress(stderr);
+  PullOptions pull;
+  pull.progress = progress.get();
+  pull.cancel = &interrupt.flag();
+  std::string model_path;
+  if (!cases.empty()) {
+    const std::string_view wanted =
+        options.common.model.empty() ? kDefaultModel : options.common.model;
+    RESTKV_ASSIGN(model_path, resolve_model(wanted, pull));
+  }
+  std::map<int, MachineSpeed> machines;
+  if (options.machine) {
+    RESTKV_ASSIGN(machines, measure_machines(cases, interrupt.flag()));
+    // For a program the figures stand in the rows.
+    std::FILE* const out = options.format == BenchFormat::kMarkdown ? stdout : stderr;
+    for (const auto& [n_threads, speed] : machines) {
+      std::fprintf(out, "%s\n", machine_line(speed).c_str());
+    }
+    if (!cases.empty()) std::fputs("\n", out);
+  }
+  const auto writer = BenchWriter::make(options.format, columns_of(options, cases));
+  BenchRunner runner(model_path, options, machines, interrupt.flag());
+  RESTKV_TRY(print(writer->begin()));
+  const auto measured = print_rows(runner, *writer, options, cases, interrupt.flag());
+  RESTKV_TRY(print(writer->end()));  // also after a failure: what was printed stays readable
+  RESTKV_TRY(measured);
+  return 0;
+}
+
+}  // namespace
+
+int bench_command(Arguments args) {
+  BenchOptions options;
+  FlagSet flags(kUsage);
+  add_bench_flags(flags, options);
+  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
+  if (options.common.show_help) {
+    std::fputs(flags.help().c_str(), stdout);
+    return 0;
+  }
+  auto cases = bench_cases(options);
+  if (!cases.ok()) return report_usage(cases.error());
+  print_notices(flags);
+  const InterruptGuard interrupt;
+  auto status = measure(options, *cases, interrupt);
+  return status.ok() ? *status : report_error(status.error());
+}
+
+}  // namespace restkv

@@ -1,0 +1,35 @@
+#pragma once
+
+// What the machine can do at the most: the limits that `restkv bench --machine` measures against.
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include "restkv/result.h"
+
+namespace restkv {
+
+struct LoopSpeed {
+  std::string name;  // as in MultiplyLoop
+  double flops = 0;  // per second
+};
+
+struct MachineSpeed {
+  int n_threads = 0;
+  double flops = 0;        // of the fastest multiply loop, per second
+  double bytes_per_s = 0;  // read from memory
+  std::vector<LoopSpeed> loops = {};
+};
+
+// The best of several passes of about 50 ms each; takes about a second. kCancelled; kOutOfMemory
+// (the buffer that is read is larger than any cache).
+Result<MachineSpeed> measure_machine(int n_threads, const std::atomic<bool>& cancel);
+
+// "machine: 2 threads  195.0 GFLOPS f32, 28.0 GB/s read"
+[[nodiscard]] std::string machine_line(const MachineSpeed& speed);
+
+// The processor's name, as Linux gives it; "unknown" elsewhere.
+[[nodiscard]] std::string cpu_name();
+
+}  // namespace restkv

@@ -1,0 +1,194 @@
+#include "cli/bench_options.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/quote.h"
+#include "base/threads.h"
+#include "cli/bench_lists.h"
+
+namespace restkv {
+namespace {
+
+constexpr long long kMostTokens = 1 << 24;
+constexpr long long kMostThreads = 1024;
+constexpr long long kMostBatch = 1 << 20;
+constexpr long long kDefaultBatch = 2048;
+
+Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+// A list that goes on when the flag is given again.
+Flag list_flag(std::vector<std::string_view> names, std::string help, long long least,
+               long long most, std::vector<long long>* target) {
+  const std::string_view name = names.back();
+  return {.names = std::move(names),
+          .value_name = "N,...",
+          .help = std::move(help),
+          .environment = "",
+          .set = [=](std::string_view text) -> Result<void> {
+            RESTKV_ASSIGN(const auto numbers, parse_number_list(name, text, least, most));
+            target->insert(target->end(), numbers.begin(), numbers.end());
+            return {};
+          }};
+}
+
+Flag type_flag(std::vector<std::string_view> names, std::string help, std::vector<KvType>* target) {
+  return {.names = std::move(names),
+          .value_name = "TYPE,...",
+          .help = std::move(help),
+          .environment = "",
+          .set = [target](std::string_view text) -> Result<void> {
+            for (const std::string& name : split_list(text)) {
+              RESTKV_ASSIGN(const KvType type, parse_kv_type(name));
+              target->push_back(type);
+            }
+            return {};
+          }};
+}
+
+void add_test_flags(FlagSet& flags, BenchOptions& options) {
+  flags.add(list_flag({"-p", "--n-prompt"}, "prompt tokens, 0 = none (512)", 0, kMostTokens,
+                      &options.prompts));
+  flags.add(list_flag({"-n", "--n-gen"}, "tokens to generate, 0 = none (128)", 0, kMostTokens,
+                      &options.generations));
+  flags.add({.names = {"-pg"},
+             .value_name = "P,N",
+             .help = "a prompt of P tokens, then N tokens generated (may be repeated)",
+             .environment = "",
+             .set = [&options](std::string_view text) -> Result<void> {
+               RESTKV_ASSIGN(const auto pair, parse_number_pair("-pg", text, kMostTokens));
+               options.pairs.push_back(pair);
+               return {};
+             }});
+  flags.add(list_flag({"-d", "--n-depth"}, "tokens that the cache has seen before (0)", 0,
+                      kMostTokens, &options.depths));
+  flags.add({.names = {"--fill"},
+             .value_name = "HOW",
+             .help = "what is before: prompt (it is read) or synthetic (rows are made up) (prompt)",
+             .environment = "",
+             .set = [&options](std::string_view name) -> Result<void> {
+               for (const BenchFill fill : {BenchFill::kPrompt, BenchFill::kSynthetic}) {
+                 if (bench_fill_name(fill) != name) continue;
+                 options.fill = fill;
+                 return {};
+               }
+               return wrong("unknown fill " + quoted(name) + " (known: prompt, synthetic)");
+             }});
+}
+
+void add_run_flags(FlagSet& flags, BenchOptions& options) {
+  flags.add_integer({"-r", "--repetitions"}, "times each test is measured (5)", 1, 1 << 20,
+                    [&options](long long v) { options.repetitions = v; });
+  flags.add_integer({"--delay"}, "seconds to wait before each test (0)", 0, 86400,
+                    [&options](long long v) { options.delay_s = v; });
+  flags.add_switch({"--no-warmup"}, "measure the first run as well",
+                   [&options] { options.warmup = false; });
+  flags.add_switch({"--machine"}, "also measure the machine, and say how near each test comes",
+                   [&options] { options.machine = true; });
+  flags.add({.names = {"-o", "--output"},
+             .value_name = "FORMAT",
+             .help = "md, csv, json, jsonl or sql (md)",
+             .environment = "",
+             .set = [&options](std::string_view name) -> Result<void> {
+               RESTKV_ASSIGN(options.format, parse_bench_format(name));
+               return {};
+             }});
+  flags.add_integer({"-s", "--seed"}, "seed of the tokens and of made-up rows (0)", 0,
+                    std::numeric_limits<std::int32_t>::max(), [&options](long long v) {
+                      options.common.kv.seed = static_cast<std::uint64_t>(v);
+                    });
+}
+
+template <typename T>
+std::vector<T> or_default(std::vector<T> list, T value) {
+  if (list.empty()) list.push_back(value);
+  return list;
+}
+
+struct Test {
+  long long n_prompt = 0;
+  long long n_gen = 0;
+};
+
+std::vector<Test> tests_of(const BenchOptions& options) {
+  std::vector<Test> tests;
+  for (const long long n : or_default(options.prompts, 512LL)) {
+    if (n > 0) tests.push_back({.n_prompt = n, .n_gen = 0});
+  }
+  for (const long long n : or_default(options.generations, 128LL)) {
+    if (n > 0) tests.push_back({.n_prompt = 0, .n_gen = n});
+  }
+  for (const auto& [n_prompt, n_gen] : options.pairs) {
+    if (n_prompt > 0 || n_gen > 0) tests.push_back({.n_prompt = n_prompt, .n_gen = n_gen});
+  }
+  return tests;
+}
+
+// Every (type of keys, type of values) with every (policy, budget, allocator).
+Result<std::vector<KvOptions>> variants_of(const BenchOptions& options) {
+  std::vector<KvOptions> variants;
+  for (const KvType type_k : or_default(options.types_k, KvType::kF16)) {
+    for (const KvType type_v : or_default(options.types_v, KvType::kF16)) {
+      CommonOptions common = options.common;
+      common.kv.type_k = type_k;
+      common.kv.type_v = type_v;
+      RESTKV_ASSIGN(auto more, expand_variants(common));
+      variants.insert(variants.end(), more.begin(), more.end());
+    }
+  }
+  return variants;
+}
+
+}  // namespace
+
+std::string_view bench_fill_name(BenchFill fill) {
+  return fill == BenchFill::kPrompt ? "prompt" : "synthetic";
+}
+
+void add_bench_flags(FlagSet& flags, BenchOptions& options) {
+  options.common.policies = "full";
+  add_test_flags(flags, options);
+  add_kv_flags(flags, options.common);
+  add_model_flags(flags, options.common);
+  // Here these are lists, or mean nothing.
+  for (const std::string_view name : {"-t", "-b", "-ctk", "-ctv", "-c"}) flags.remove(name);
+  flags.add(list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,
+                      &options.threads));
+  flags.add(list_flag({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1,
+                      kMostBatch, &options.batches));
+  flags.add(type_flag({"-ctk", "--cache-type-k"},
+                      "element types of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",
+                      &options.types_k));
+  flags.add(
+      type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)", &options.types_v));
+  add_run_flags(flags, options);
+}
+
+Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {
+  const std::vector<Test> tests = tests_of(options);
+  if (tests.empty() && !options.machine) {
+    return wrong("there is nothing to measure: -p, -n and -pg are all 0");
+  }
+  RESTKV_ASSIGN(const std::vector<KvOptions> variants, variants_of(options));
+  const auto all_processors = static_cast<long long>(Threads(0).count());
+  std::vector<BenchCase> cases;
+  for (const long long n_threads : or_default(options.threads, all_processors)) {
+    for (const long long n_batch : or_default(options.batches, kDefaultBatch)) {
+      for (const KvOptions& variant : variants) {
+        for (const long long n_depth : or_default(options.depths, 0LL)) {
+          for (const Test& test : tests) {
+            cases.push_back({.n_prompt = static_cast<std::size_t>(test.n_prompt),
+                             .n_gen = static_cast<std::size_t>(test.n_gen),
+                             .n_depth = static_cast<std::size_t>(n_depth),
+                             .n_threads = static_cast<int>(n_threads),
+                             .n_batch = static_cast<std::size_t>(n_batch),
+                             .kv = variant});
+          }
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+}  // namespace restkv

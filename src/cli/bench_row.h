@@ -1,0 +1,67 @@
+#pragma once
+
+// One row of `restkv bench`: what was measured, under llama-bench's names where it is the same.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/bench_machine.h"
+#include "cli/bench_options.h"
+#include "cli/bench_work.h"
+#include "restkv/model_info.h"
+
+namespace restkv {
+
+struct BenchRow {
+  BenchCase test;
+  BenchFill fill = BenchFill::kPrompt;  // of the depth
+  ModelInfo model = {};
+  std::string model_type;  // "qwen2 494M Q4_K - Medium"
+  std::string isa;         // the kernel table in use
+  std::string cpu_info;
+  std::string test_time;       // RFC 3339, UTC, when the measurement began
+  std::string kv_budget = {};  // as the cache's report says it: "100%" for a full one
+  std::vector<std::uint64_t> samples_ns = {};
+  std::vector<double> ttft_ms =
+      {};                    // one for each sample with a prompt: until the first token is known
+  std::size_t kv_bytes = 0;  // what the cache held at the end
+  std::size_t peak_rss_bytes = 0;            // of the process, from the filled depth to the end
+  BenchWork work = {};                       // of one sample
+  std::optional<MachineSpeed> machine = {};  // on as many threads as the test
+};
+
+// Mean, and standard deviation with n - 1; 0 for fewer than two numbers.
+[[nodiscard]] double mean_of(const std::vector<double>& numbers);
+[[nodiscard]] double deviation_of(const std::vector<double>& numbers);
+
+// Tokens per second of each sample.
+[[nodiscard]] std::vector<double> sample_rates(const BenchRow& row);
+
+// "pp512", "tg128", "pp512+tg128", and " @ d4096" behind it.
+[[nodiscard]] std::string test_name(const BenchRow& row);
+
+// The policy with the options that it was given: "rest-kv", "snapkv:kernel=5".
+[[nodiscard]] std::string policy_text(const KvOptions& options);
+[[nodiscard]] std::string allocator_text(const KvOptions& options);
+
+// Which of the machine's two limits the test would meet first, and what share of it was reached.
+struct LimitShare {
+  std::string_view limit;  // "flops" or "bandwidth"
+  double share = 0;        // 1 = as fast as the machine
+};
+// nullopt when the machine was not measured.
+[[nodiscard]] std::optional<LimitShare> limit_share(const BenchRow& row);
+
+enum class FieldKind : std::uint8_t { kText, kInteger, kNumber };
+struct Field {
+  std::string_view name;
+  FieldKind kind = FieldKind::kText;
+  std::string value;  // empty for a number that there is none of
+};
+// All fields in the order of the columns; the same names for every row of a run.
+[[nodiscard]] std::vector<Field> fields_of(const BenchRow& row);
+
+}  // namespace restkv

@@ -1,0 +1,181 @@
+#include "cli/bench_run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+#include "base/process.h"
+#include "base/random.h"
+#include "text/file_type.h"
+
+namespace restkv {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kWarmupTokens = 2048;  // of a prompt, at the most
+enum Stream : std::uint8_t { kDepthTokens, kPromptTokens, kGeneratedTokens };
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+bool same_cache(const KvOptions& a, const KvOptions& b) {
+  return policy_text(a) == policy_text(b) && allocator_text(a) == allocator_text(b) &&
+         a.budget.text() == b.budget.text() && a.type_k == b.type_k && a.type_v == b.type_v;
+}
+
+// "qwen2 494M Q4_K - Medium"
+std::string model_type_of(const ModelInfo& model) {
+  const auto millions = (model.weights.all + 500'000) / 1'000'000;
+  std::string text = model.architecture + " " + std::to_string(millions) + "M";
+  if (model.file_type) text += " " + file_type_name(*model.file_type);
+  return text;
+}
+
+std::string time_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char buffer[32];
+  return {buffer, std::strftime(buffer, sizeof(buffer), "%FT%TZ", &parts)};
+}
+
+}  // namespace
+
+Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
+  RESTKV_TRY(check_cancel());
+  RESTKV_TRY(prepare(test));
+  const std::vector<Token> prompt = tokens_of(test.n_prompt, kPromptTokens);
+  if (options_.warmup) RESTKV_TRY(warm_up(test));
+  BenchRow row = row_of(test);
+  reset_peak_rss();
+  for (long long i = 0; i < options_.repetitions; ++i) {
+    RESTKV_ASSIGN(const Sample one, sample(test, prompt));
+    row.samples_ns.push_back(one.ns);
+    if (test.n_prompt > 0) row.ttft_ms.push_back(one.ttft_ms);
+    row.kv_bytes = one.kv_bytes;
+    row.kv_budget = one.kv_budget;
+    row.work = {
+        .prefill = prefill_work(row.model, test.kv, test.n_prompt, test.n_depth, one.prefill_rows),
+        .decode = decode_work(row.model, test.kv, test.n_gen, one.decode_rows)};
+  }
+  row.peak_rss_bytes = peak_rss_bytes();
+  return row;
+}
+
+// An engine with the case's threads and chunk, and a cache at the case's depth.
+Result<void> BenchRunner::prepare(const BenchCase& test) {
+  const bool same_engine =
+      prepared_ && prepared_->n_threads == test.n_threads && prepared_->n_batch == test.n_batch;
+  const bool same_base =
+      same_engine && prepared_->n_depth == test.n_depth && same_cache(prepared_->kv, test.kv);
+  if (same_base) return {};
+  base_.reset();
+  prepared_.reset();
+  if (!same_engine) {
+    engine_.reset();
+    EngineOptions options = options_.common.engine;
+    options.model_path = model_path_;
+    options.n_threads = test.n_threads;
+    options.chunk = test.n_batch;
+    RESTKV_ASSIGN(engine_, Engine::load(options));
+  }
+  if (test.n_depth > 0 && options_.fill == BenchFill::kPrompt) {
+    RESTKV_ASSIGN(base_, read_prompt(test, tokens_of(test.n_depth, kDepthTokens)));
+  } else {
+    RESTKV_ASSIGN(base_, engine_->synthetic_sequence(test.n_depth, test.kv));
+  }
+  prepared_ = test;
+  return {};
+}
+
+Result<void> BenchRunner::warm_up(const BenchCase& test) {
+  BenchCase shorter = test;
+  shorter.n_prompt = std::min(test.n_prompt, kWarmupTokens);
+  shorter.n_gen = std::min<std::size_t>(test.n_gen, 1);
+  RESTKV_ASSIGN([[maybe_unused]] const Sample thrown_away,
+                sample(shorter, tokens_of(shorter.n_prompt, kPromptTokens)));
+  return {};
+}
+
+Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
+                                                const std::vector<Token>& prompt) {
+  Sample result;
+  const bool from_nothing = test.n_depth == 0 && test.n_prompt > 0;
+  std::optional<Sequence> sequence;
+  if (!from_nothing) sequence = base_->fork();
+  result.prefill_rows.before = base_->rows();
+
+  const Clock::time_point start = Clock::now();
+  if (from_nothing) {
+    RESTKV_ASSIGN(sequence, read_prompt(test, prompt));
+  } else if (test.n_prompt > 0) {
+    PrefillOptions prefill;
+    prefill.cancel = &cancel_;
+    RESTKV_TRY(engine_->extend(*sequence, prompt, prefill, logits_));
+  }
+  if (test.n_prompt > 0) {
+    // The first token: the likeliest.
+    [[maybe_unused]] const volatile auto first =
+        std::ranges::max_element(logits_) - logits_.begin();
+    result.ttft_ms = ms_since(start);
+  }
+  result.prefill_rows.after = result.decode_rows.before = sequence->rows();
+  RESTKV_TRY(generate(*sequence, test.n_gen));
+  result.ns = static_cast<std::uint64_t>(ms_since(start) * 1e6);
+  result.decode_rows.after = sequence->rows();
+  result.kv_bytes = sequence->bytes();
+  result.kv_budget = sequence->report().budget;
+  return result;
+}
+
+Result<Sequence> BenchRunner::read_prompt(const BenchCase& test, std::span<const Token> prompt) {
+  PrefillOptions prefill;
+  prefill.cancel = &cancel_;
+  RESTKV_ASSIGN(std::vector<Sequence> made,
+                engine_->prefill(prompt, {&test.kv, 1}, prefill, logits_));
+  return std::move(made.front());
+}
+
+Result<void> BenchRunner::generate(Sequence& sequence, std::size_t n) {
+  logits_.resize(static_cast<std::size_t>(engine_->model().n_vocab));
+  Sequence* const one = &sequence;
+  for (std::size_t i = 0; i < n; ++i) {
+    RESTKV_TRY(check_cancel());
+    const Token token = token_at(kGeneratedTokens, i);
+    RESTKV_TRY(engine_->decode({&one, 1}, {&token, 1}, {logits_.data(), 1, logits_.size()}));
+  }
+  return {};
+}
+
+Result<void> BenchRunner::check_cancel() const {
+  if (!cancel_.load()) return {};
+  return Error{ErrorCode::kCancelled, "interrupted while measuring"};
+}
+
+BenchRow BenchRunner::row_of(const BenchCase& test) const {
+  BenchRow row{.test = test,
+               .fill = options_.fill,
+               .model = engine_->model(),
+               .model_type = model_type_of(engine_->model()),
+               .isa = std::string(engine_->kernels()),
+               .cpu_info = cpu_name(),
+               .test_time = time_now()};
+  const auto found = machine_.find(test.n_threads);
+  if (found != machine_.end()) row.machine = found->second;
+  return row;
+}
+
+Token BenchRunner::token_at(std::uint64_t stream, std::size_t i) const {
+  const auto n_vocab = static_cast<std::uint64_t>(engine_->model().n_vocab);
+  return static_cast<Token>(random_at(options_.common.kv.seed, stream, i, 0) % n_vocab);
+}
+
+std::vector<Token> BenchRunner::tokens_of(std::size_t n, std::uint64_t stream) const {
+  std::vector<Token> tokens(n);
+  for (std::size_t i = 0; i < n; ++i) tokens[i] = token_at(stream, i);
+  return tokens;
+}
+
+}  // namespace restkv

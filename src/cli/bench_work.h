@@ -1,0 +1,41 @@
+#pragma once
+
+// What a token costs at the least, counted from the model's tensors and the rows of the cache:
+// multiplications and additions (each counts), and bytes that must come from memory.
+
+#include <cstddef>
+
+#include "restkv/kv_options.h"
+#include "restkv/model_info.h"
+
+namespace restkv {
+
+struct PhaseWork {
+  double flops = 0;
+  double bytes = 0;
+};
+
+struct BenchWork {
+  PhaseWork prefill;
+  PhaseWork decode;
+  [[nodiscard]] double flops() const { return prefill.flops + decode.flops; }
+  [[nodiscard]] double bytes() const { return prefill.bytes + decode.bytes; }
+};
+
+// Rows that a cache of a model holds, of all layers and KV heads together.
+struct RowCounts {
+  std::size_t before = 0;
+  std::size_t after = 0;
+};
+
+// Reads n_token tokens on top of a cache that has seen `depth` tokens and holds rows.before rows.
+// Weights and rows are counted once: a machine could do it so. Of the last layer only what the
+// last token's logits need is counted; so are the logits themselves.
+[[nodiscard]] PhaseWork prefill_work(const ModelInfo& model, const KvOptions& kv,
+                                     std::size_t n_token, std::size_t depth, const RowCounts& rows);
+
+// n_token steps; every step reads all weights and all rows held.
+[[nodiscard]] PhaseWork decode_work(const ModelInfo& model, const KvOptions& kv,
+                                    std::size_t n_token, const RowCounts& rows);
+
+}  // namespace restkv

@@ -1,0 +1,163 @@
+// `restkv bench` as a user would run it.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cli/program.h"
+
+namespace restkv::testing {
+namespace {
+
+using Words = std::vector<std::string>;
+
+ProgramEnd bench(const Words& more) {
+  Words args = {"bench", "-m", scratch_folder() + "/tiny.gguf", "-t", "1", "-r", "2"};
+  args.insert(args.end(), more.begin(), more.end());
+  return run_program(args);
+}
+
+nlohmann::json rows_of(Words more) {
+  more.insert(more.end(), {"-o", "json"});
+  const ProgramEnd end = bench(more);
+  EXPECT_EQ(end.status, 0) << end.err;
+  return nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+}
+
+struct BadInput {
+  const char* name;
+  Words args;
+  const char* error;
+};
+std::ostream& operator<<(std::ostream& out, const BadInput& one) { return out << one.name; }
+
+class WrongBench : public ::testing::TestWithParam<BadInput> {};
+INSTANTIATE_TEST_SUITE_P(
+    , WrongBench,
+    ::testing::Values(
+        BadInput{"List", {"-p", "1-"}, "--n-prompt takes numbers and ranges like"},
+        BadInput{"Range", {"-n", "9-1"}, "--n-gen '9-1' runs from high to low"},
+        BadInput{"Pair", {"-pg", "512"}, "-pg takes two numbers like 512,128"},
+        BadInput{"Depth", {"-d", "a"}, "--n-depth takes numbers"},
+        BadInput{"NoThreads", {"-t", "0"}, "--threads takes numbers from 1 to 1024, not '0'"},
+        BadInput{"NoBatch", {"-b", "0"}, "--batch-size takes numbers from 1 to 1048576"},
+        BadInput{"TypeOfKeys", {"-ctk", "f16,q9"}, "unknown cache type 'q9' (known: f32, f16"},
+        BadInput{"TypeOfValues", {"-ctv", ""}, "unknown cache type ''"},
+        BadInput{"Policy", {"--kv-policy", "full,nope"}, "unknown policy 'nope' (known: "},
+        BadInput{"Budget",
+                 {"--kv-policy", "snapkv", "--kv-budget", "64,20"},
+                 "a budget of 20 tokens is below the 36 protected rows"},
+        BadInput{"Allocator", {"--kv-alloc", "nope"}, "unknown allocator 'nope'"},
+        BadInput{
+            "Output", {"-o", "xml"}, "unknown output 'xml' (known: md, csv, json, jsonl, sql)"},
+        BadInput{"Fill", {"--fill", "noise"}, "unknown fill 'noise' (known: prompt, synthetic)"},
+        BadInput{"NoRepetitions", {"-r", "0"}, "--repetitions takes a whole number from 1"},
+        BadInput{"NothingToMeasure", {"-p", "0", "-n", "0"}, "there is nothing to measure"},
+        BadInput{"Context", {"-c", "512"}, "unknown argument '-c'"},
+        BadInput{"Flag", {"--no-warmpu"}, "did you mean --no-warmup?"}),
+    [](const auto& one) { return std::string(one.param.name); });
+
+TEST_P(WrongBench, IsRefusedBeforeTheModelIsLoaded) {
+  Words args = {"bench", "-m", scratch_folder() + "/missing.gguf"};
+  args.insert(args.end(), GetParam().args.begin(), GetParam().args.end());
+  const ProgramEnd end = run_program(args);
+  EXPECT_EQ(end.status, 2);
+  EXPECT_NE(end.err.find(GetParam().error), std::string::npos) << end.err;
+  EXPECT_EQ(end.out, "");
+}
+
+TEST(Bench, MeasuresEveryCombinationOnce) {
+  const auto rows =
+      rows_of({"-p", "8,16", "-n", "4", "-pg", "8,2", "-d", "0,64", "-b", "16,32", "-ctk",
+               "f16,q8_0", "--kv-policy", "full,streaming-llm", "--kv-budget", "40,50"});
+  // tests x depths x batches x types x (full once, the other with two budgets)
+  ASSERT_EQ(rows.size(), 4U * 2 * 2 * 2 * 3);
+  std::set<std::string> seen;
+  for (const auto& row : rows) {
+    std::string key;
+    for (const char* field :
+         {"n_prompt", "n_gen", "n_depth", "n_batch", "type_k", "kv_policy", "kv_budget"}) {
+      key += row[field].dump() + " ";
+    }
+    EXPECT_TRUE(seen.insert(key).second) << key;
+    EXPECT_EQ(row["samples_ns"].size(), 2U);
+    EXPECT_GT(row["avg_ts"].get<double>(), 0);
+    EXPECT_GT(row["peak_rss_bytes"].get<double>(), 1e6);
+    EXPECT_EQ(row["ttft_ms"].is_null(), row["n_prompt"] == 0);
+  }
+}
+
+// Keys and values of 2 layers with one KV head of 32, f16, and positions: pages of 16 rows.
+TEST(Bench, SaysWhatTheCacheHolds) {
+  constexpr std::size_t kPageBytes = 16 * (2 * 2 * 32 + 4);
+  for (const char* fill : {"prompt", "synthetic"}) {
+    const auto rows = rows_of({"-p", "32", "-n", "0", "-d", "320", "--fill", fill, "--kv-policy",
+                               "full,streaming-llm", "--kv-budget", "64"});
+    ASSERT_EQ(rows.size(), 2U);
+    EXPECT_EQ(rows[0]["fill"], fill);
+    EXPECT_EQ(rows[0]["kv_bytes"], 2 * (352 / 16) * kPageBytes);
+    EXPECT_EQ(rows[0]["kv_budget"], "100%");
+    EXPECT_EQ(rows[1]["kv_bytes"], 2 * (64 / 16) * kPageBytes);
+    EXPECT_EQ(rows[1]["kv_budget"], "64");
+  }
+}
+
+TEST(Bench, ComparesWithTheMachineWhereAsked) {
+  if (!std::string(RESTKV_BUILD_TYPE).starts_with("Rel")) {
+    GTEST_SKIP() << "reads a third of a GiB several times: too slow unless optimised";
+  }
+  const auto rows = rows_of({"-p", "64", "-n", "4", "--machine"});
+  ASSERT_EQ(rows.size(), 2U);
+  for (const auto& row : rows) {
+    const auto share_of = [&](const char* rate, const char* machine) {
+      EXPECT_GT(row[machine].get<double>(), 0) << machine;
+      return row[rate].get<double>() / row[machine].get<double>();
+    };
+    const double by_flops = share_of("gflops", "machine_gflops");
+    const double by_bytes = share_of("gbps", "machine_gbps");
+    const double share = std::max(by_flops, by_bytes);
+    EXPECT_GT(share, 0);
+    EXPECT_NEAR(row["limit_share"].get<double>(), share, 1e-5 + 1e-3 * share);
+    EXPECT_EQ(row["limit"], by_flops > by_bytes ? "flops" : "bandwidth");
+  }
+}
+
+TEST(Bench, PrintsATable) {
+  const ProgramEnd end = bench({"-p", "8", "-n", "2", "--no-warmup", "-ngl", "0"});
+  EXPECT_EQ(end.status, 0) << end.err;
+  EXPECT_TRUE(end.out.starts_with("| model ")) << end.out;
+  EXPECT_NE(end.out.find("| pp8 "), std::string::npos);
+  EXPECT_NE(end.out.find("| tg2 "), std::string::npos);
+  EXPECT_EQ(end.err, "restkv: --n-gpu-layers has no effect: restkv runs on the CPU\n");
+}
+
+TEST(Bench, InterruptedPrintsTheRowsSoFar) {
+  Program program({"bench", "-m", scratch_folder() + "/tiny.gguf", "-t", "1", "-r", "1", "-p", "8",
+                   "-n", "16000000", "-o", "json"});
+  ASSERT_TRUE(program.wait_for_output());
+  ::usleep(300000);
+  program.interrupt();
+  const ProgramEnd end = program.end();
+  EXPECT_EQ(end.status, 130);
+  EXPECT_EQ(end.err, "restkv: interrupted while measuring\n");
+  const auto rows = nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(rows.is_array()) << end.out;
+  EXPECT_LE(rows.size(), 1U);
+}
+
+TEST(Bench, OutputThatCannotBeWrittenIsAnError) {
+  const ProgramEnd end =
+      run_program({"bench", "-m", scratch_folder() + "/tiny.gguf", "-t", "1", "-p", "8", "-n", "2"},
+                  {.environment = {}, .input = "", .output = "/dev/full"});
+  EXPECT_EQ(end.status, 1);
+  EXPECT_EQ(end.err, "restkv: standard output cannot be written\n");
+}
+
+}  // namespace
+}  // namespace restkv::testing
