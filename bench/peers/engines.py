@@ -1,0 +1,220 @@
+"""The engines that are compared: how each is brought, and how one measurement is made with it.
+
+Everything that is installed lies under ${XDG_CACHE_HOME:-~/.cache}/restkv/peers, one environment for
+each peer; nothing touches the work tree.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "restkv" / "peers"
+
+IK_PACKAGE = "ik-llama-cpp-python==0.1.5"
+OPENVINO_PACKAGE = "openvino-genai"
+
+
+class Unavailable(Exception):
+    """This engine cannot be measured here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process measures: a prompt, tokens generated, or both one after the other, at a depth."""
+
+    n_prompt: int
+    n_gen: int
+    n_depth: int = 0
+    warmup: bool = True
+
+
+@dataclass
+class Measurement:
+    prompt_ts: float = 0.0  # tokens per second
+    gen_ts: float = 0.0
+    peak_bytes: int = 0  # the most that the whole process had resident
+    extra: dict = field(default_factory=dict)  # fields of the rows that only we have
+
+
+def environment(name: str, package: str) -> Path:
+    """The Python of the named environment, with the package in it."""
+    folder = CACHE / name
+    python = folder / "bin" / "python"
+    stamp = folder / "installed"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == package:
+        return python
+    print(f"installing {package} in {folder}", file=sys.stderr)
+    venv.create(folder, with_pip=True)
+    done = subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", package],
+                          stdout=sys.stderr, check=False)
+    if done.returncode != 0:
+        raise Unavailable(f"pip could not install {package}")
+    stamp.write_text(package, encoding="utf-8")
+    return python
+
+
+def version_of(python: Path, package: str) -> str:
+    code = f"import importlib.metadata as m; print(m.version({package.split('=')[0]!r}))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def run(command: list[str]) -> tuple[list[dict], int]:
+    """Rows that the command prints as JSON, and its peak of resident memory in bytes."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        text = out.read().decode(errors="replace")
+        if process.returncode != 0:
+            lines = [line for line in err.read().decode(errors="replace").splitlines() if line.strip()]
+            raise Unavailable(lines[-1] if lines else f"{command[0]} ended with {process.returncode}")
+    start = max(text.rfind("\n["), 0)  # libraries may print lines of their own before the rows
+    return json.loads(text[text.index("[", start):]), usage.ru_maxrss * 1024
+
+
+def measurement(rows: list[dict], peak: int) -> Measurement:
+    result = Measurement(peak_bytes=peak)
+    for row in rows:
+        if row["n_gen"] == 0:
+            result.prompt_ts = row["avg_ts"]
+        else:
+            result.gen_ts = row["avg_ts"]
+        for name in ("kv_bytes", "isa", "limit_share", "limit", "fill"):
+            if name in row:
+                result.extra[f"{'prompt' if row['n_gen'] == 0 else 'gen'}_{name}"] = row[name]
+    return result
+
+
+class Engine:
+    """One engine in one setting. prepare() brings what it needs or raises Unavailable."""
+
+    name = ""  # of the engine
+    setting = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.setting}".strip()
+
+    def prepare(self) -> None:
+        pass
+
+    def version(self) -> str:
+        return ""
+
+    def command(self, model: str, threads: int, task: Task) -> list[str]:
+        raise NotImplementedError
+
+    def measure(self, model: str, threads: int, task: Task) -> Measurement:
+        return measurement(*run(self.command(model, threads, task)))
+
+
+def common(model: str, threads: int, task: Task) -> list[str]:
+    words = ["-m", model, "-t", str(threads), "-p", str(task.n_prompt), "-n", str(task.n_gen), "-d",
+             str(task.n_depth)]
+    return words if task.warmup else [*words, "--no-warmup"]
+
+
+class Restkv(Engine):
+    name = "restkv"
+
+    def __init__(self, policy: str = "full", budget: int = 1024, fill: str = "prompt"):
+        self.options = ["--kv-policy", policy, "--kv-budget", str(budget), "--fill", fill, "--machine"]
+        self.setting = policy if policy == "full" else f"{policy} {budget}"
+
+    def prepare(self) -> None:
+        if not self.program().is_file():
+            raise Unavailable(f"{self.program()} is missing: `make build` builds it")
+
+    @staticmethod
+    def program() -> Path:
+        return Path(os.environ.get("RESTKV_PROGRAM") or ROOT / "build" / "bin" / "restkv")
+
+    def version(self) -> str:
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+        return commit or "unknown"
+
+    def command(self, model: str, threads: int, task: Task) -> list[str]:
+        return [str(self.program()), "bench", *common(model, threads, task), *self.options, "-r", "1", "-o", "json"]
+
+
+class LlamaCpp(Engine):
+    name = "llama.cpp"
+    folder: Path | None = None
+
+    def __init__(self, flash_attention: int, cache_type: str):
+        self.setting = f"-fa {flash_attention} {cache_type}"
+        self.options = ["-fa", str(flash_attention), "-ctk", cache_type, "-ctv", cache_type]
+
+    def prepare(self) -> None:
+        if LlamaCpp.folder is not None:
+            return
+        built = subprocess.run([ROOT / "tools" / "build_llama_cpp", "--programs"], stdout=subprocess.PIPE, text=True,
+                               check=False)
+        if built.returncode != 0:
+            raise Unavailable("llama.cpp's bench could not be built")
+        LlamaCpp.folder = Path(built.stdout.strip().rsplit("LLAMA_CPP_PROGRAMS_DIR=", 1)[1])
+
+    def version(self) -> str:
+        return f"of llama-cpp-python {self.folder.parent.parent.name}"  # .../<version>/programs-<key>/bin
+
+    def command(self, model: str, threads: int, task: Task) -> list[str]:
+        return [str(self.folder / "llama-bench"), *common(model, threads, task), *self.options, "-r", "1", "-o", "json"]
+
+
+class IkLlama(Engine):
+    name = "ik_llama.cpp"
+
+    def __init__(self, cache_type: str):
+        self.setting = f"fa, repacked, {cache_type}"
+        self.options = ["--cache-type", cache_type]
+
+    def prepare(self) -> None:
+        self.python = environment("ik", IK_PACKAGE)
+
+    def version(self) -> str:
+        return version_of(self.python, IK_PACKAGE)
+
+    def command(self, model: str, threads: int, task: Task) -> list[str]:
+        return [str(self.python), str(HERE / "ik_bench.py"), *common(model, threads, task), *self.options]
+
+
+class OpenVino(Engine):
+    name = "OpenVINO GenAI"
+
+    def __init__(self, evict: int):
+        self.setting = f"evicting to {evict}" if evict else "full"
+        self.options = ["--evict", str(evict)]
+
+    def prepare(self) -> None:
+        self.python = environment("openvino", OPENVINO_PACKAGE)
+
+    def version(self) -> str:
+        return version_of(self.python, OPENVINO_PACKAGE)
+
+    def command(self, model: str, threads: int, task: Task) -> list[str]:
+        return [str(self.python), str(HERE / "openvino_bench.py"), *common(model, threads, task), *self.options]
+
+
+def readable_copy(model: str) -> str:
+    """The model in Q8_0 throughout, for engines that cannot read its mixture of types; made once."""
+    copy = CACHE / (Path(model).stem + ".pure-q8_0.gguf")
+    if not copy.is_file():
+        package = environment("ik", IK_PACKAGE).parent.parent.glob("lib/python*/site-packages/ik_llama_cpp")
+        quantize = next(package) / "bin" / "llama-quantize"
+        part = copy.with_suffix(".part")
+        done = subprocess.run([quantize, "--allow-requantize", "--pure", model, part, "Q8_0"], capture_output=True,
+                              text=True, check=False)
+        if done.returncode != 0:
+            raise Unavailable(f"no Q8_0 copy of {model} could be made")
+        part.rename(copy)
+    return str(copy)

@@ -1,0 +1,163 @@
+"""Tables and pictures from the results of bench/peers/compare, put between two marks of a document."""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from engines import CACHE, HERE, Unavailable, environment
+
+BEGIN = "<!-- written by bench/peers/compare: begin -->"
+END = "<!-- written by bench/peers/compare: end -->"
+RESTKV = "restkv"
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median and, where there are several, the smallest and the largest."""
+    if not values:
+        return "-"
+    middle = f"{statistics.median(values):.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def by_pair(rows: list[dict], section: str, key: str, at: dict, **which: str) -> dict[int, float]:
+    """pair -> value, of the rows that match and have measured it."""
+    wanted = {"section": section, **at, **which}
+    return {row["pair"]: row[key] for row in rows
+            if row.get(key) and all(row[name] == value for name, value in wanted.items())}
+
+
+def ratios(ours: dict[int, float], theirs: dict[int, float]) -> list[float]:
+    return [ours[pair] / theirs[pair] for pair in sorted(ours) if pair in theirs]
+
+
+def unique(rows: list[dict], section: str, key: str) -> list:
+    return list(dict.fromkeys(row[key] for row in rows if row["section"] == section))
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in body)]) + "\n"
+
+
+def depth_table(rows: list[dict], section: str, key: str) -> str:
+    """Rates at each depth, and restkv's over the peer's, pair by pair."""
+    ours = [label for label in unique(rows, section, "label") if label.startswith(RESTKV)]
+    peers = [name for name in unique(rows, section, "engine") if name != RESTKV]
+    if section == "openvino":  # one engine in two settings: each is a peer of its own
+        peers = [label for label in unique(rows, section, "label") if label not in ours]
+    which = "label" if section == "openvino" else "engine"
+    body = []
+    for depth in unique(rows, section, "n_depth"):
+        at = {"n_depth": depth}
+        theirs = {name: by_pair(rows, section, key, at, **{which: name}) for name in peers}
+        for name in peers:
+            if theirs[name]:
+                body.append([str(depth), name, spread(list(theirs[name].values()), 1), *("" for _ in peers)])
+        for label in ours:
+            own = by_pair(rows, section, key, at, label=label)
+            if own:
+                body.append([str(depth), label, spread(list(own.values()), 1),
+                             *(spread(ratios(own, theirs[name]), 2) for name in peers)])
+    return table(["depth", "engine", "tokens/s", *(f"over {name}" for name in peers)], body)
+
+
+def length_table(rows: list[dict]) -> str:
+    body = []
+    for length in unique(rows, "length", "n_prompt"):
+        for label in unique(rows, "length", "label"):
+            at = {"n_prompt": length}
+            rates = by_pair(rows, "length", "prompt_ts", at, label=label)
+            peaks = by_pair(rows, "length", "peak_bytes", at, label=label)
+            if rates:
+                body.append([str(length), label, spread([length / rate for rate in rates.values()], 2),
+                             spread([peak / 1048576 for peak in peaks.values()], 0)])
+    return table(["prompt", "engine", "first token after, s", "peak memory, MiB"], body)
+
+
+def synthetic_table(rows: list[dict]) -> str:
+    body = []
+    for depth in unique(rows, "synthetic", "n_depth"):
+        for label in unique(rows, "synthetic", "label"):
+            at = {"n_depth": depth}
+            rates = by_pair(rows, "synthetic", "gen_ts", at, label=label)
+            shares = by_pair(rows, "synthetic", "gen_limit_share", at, label=label)
+            body.append([str(depth), label, spread(list(rates.values()), 1),
+                         spread([100 * share for share in shares.values()], 0)])
+    return table(["depth", "engine", "tokens/s", "% of the machine's limit"], body)
+
+
+def limit_table(rows: list[dict]) -> str:
+    body = []
+    for depth in unique(rows, "depth", "n_depth"):
+        for label in unique(rows, "depth", "label"):
+            at = {"n_depth": depth}
+            read = by_pair(rows, "depth", "prompt_limit_share", at, label=label)
+            written = by_pair(rows, "depth", "gen_limit_share", at, label=label)
+            if read or written:
+                body.append([str(depth), label, *(spread([100 * s for s in part.values()], 0)
+                                                  for part in (read, written))])
+    return table(["depth", "engine", "% reading", "% writing"], body)
+
+
+def text_of(data: dict, pictures: list[str]) -> str:
+    rows = data["measured"]
+    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    machine = data["machine"]
+    parts = ["## Side by side"]
+    if data["quick"]:
+        parts.append("**A trial with tiny lengths (`--quick`): these figures say nothing.**")
+    parts.append(
+        f"`bench/peers/compare`, {data['date']}: {data['model']}, {data['threads']} threads, {data['pairs']} rounds in "
+        f"turn; medians, and (least-most). {machine['cpu']}, {machine['system']}. {versions}.")
+    parts.append("    " + "\n    ".join(machine["limits"] + machine.get("limits_at_the_end", [])))
+    parts += [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures]
+    parts.append(f"### Reading {data['prompt']} tokens at a depth\n\n" + depth_table(rows, "depth", "prompt_ts"))
+    parts.append(f"### Writing {data['gen']} tokens at a depth\n\n" + depth_table(rows, "depth", "gen_ts"))
+    parts.append("### Share of the machine's limit\n\nThe time that its arithmetic or its memory needs at the least, "
+                 "over the time that was taken.\n\n" + limit_table(rows))
+    parts.append("### Whole prompts\n\n" + length_table(rows))
+    if any(row["section"] == "synthetic" for row in rows):
+        parts.append("### Writing at depths with made-up rows (`--fill synthetic`)\n\n" + synthetic_table(rows))
+    if any(row["section"] == "openvino" for row in rows):
+        parts.append(f"### OpenVINO GenAI, on {data['openvino_model']}\n\nReading; a prompt at a depth is the difference "
+                     "of two prompts.\n\n" + depth_table(rows, "openvino", "prompt_ts")
+                     + "\nWriting.\n\n" + depth_table(rows, "openvino", "gen_ts"))
+    settings = [f"- {where}: reading {best['prompt']}; writing {best['gen']}" for where, best in data["settings"].items()]
+    parts.append("### Settings of the peers, the best of those tried\n\n" + "\n".join(settings))
+    if data["notes"]:
+        parts.append("### Not measured, and why\n\n" + "\n".join(f"- {clean(note)}" for note in data["notes"]))
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def clean(note: str) -> str:
+    """Without folders of the machine."""
+    return " ".join(Path(word).name if word.startswith("/") else word for word in note.split())
+
+
+def draw(data: dict, folder: Path) -> list[str]:
+    """Names of the pictures; none when matplotlib cannot be had."""
+    try:
+        python = environment("pictures", "matplotlib")
+    except Unavailable as error:
+        print(f"compare: no pictures: {error}", file=sys.stderr)
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run([python, HERE / "pictures.py", folder], input=json.dumps(data), stdout=subprocess.PIPE,
+                          text=True, check=True)
+    return done.stdout.split()
+
+
+def write_document(data: dict, document: Path) -> None:
+    """Replaces what stands between the marks; adds them at the end when there are none."""
+    folder = document.parent / "performance" if not data["quick"] else CACHE / "quick"
+    pictures = [f"{folder.name}/{name}" for name in draw(data, folder)]
+    section = f"{BEGIN}\n{text_of(data, pictures)}{END}\n"
+    old = document.read_text(encoding="utf-8") if document.is_file() else ""
+    if BEGIN in old and END in old:
+        before, rest = old.split(BEGIN, 1)
+        new = before + section + rest.split(END, 1)[1].lstrip("\n")
+    else:
+        new = (old.rstrip() + "\n\n" if old.strip() else "") + section
+    document.write_text(new, encoding="utf-8")
