@@ -2,11 +2,12 @@
 # make demo    the main job in a minute
 # make test    all tests; the last line says how many passed, failed and were skipped
 # make check   formatting, clang-tidy, layers, words
+# make bench-check   is this tree slower than the merge base with main?
 # make clean   removes build folders (llama.cpp and models stay in ~/.cache/restkv)
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
-.PHONY: build configure setup demo test check clean help
+.PHONY: build configure setup demo test check bench-check clean help
 
 BUILD ?= build
 MODEL ?= qwen2.5-coder-0.5b
@@ -43,6 +44,9 @@ check: configure
 	@tools/check_layers
 	@tools/check_words
 	@tools/check_tidy $(BUILD)
+
+bench-check: configure
+	@tools/bench_check -m $(MODEL)
 
 clean:
 	@rm -rf build build-*/
