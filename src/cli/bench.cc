@@ -102,7 +102,7 @@ Result<int> measure(const BenchOptions& options, const std::vector<BenchCase>& c
   RESTKV_TRY(print(writer->begin()));
   const auto measured = print_rows(runner, *writer, options, cases, interrupt.flag());
   RESTKV_TRY(print(writer->end()));  // also after a failure: what was printed stays readable
-  RESTKV_TRY(measured);
+  if (!measured.ok()) return measured.error();
   return 0;
 }
 
