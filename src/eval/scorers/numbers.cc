@@ -1,0 +1,75 @@
+// GSM8K and MultiArith: the number at the end of a chain of thought.
+
+#include <algorithm>
+
+#include "eval/scorers/final_number_common.h"
+#include "eval/scorers/scorer.h"
+
+namespace restkv {
+namespace {
+
+using Number = std::optional<std::string>;
+
+// 1 if the extracted number and an answer are the same decimal. An answer may be a number or a
+// whole solution that ends in GSM8K's mark.
+Result<Score> compared(const ScoreRequest& request, const Number& extracted) {
+  const Number given = extracted ? plain_decimal(*extracted) : std::nullopt;
+  Score best{.answered = given.has_value()};
+  for (const std::string& answer : request.answers) {
+    const Number wanted = plain_decimal(marked_number(answer).value_or(answer));
+    if (!wanted) {
+      return Error{ErrorCode::kInvalidArgument, "the answer '" + answer + "' is no number"};
+    }
+    if (given == wanted) best.value = 1;
+  }
+  return best;
+}
+
+Result<Score> number(const ScoreRequest& request) {
+  Number found = closing_number(request.prediction);
+  if (!found) found = last_number(request.prediction);
+  return compared(request, found);
+}
+
+Result<Score> number_strict(const ScoreRequest& request) {
+  return compared(request, closing_number(request.prediction));
+}
+
+Result<Score> number_flexible(const ScoreRequest& request) {
+  return compared(request, last_number(request.prediction));
+}
+
+// Texts are compared, not values: 3.0 is not 3.
+Result<Score> number_marked(const ScoreRequest& request) {
+  const Number given = marked_number(request.prediction);
+  Score best{.answered = given.has_value()};
+  for (const std::string& answer : request.answers) {
+    std::string wanted = marked_number(answer).value_or(answer);
+    std::erase(wanted, ',');
+    if (given == wanted) best.value = 1;
+  }
+  return best;
+}
+
+constexpr ScorerInfo kScorers[] = {
+    {.name = "number",
+     .summary = "1 if the number after the closing phrase, or else the last one, is the answer",
+     .score = number},
+    {.name = "number_strict",
+     .summary = "1 if the number after the closing phrase ('answer is', ####) is the answer",
+     .score = number_strict},
+    {.name = "number_flexible",
+     .summary = "1 if the last number is the answer, as lm-evaluation-harness finds it",
+     .score = number_flexible},
+    {.name = "number_marked",
+     .summary = "1 if the number after '#### ' is the answer, letter by letter, as GSM8K has it",
+     .score = number_marked},
+};
+
+}  // namespace
+
+extern const ScorerFamily numbers_scorers;
+constinit const ScorerFamily numbers_scorers{
+    .source = "openai/grade-school-math and lm-evaluation-harness", .scorers = kScorers};
+
+}  // namespace restkv
