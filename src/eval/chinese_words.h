@@ -43,7 +43,7 @@ class ChineseWords {
   using Row = std::array<double, kStates>;
 
   struct Hash {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming): the standard's name
     std::size_t operator()(std::string_view text) const {
       return std::hash<std::string_view>()(text);
     }
