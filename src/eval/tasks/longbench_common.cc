@@ -54,10 +54,19 @@ Result<std::size_t> load_longbench_max_new_tokens(const TaskRequest& request,
 
 std::optional<std::size_t> find_question(const LongBenchTemplate& form, std::string_view prompt) {
   if (!prompt.starts_with(form.head)) return std::nullopt;
-  // Without a text between context and input (or with a blank one) the tail alone is sure.
-  const bool blank = form.middle.find_first_not_of(" \n") == std::string::npos;
-  const std::string_view anchor = blank ? std::string_view(form.tail) : form.middle;
-  if (anchor.find_first_not_of(" \n") == std::string_view::npos) return std::nullopt;
+  const auto is_blank = [](std::string_view text) {
+    return text.find_first_not_of(" \n") == std::string_view::npos;
+  };
+  // Without a text between context and input the tail alone is sure; without one there either, the
+  // input begins as the examples in the context do: "Question:", "Dialogue:".
+  std::string anchor = is_blank(form.middle) ? form.tail : form.middle;
+  if (is_blank(anchor)) {
+    const std::string_view body = prompt.substr(form.head.size());
+    const std::size_t end = std::min(body.find(':'), body.find("\xEF\xBC\x9A"));  // or full width
+    constexpr std::size_t kLongest = 40;                                          // bytes
+    if (end > kLongest) return std::nullopt;
+    anchor = "\n" + std::string(body.substr(0, end));
+  }
   const std::size_t place = prompt.rfind(anchor);
   if (place == std::string_view::npos || place < form.head.size()) return std::nullopt;
   return place;

@@ -131,9 +131,9 @@ struct Texts {
   Prose prose;
 };
 
-TaskSample make_sample(const NeedleTask& task, const Texts& material, Draws& draws,
+TaskSample make_sample(const NeedleTask& task, const Texts& texts, Draws& draws,
                        std::size_t units) {
-  Values values(material.words, draws);
+  Values values(texts.words, draws);
   TaskSample sample;
   std::vector<std::string> needles;
   std::vector<std::string> asked;
@@ -150,7 +150,7 @@ TaskSample make_sample(const NeedleTask& task, const Texts& material, Draws& dra
   Draws(kFixedOrderSeed).shuffle(needles);
   std::string haystack;
   if (task.haystack == Haystack::kEssay) {
-    haystack = hide_in_essay(material.prose.first(units), std::move(needles), draws);
+    haystack = hide_in_essay(texts.prose.first(units), std::move(needles), draws);
   } else {
     std::vector<std::string> lines(units, std::string(kNoiseLine));
     if (task.haystack == Haystack::kNeedles) {
@@ -173,6 +173,20 @@ TaskSample make_sample(const NeedleTask& task, const Texts& material, Draws& dra
   return sample;
 }
 
+// Word keys are drawn until one is new: there must be many more than a sample takes.
+Result<void> check_enough_words(const NeedleTask& task, const WordLists& words,
+                                std::size_t length) {
+  constexpr std::size_t kNeedleTokens = 8;  // at least
+  constexpr std::size_t kSpare = 4;
+  const std::size_t keys = task.haystack == Haystack::kNeedles ? length / kNeedleTokens : 4;
+  const std::size_t pairs = words.adjectives.size() * words.nouns.size();
+  if (task.keys != Kind::kWords || pairs >= kSpare * keys) return {};
+  return Error{ErrorCode::kCorrupt,
+               "ruler/adjectivelist.txt and ruler/nounlist.txt hold too few "
+               "words for " +
+                   std::to_string(keys) + " keys"};
+}
+
 Result<std::vector<TaskSample>> make(const TaskInfo& info, const TaskRequest& request,
                                      std::size_t length) {
   if (request.material == Material::kPublished) {
@@ -180,19 +194,19 @@ Result<std::vector<TaskSample>> make(const TaskInfo& info, const TaskRequest& re
   }
   const auto* const task = std::ranges::find(kNeedleTasks, info.name, &NeedleTask::name);
   RESTKV_CHECK(task != kNeedleTasks.end());
-  Texts material;
-  RESTKV_ASSIGN(material.words, load_word_lists(request));
+  Texts texts;
+  RESTKV_ASSIGN(texts.words, load_word_lists(request));
+  RESTKV_TRY(check_enough_words(*task, texts.words, length));
   const bool essay = task->haystack == Haystack::kEssay;
   if (essay) {
-    RESTKV_ASSIGN(material.prose, load_prose(request));
+    RESTKV_ASSIGN(texts.prose, load_prose(request));
   }
   const Generator generator = {
       .step = essay ? 500 : step_at(length, 25, 5),
       .least = std::size_t{essay ? 40U : 1U},
-      .source =
-          essay ? material.words.source + ", " + material.prose.source : material.words.source,
+      .source = essay ? texts.words.source + ", " + texts.prose.source : texts.words.source,
       .make = [&](Draws& draws, std::size_t /*sample*/,
-                  std::size_t units) { return make_sample(*task, material, draws, units); },
+                  std::size_t units) { return make_sample(*task, texts, draws, units); },
   };
   return generate_samples(info, request, length, generator);
 }
