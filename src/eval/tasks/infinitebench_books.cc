@@ -84,10 +84,10 @@ Result<TaskSample> chinese_question_prompt(const InfiniteBenchRow& row) {
                    "\n\n问题：" + row.input + "\n", "答案：");
 }
 
-template <Result<TaskSample> (*prompt)(const InfiniteBenchRow&)>
+template <Result<TaskSample> (*Prompt)(const InfiniteBenchRow&)>
 Result<std::vector<TaskSample>> make(const TaskInfo& task, const TaskRequest& request,
                                      std::size_t length) {
-  return published_infinitebench_samples(task, request, length, prompt);
+  return published_infinitebench_samples(task, request, length, Prompt);
 }
 
 constexpr TaskInfo kTasks[] = {
