@@ -16,7 +16,7 @@
 namespace restkv {
 namespace {
 
-constexpr std::size_t kEntries = 118;  // about 4000 tokens
+constexpr std::size_t kEntries = 134;  // about 4000 tokens
 constexpr std::uint64_t kSeed = 7;
 constexpr long long kAnswerTokens = 32;
 

@@ -1,17 +1,6 @@
 #include "kernels/packed.h"
 
-#include <algorithm>
-
 namespace restkv {
-namespace {
-
-// Unpacked panels that are multiplied with one tile after the other: a quarter of a common
-// second-level cache.
-constexpr std::size_t kUnpackedBytes = std::size_t{128} * 1024;
-// The most that a table makes of a block of 8 x 32 weights.
-constexpr std::size_t kUnpackedBlockBytes = 640;
-
-}  // namespace
 
 PackedLayout packed_layout(PackedKind kind) {
   const auto layout = [](std::size_t bits, std::size_t outer_bytes) {
@@ -32,7 +21,7 @@ PackedLayout packed_layout(PackedKind kind) {
 }
 
 std::size_t packed_scratch_bytes(std::size_t n_in) {
-  return std::max(kUnpackedBytes, n_in / kPackedBlock * kUnpackedBlockBytes);
+  return n_in / kPackedBlock * kPanelsTogether * kUnpackedBlockBytes;
 }
 
 }  // namespace restkv

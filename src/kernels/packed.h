@@ -58,14 +58,24 @@ struct ActivationBlock {
   float scaled_sum;           // scale * sum of the quants
   std::int16_t half_sums[2];  // sums of quants 0-15 and 16-31
 };
+enum class ActivationForm : std::uint8_t {
+  kSigned,  // quants as they are: one tile of up to kFewRows
+  kOffset,  // quants + 128, as unsigned bytes: any number of tiles
+};
 struct ActivationTile {
   std::int8_t* quants = nullptr;  // 32-byte aligned
   ActivationBlock* blocks = nullptr;
   std::size_t rows = 0;  // 1 to kMostTileRows
+  ActivationForm form = ActivationForm::kSigned;
 };
-// Rows of a tile: enough to pay for unpacking weights, few enough to stay in the second-level
-// cache.
-inline constexpr std::size_t kMostTileRows = 32;
+// Up to so many rows, weights are multiplied as they come from memory.
+inline constexpr std::size_t kFewRows = 4;
+// Rows of a tile, and panels that they are multiplied with in turn: their sums, 8 KiB, and the
+// panels' weights of a block, 5 to 10 KiB, fill the first-level cache.
+inline constexpr std::size_t kMostTileRows = 16;
+inline constexpr std::size_t kPanelsTogether = 16;
+// The most that a table makes of a block of 8 x 32 weights.
+inline constexpr std::size_t kUnpackedBlockBytes = 704;
 
 struct PackedProductArgs {
   PackedKind kind = PackedKind::kQ4_0;
@@ -74,9 +84,10 @@ struct PackedProductArgs {
   std::size_t n_out = 0;
   std::size_t first_panel = 0;  // panels [first_panel, last_panel) are multiplied
   std::size_t last_panel = 0;
-  std::span<const ActivationTile> tiles;  // rows of the first tile come first
-  const float* bias = nullptr;            // [n_out] or null
-  float* y = nullptr;                     // row i, output j at y[i * y_stride + j]
+  // All of one form; rows of the first tile come first. kSigned: a single tile.
+  std::span<const ActivationTile> tiles;
+  const float* bias = nullptr;  // [n_out] or null
+  float* y = nullptr;           // row i, output j at y[i * y_stride + j]
   std::size_t y_stride = 0;
   std::byte* scratch = nullptr;  // packed_scratch_bytes(), 64-byte aligned
 };

@@ -19,9 +19,11 @@ std::vector<ActivationTile> round_rows(const Threads& threads, LinearScratch& sc
   std::vector<ActivationTile> tiles;
   for (std::size_t first = 0; first < x.rows; first += kMostTileRows) {
     const std::size_t rows = std::min(kMostTileRows, x.rows - first);
-    tiles.push_back({.quants = reinterpret_cast<std::int8_t*>(next),
-                     .blocks = reinterpret_cast<ActivationBlock*>(next + rows * x.cols),
-                     .rows = rows});
+    tiles.push_back(
+        {.quants = reinterpret_cast<std::int8_t*>(next),
+         .blocks = reinterpret_cast<ActivationBlock*>(next + rows * x.cols),
+         .rows = rows,
+         .form = x.rows <= kFewRows ? ActivationForm::kSigned : ActivationForm::kOffset});
     next += rows * row_bytes;
   }
   threads.for_each(tiles.size(), [&](std::size_t t) {
@@ -42,7 +44,7 @@ struct PanelBlock {
 std::vector<PanelBlock> cut_into_panels(const Threads& threads,
                                         std::span<const WeightProduct> products) {
   constexpr std::size_t kBlocksPerThread = 8;
-  constexpr std::size_t kFewestPanels = 8;
+  constexpr std::size_t kFewestPanels = kPanelsTogether;
   std::size_t panels = 0;
   for (const WeightProduct& product : products) panels += product.y.cols / kPanelRows + 1;
   const std::size_t blocks = static_cast<std::size_t>(threads.count()) * kBlocksPerThread;

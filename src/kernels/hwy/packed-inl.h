@@ -1,10 +1,15 @@
 // Products with packed weights (kernels/packed.h) on 256-bit integers. Compiled once per target;
 // only for x86 from AVX2 on, whose byte products Highway has no name for.
 //
-// Why this way: vpmaddubsw multiplies 32 pairs of bytes and adds them in twos into 16 bits. With
-// weights of 4, 5 or 6 unsigned bits and activations of 8 signed ones, 8, 4 or 2 such vectors can
-// be added before 16 bits overflow, so that one widening addition serves many products. A block's 8
-// vectors of weights stay in registers while all rows of a tile pass by.
+// Why this way: vpmaddubsw multiplies 32 unsigned bytes with 32 signed ones and adds them in twos
+// into 16 bits; several such vectors can be added before 16 bits overflow, so that one widening
+// addition serves many products. How many depends on the bits of a weight.
+//   Few rows: weights go from memory through registers once, as unsigned bytes; the activations of
+//   4 columns are broadcast from memory. Many rows: broadcasts would be half of the work. Weights
+//   are unpacked once, as signed bytes, which an instruction takes from memory; the broadcast
+//   activations, unsigned (+ 128), stay in registers while kTogether panels pass by. The 128 are
+//   taken out by a number of each row and block.
+// Both give the same integers, and the same f32 sums of them.
 
 #if defined(RESTKV_KERNELS_HWY_PACKED_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_PACKED_INL_H_
@@ -18,6 +23,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include <hwy/highway.h>
 
@@ -33,26 +39,18 @@ namespace {
 
 constexpr std::size_t kVectors = 8;  // of a block: 4 columns each
 
-// How many bits the integers of a product have, which decides how its sums are taken.
-enum class QuantBits : std::uint8_t { k4, k5, k6 };
-
-constexpr QuantBits bits_of(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::kQ5_0:
-    case PackedKind::kQ5_K: return QuantBits::k5;
-    case PackedKind::kQ6_K: return QuantBits::k6;
-    default: return QuantBits::k4;  // 8 bits are two times 4
-  }
+constexpr bool has_mins(PackedKind kind) {
+  return kind == PackedKind::kQ4_K || kind == PackedKind::kQ5_K;
 }
 
-// 8 rows x 32 columns as the products take them. Result: sum * scale + scaled_sum * offset; for 6
-// bits the sum has the inner scales and the 32 of q - 32 in it, and there is no offset.
+// 8 rows x 32 columns as few rows take them; 8 bits are two times 4, see integer_sum().
 struct Block {
   __m256i quants[kVectors];
+  __m256i high[kVectors];  // 8 bits: the quants' high nibbles
   __m256 scale;
-  __m256 offset;
-  __m256i inner[2];   // 6 bits: scale of each half, as pairs of 16 bits
-  __m256i inner_min;  // 6 bits: -32 * {scale of the first half, of the second}
+  __m256 offset;       // kinds with mins
+  __m256i inner[2];    // 6 bits: scale of each half, as pairs of 16 bits
+  __m256i minus_zero;  // pairs of 16 bits that multiply the halves' sums of activations
 };
 
 HWY_INLINE __m256i load(const std::byte* p) {
@@ -117,62 +115,84 @@ HWY_INLINE Outer load_outer(const std::byte* p) {
   return outer;
 }
 
-template <PackedKind kKind>
-HWY_INLINE void unpack_scales(const std::byte* p, const Outer& outer, Block& block) {
-  if constexpr (kKind == PackedKind::kQ4_K || kKind == PackedKind::kQ5_K) {
-    block.scale = _mm256_mul_ps(outer.d, load_8_u8(p));
-    block.offset = _mm256_mul_ps(outer.dmin, load_8_u8(p + kPanelRows));
-    block.offset = _mm256_xor_ps(block.offset, _mm256_set1_ps(-0.0F));
-  } else if constexpr (kKind == PackedKind::kQ6_K) {
-    block.scale = outer.d;
-    const __m256i low_half = _mm256_set1_epi32(0xFFFF);
-    __m256i scales[2];
-    for (std::size_t h = 0; h < 2; ++h) {
-      scales[h] = load_8_s8(p + h * kPanelRows);
-      block.inner[h] =
-          _mm256_or_si256(_mm256_and_si256(scales[h], low_half), _mm256_slli_epi32(scales[h], 16));
-    }
-    const __m256i pair =
-        _mm256_or_si256(_mm256_and_si256(scales[0], low_half), _mm256_slli_epi32(scales[1], 16));
-    block.inner_min = _mm256_mullo_epi16(pair, _mm256_set1_epi16(-32));
-  } else {
-    constexpr float kZero = kKind == PackedKind::kQ4_0 ? 8.0F : 16.0F;
-    block.scale = load_8_f16(p);
-    block.offset = _mm256_mul_ps(block.scale, _mm256_set1_ps(-kZero));
+// Scale of each half as pairs of 16 bits.
+HWY_INLINE void unpack_inner_scales(const std::byte* p, __m256i* scales, __m256i* inner) {
+  const __m256i low_half = _mm256_set1_epi32(0xFFFF);
+  for (std::size_t h = 0; h < 2; ++h) {
+    scales[h] = load_8_s8(p + h * kPanelRows);
+    inner[h] =
+        _mm256_or_si256(_mm256_and_si256(scales[h], low_half), _mm256_slli_epi32(scales[h], 16));
   }
 }
 
-// 4, 5 and 6 bits.
+template <PackedKind kKind>
+HWY_INLINE __m256 scale_of(const std::byte* p, const Outer& outer) {
+  if constexpr (has_mins(kKind)) return _mm256_mul_ps(outer.d, load_8_u8(p));
+  if constexpr (kKind == PackedKind::kQ6_K) return outer.d;
+  return load_8_f16(p);
+}
+template <PackedKind kKind>
+HWY_INLINE __m256 offset_of(const std::byte* p, const Outer& outer) {
+  if constexpr (!has_mins(kKind)) return _mm256_setzero_ps();
+  const __m256 min = _mm256_mul_ps(outer.dmin, load_8_u8(p + kPanelRows));
+  return _mm256_xor_ps(min, _mm256_set1_ps(-0.0F));
+}
+
+constexpr std::size_t quant_bytes_of(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_0:
+    case PackedKind::kQ4_K: return 128;
+    case PackedKind::kQ5_0:
+    case PackedKind::kQ5_K: return 160;
+    case PackedKind::kQ6_K: return 192;
+    case PackedKind::kQ8_0: return 256;
+  }
+  return 0;
+}
+
+// What is taken from a stored quant.
+constexpr int zero_of(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_0: return 8;
+    case PackedKind::kQ5_0: return 16;
+    case PackedKind::kQ6_K: return 32;
+    case PackedKind::kQ8_0: return 128;
+    default: return 0;  // kinds with mins
+  }
+}
+
+// The stored quants, unsigned; of 8 bits the two nibbles.
+template <PackedKind kKind>
+HWY_INLINE void unpack_quants(const std::byte* p, __m256i* quants, __m256i* high) {
+  if constexpr (kKind == PackedKind::kQ8_0) {
+    const __m256i low = _mm256_set1_epi8(0x0F);
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      const __m256i q = load(p + 32 * i);
+      quants[i] = _mm256_and_si256(q, low);
+      high[i] = _mm256_and_si256(_mm256_srli_epi16(q, 4), low);
+    }
+  } else {
+    unpack_low_nibbles(p, quants);
+    if constexpr (quant_bytes_of(kKind) == 160) add_fifth_bits(p + 128, quants);
+    if constexpr (quant_bytes_of(kKind) == 192) add_high_pairs(p + 128, quants);
+  }
+}
+
 template <PackedKind kKind>
 HWY_INLINE void unpack_block(const std::byte* p, const Outer& outer, Block& block) {
-  unpack_low_nibbles(p, block.quants);
-  std::size_t quant_bytes = 128;
-  if constexpr (bits_of(kKind) == QuantBits::k5) {
-    add_fifth_bits(p + 128, block.quants);
-    quant_bytes = 160;
-  } else if constexpr (bits_of(kKind) == QuantBits::k6) {
-    add_high_pairs(p + 128, block.quants);
-    quant_bytes = 192;
+  unpack_quants<kKind>(p, block.quants, block.high);
+  p += quant_bytes_of(kKind);
+  block.scale = scale_of<kKind>(p, outer);
+  if constexpr (has_mins(kKind)) block.offset = offset_of<kKind>(p, outer);
+  if constexpr (kKind == PackedKind::kQ6_K) {
+    __m256i scales[2];
+    unpack_inner_scales(p, scales, block.inner);
+    const __m256i pair = _mm256_or_si256(_mm256_and_si256(scales[0], _mm256_set1_epi32(0xFFFF)),
+                                         _mm256_slli_epi32(scales[1], 16));
+    block.minus_zero = _mm256_mullo_epi16(pair, _mm256_set1_epi16(-zero_of(kKind)));
+  } else {
+    block.minus_zero = _mm256_set1_epi16(-zero_of(kKind));
   }
-  unpack_scales<kKind>(p + quant_bytes, outer, block);
-}
-
-// 8 bits as two blocks of 4: q = low + 16 * high.
-HWY_INLINE void unpack_low_half(const std::byte* p, Block& block) {
-  const __m256i low = _mm256_set1_epi8(0x0F);
-  for (std::size_t i = 0; i < kVectors; ++i) {
-    block.quants[i] = _mm256_and_si256(load(p + 32 * i), low);
-  }
-  block.scale = load_8_f16(p + 256);
-  block.offset = _mm256_mul_ps(block.scale, _mm256_set1_ps(-128.0F));
-}
-HWY_INLINE void unpack_high_half(const std::byte* p, Block& block) {
-  const __m256i low = _mm256_set1_epi8(0x0F);
-  for (std::size_t i = 0; i < kVectors; ++i) {
-    block.quants[i] = _mm256_and_si256(_mm256_srli_epi16(load(p + 32 * i), 4), low);
-  }
-  block.scale = _mm256_mul_ps(load_8_f16(p + 256), _mm256_set1_ps(16.0F));
-  block.offset = _mm256_setzero_ps();
 }
 
 HWY_INLINE __m256i broadcast_4(const void* p) {
@@ -181,47 +201,81 @@ HWY_INLINE __m256i broadcast_4(const void* p) {
   return _mm256_set1_epi32(word);
 }
 
-// Products of 4 columns: 16 sums of two.
-HWY_INLINE __m256i pairs(const Block& block, const std::int8_t* x, std::size_t i) {
-  return _mm256_maddubs_epi16(block.quants[i], broadcast_4(x + 4 * i));
-}
-HWY_INLINE __m256i pairs_2(const Block& block, const std::int8_t* x, std::size_t i) {
-  return _mm256_add_epi16(pairs(block, x, i), pairs(block, x, i + 1));
-}
-HWY_INLINE __m256i pairs_4(const Block& block, const std::int8_t* x, std::size_t i) {
-  return _mm256_add_epi16(pairs_2(block, x, i), pairs_2(block, x, i + 2));
-}
-
-// The block's sum for 8 rows of weights and one row of activations.
-template <QuantBits kBits>
-HWY_INLINE __m256i integer_sum(const Block& block, const std::int8_t* x,
-                               const ActivationBlock& activation) {
-  const __m256i ones = _mm256_set1_epi16(1);
-  if constexpr (kBits == QuantBits::k4) {
-    return _mm256_madd_epi16(_mm256_add_epi16(pairs_4(block, x, 0), pairs_4(block, x, 4)), ones);
-  } else if constexpr (kBits == QuantBits::k5) {
-    return _mm256_add_epi32(_mm256_madd_epi16(pairs_4(block, x, 0), ones),
-                            _mm256_madd_epi16(pairs_4(block, x, 4), ones));
+// Sum over the block of `product(i)`, 16 sums of two for the i-th 4 columns. kMost: how many of
+// them can be added in 16 bits. multiplier: pairs of 16 bits, 1 or inner scales, of each half.
+template <int kMost, class Product>
+HWY_INLINE __m256i add_products(const Product& product, __m256i first, __m256i second) {
+  const auto two = [&](std::size_t i) { return _mm256_add_epi16(product(i), product(i + 1)); };
+  const auto four = [&](std::size_t i) { return _mm256_add_epi16(two(i), two(i + 2)); };
+  if constexpr (kMost == 8) {
+    return _mm256_madd_epi16(_mm256_add_epi16(four(0), four(4)), first);
+  } else if constexpr (kMost == 4) {
+    return _mm256_add_epi32(_mm256_madd_epi16(four(0), first), _mm256_madd_epi16(four(4), second));
   } else {
-    const __m256i first = _mm256_add_epi32(_mm256_madd_epi16(pairs_2(block, x, 0), block.inner[0]),
-                                           _mm256_madd_epi16(pairs_2(block, x, 2), block.inner[0]));
-    const __m256i second =
-        _mm256_add_epi32(_mm256_madd_epi16(pairs_2(block, x, 4), block.inner[1]),
-                         _mm256_madd_epi16(pairs_2(block, x, 6), block.inner[1]));
-    const __m256i zero = _mm256_madd_epi16(block.inner_min, broadcast_4(activation.half_sums));
-    return _mm256_add_epi32(_mm256_add_epi32(first, second), zero);
+    static_assert(kMost == 2);
+    return _mm256_add_epi32(
+        _mm256_add_epi32(_mm256_madd_epi16(two(0), first), _mm256_madd_epi16(two(2), first)),
+        _mm256_add_epi32(_mm256_madd_epi16(two(4), second), _mm256_madd_epi16(two(6), second)));
   }
 }
 
-template <QuantBits kBits>
+// Adds a block's integer sum and, for kinds with mins, the mins' part.
+template <PackedKind kKind>
+HWY_INLINE __m256 add_scaled(__m256i integers, __m256 scale, __m256 offset,
+                             const ActivationBlock& activation, __m256 sum) {
+  const __m256 products =
+      _mm256_mul_ps(_mm256_cvtepi32_ps(integers), _mm256_broadcast_ss(&activation.scale));
+  sum = _mm256_fmadd_ps(products, scale, sum);
+  if constexpr (has_mins(kKind)) {
+    sum = _mm256_fmadd_ps(_mm256_broadcast_ss(&activation.scaled_sum), offset, sum);
+  }
+  return sum;
+}
+
+// Products of 16 bits that can be added: a quant's largest value times 127, in twos, must not pass
+// 32,767; nor times 255 where signed quants meet unsigned activations.
+constexpr int most_unsigned(PackedKind kind) {
+  switch (quant_bytes_of(kind)) {
+    case 160: return 4;  // 31 * 127 * 2 * 4 = 31,496
+    case 192: return 2;  // 63 * 127 * 2 * 2 = 32,004
+    default: return 8;   // 15 * 127 * 2 * 8 = 30,480
+  }
+}
+constexpr int most_signed(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_K: return 4;     // 15 * 255 * 2 * 4 = 30,600
+    case PackedKind::kQ5_K: return 2;     // 31 * 255 * 2 * 2 = 31,620
+    default: return most_unsigned(kind);  // 8 * 255 * 2 * 8 = 16 * ... * 4 = 32 * ... * 2 = 32,640
+  }
+}
+
+// The block's part for 8 rows of weights and one row of activations.
+template <PackedKind kKind>
 HWY_INLINE __m256 add_block(const Block& block, const std::int8_t* x,
                             const ActivationBlock& activation, __m256 sum) {
-  const __m256 products =
-      _mm256_mul_ps(_mm256_cvtepi32_ps(integer_sum<kBits>(block, x, activation)),
-                    _mm256_broadcast_ss(&activation.scale));
-  sum = _mm256_fmadd_ps(products, block.scale, sum);
-  if constexpr (kBits == QuantBits::k6) return sum;
-  return _mm256_fmadd_ps(_mm256_broadcast_ss(&activation.scaled_sum), block.offset, sum);
+  constexpr int kMost = most_unsigned(kKind);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const auto product = [&](std::size_t i) {
+    return _mm256_maddubs_epi16(block.quants[i], broadcast_4(x + 4 * i));
+  };
+  __m256i integers;
+  if constexpr (kKind == PackedKind::kQ6_K) {
+    integers = add_products<kMost>(product, block.inner[0], block.inner[1]);
+  } else {
+    integers = add_products<kMost>(product, ones, ones);
+  }
+  if constexpr (kKind == PackedKind::kQ8_0) {
+    const auto high = [&](std::size_t i) {
+      return _mm256_maddubs_epi16(block.high[i], broadcast_4(x + 4 * i));
+    };
+    const __m256i sixteens = _mm256_set1_epi16(16);
+    integers = _mm256_add_epi32(integers, add_products<kMost>(high, sixteens, sixteens));
+  }
+  if constexpr (!has_mins(kKind)) {
+    integers = _mm256_add_epi32(
+        integers, _mm256_madd_epi16(block.minus_zero, broadcast_4(activation.half_sums)));
+  }
+  return add_scaled<kKind>(integers, block.scale, block.offset, activation, sum);
 }
 
 // Writes the results of a panel for one row of activations.
@@ -241,53 +295,9 @@ HWY_INLINE void store_row(const PackedProductArgs& args, std::size_t panel, std:
   }
 }
 
-// ---- few rows: weights go from memory through registers once -----------------------------------
-
-template <PackedKind kKind, std::size_t kRows>
-void multiply_few(const PackedProductArgs& args, const ActivationTile& tile) {
-  const PackedLayout layout = packed_layout(kKind);
-  const std::size_t panel_bytes = layout.panel_bytes(args.n_in);
-  for (std::size_t panel = args.first_panel; panel < args.last_panel; ++panel) {
-    const std::byte* p = args.weights + panel * panel_bytes;
-    __m256 sums[kRows];
-    for (__m256& sum : sums) sum = _mm256_setzero_ps();
-    Outer outer{};
-    for (std::size_t b = 0; b < args.n_in / kPackedBlock; ++b) {
-      if (layout.outer_bytes != 0 && b % (kPackedSuperBlock / kPackedBlock) == 0) {
-        outer = load_outer<kKind>(p);
-        p += layout.outer_bytes;
-      }
-      const std::int8_t* x = tile.quants + b * kRows * kPackedBlock;
-      const ActivationBlock* activations = tile.blocks + b * kRows;
-      Block block;
-      const auto add_all = [&] {
-        for (std::size_t r = 0; r < kRows; ++r) {
-          sums[r] = add_block<bits_of(kKind)>(block, x + r * kPackedBlock, activations[r], sums[r]);
-        }
-      };
-      if constexpr (kKind == PackedKind::kQ8_0) {
-        unpack_low_half(p, block);
-        add_all();
-        unpack_high_half(p, block);
-        add_all();
-      } else {
-        unpack_block<kKind>(p, outer, block);
-        add_all();
-      }
-      p += layout.block_bytes;
-    }
-    for (std::size_t r = 0; r < kRows; ++r) store_row(args, panel, r, sums[r]);
-  }
-}
-
-// ---- many rows: panels are unpacked once and multiplied with one tile after the other ----------
-
-// Blocks of a panel after unpacking: 8 bits become two.
-template <PackedKind kKind>
-constexpr std::size_t kParts = kKind == PackedKind::kQ8_0 ? 2 : 1;
-
-template <PackedKind kKind>
-void unpack_panel(const PackedProductArgs& args, std::size_t panel, Block* blocks) {
+// Calls body(b, p, outer) for each block b of a panel, which lies at p.
+template <PackedKind kKind, class Body>
+HWY_INLINE void for_each_block(const PackedProductArgs& args, std::size_t panel, const Body& body) {
   const PackedLayout layout = packed_layout(kKind);
   const std::byte* p = args.weights + panel * layout.panel_bytes(args.n_in);
   Outer outer{};
@@ -296,51 +306,164 @@ void unpack_panel(const PackedProductArgs& args, std::size_t panel, Block* block
       outer = load_outer<kKind>(p);
       p += layout.outer_bytes;
     }
-    if constexpr (kKind == PackedKind::kQ8_0) {
-      unpack_low_half(p, blocks[2 * b]);
-      unpack_high_half(p, blocks[2 * b + 1]);
-    } else {
-      unpack_block<kKind>(p, outer, blocks[b]);
-    }
+    body(b, p, outer);
     p += layout.block_bytes;
   }
 }
 
+// ---- few rows: weights go from memory through registers once -----------------------------------
+
+template <PackedKind kKind, std::size_t kRows>
+void multiply_few(const PackedProductArgs& args, const ActivationTile& tile) {
+  for (std::size_t panel = args.first_panel; panel < args.last_panel; ++panel) {
+    __m256 sums[kRows];
+    for (__m256& sum : sums) sum = _mm256_setzero_ps();
+    for_each_block<kKind>(args, panel, [&](std::size_t b, const std::byte* p, const Outer& outer) {
+      Block block;
+      unpack_block<kKind>(p, outer, block);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const std::size_t at = b * kRows + r;
+        sums[r] =
+            add_block<kKind>(block, tile.quants + at * kPackedBlock, tile.blocks[at], sums[r]);
+      }
+    });
+    for (std::size_t r = 0; r < kRows; ++r) store_row(args, panel, r, sums[r]);
+  }
+}
+
+// ---- many rows: panels are unpacked once and multiplied with one tile after the other ----------
+
+struct Offsets {
+  float offset[kPanelRows];
+};
+struct InnerScales {
+  std::int16_t inner[2][2 * kPanelRows];
+};
+template <int>
+struct Nothing {};
+
+// A block of a panel after unpacking, with signed quants.
 template <PackedKind kKind>
-void multiply_tile(const PackedProductArgs& args, const Block* blocks, const ActivationTile& tile,
-                   std::size_t panel, std::size_t first_row) {
-  HWY_ALIGN float sums[kMostTileRows * kPanelRows] = {};
-  for (std::size_t b = 0; b < args.n_in / kPackedBlock * kParts<kKind>; ++b) {
-    const Block block = blocks[b];
-    const std::size_t at = b / kParts<kKind> * tile.rows;
-    const std::int8_t* x = tile.quants + at * kPackedBlock;
-    const ActivationBlock* activations = tile.blocks + at;
-    for (std::size_t r = 0; r < tile.rows; ++r) {
-      float* const sum = sums + r * kPanelRows;
-      _mm256_store_ps(sum, add_block<bits_of(kKind)>(block, x + r * kPackedBlock, activations[r],
-                                                     _mm256_load_ps(sum)));
+struct alignas(32) SignedBlock
+    : std::conditional_t<has_mins(kKind), Offsets, Nothing<0>>,
+      std::conditional_t<kKind == PackedKind::kQ6_K, InnerScales, Nothing<1>> {
+  static constexpr std::size_t kParts = kKind == PackedKind::kQ8_0 ? 2 : 1;
+  std::int8_t quants[kParts][kVectors * 32];  // 8 bits: q = part 0 + 16 * part 1
+  std::int32_t minus_128[kPanelRows];         // -128 * the sum of the (scaled) quants of each row
+  float scale[kPanelRows];
+};
+
+HWY_INLINE __m256i load_integers(const void* p) {
+  return _mm256_load_si256(static_cast<const __m256i*>(p));
+}
+
+// Integer sum of a block with activations + 128 in x.
+template <PackedKind kKind>
+HWY_INLINE __m256i multiply_signed(const SignedBlock<kKind>& block, const __m256i* x) {
+  constexpr int kMost = most_signed(kKind);
+  const __m256i ones = _mm256_set1_epi16(1);
+  const auto product = [&](std::size_t i) {
+    return _mm256_maddubs_epi16(x[i], load_integers(block.quants[0] + 32 * i));
+  };
+  if constexpr (kKind == PackedKind::kQ6_K) {
+    return add_products<kMost>(product, load_integers(block.inner[0]),
+                               load_integers(block.inner[1]));
+  } else if constexpr (kKind == PackedKind::kQ8_0) {
+    const auto high = [&](std::size_t i) {
+      return _mm256_maddubs_epi16(x[i], load_integers(block.quants[1] + 32 * i));
+    };
+    const __m256i sixteens = _mm256_set1_epi16(16);
+    return _mm256_add_epi32(add_products<kMost>(product, ones, ones),
+                            add_products<kMost>(high, sixteens, sixteens));
+  } else {
+    return add_products<kMost>(product, ones, ones);
+  }
+}
+
+template <PackedKind kKind>
+HWY_INLINE void make_signed(const std::byte* p, const Outer& outer, SignedBlock<kKind>& block) {
+  __m256i quants[kVectors];
+  __m256i high[kVectors];
+  unpack_quants<kKind>(p, quants, high);
+  const auto store = [](void* to, __m256i v) { _mm256_store_si256(static_cast<__m256i*>(to), v); };
+  for (std::size_t i = 0; i < kVectors; ++i) {
+    if constexpr (kKind == PackedKind::kQ8_0) {
+      // q = low + 16 * (high - 8); a low nibble from 8 on becomes negative and adds 1 to the high.
+      const __m256i carry = _mm256_cmpgt_epi8(quants[i], _mm256_set1_epi8(7));  // -1 or 0
+      const __m256i low = _mm256_sub_epi8(quants[i], _mm256_and_si256(carry, _mm256_set1_epi8(16)));
+      store(block.quants[0] + 32 * i, low);
+      store(block.quants[1] + 32 * i,
+            _mm256_sub_epi8(_mm256_sub_epi8(high[i], _mm256_set1_epi8(8)), carry));
+    } else {
+      store(block.quants[0] + 32 * i,
+            _mm256_sub_epi8(quants[i], _mm256_set1_epi8(static_cast<char>(zero_of(kKind)))));
     }
   }
-  for (std::size_t r = 0; r < tile.rows; ++r) {
-    store_row(args, panel, first_row + r, _mm256_load_ps(sums + r * kPanelRows));
+  p += quant_bytes_of(kKind);
+  if constexpr (kKind == PackedKind::kQ6_K) {
+    __m256i scales[2];
+    __m256i inner[2];
+    unpack_inner_scales(p, scales, inner);
+    for (std::size_t h = 0; h < 2; ++h) store(block.inner[h], inner[h]);
+  }
+  _mm256_store_ps(block.scale, scale_of<kKind>(p, outer));
+  if constexpr (has_mins(kKind)) _mm256_store_ps(block.offset, offset_of<kKind>(p, outer));
+  __m256i x[kVectors];
+  for (__m256i& v : x) v = _mm256_set1_epi8(static_cast<char>(0x80));
+  store(block.minus_128,
+        _mm256_sub_epi32(_mm256_setzero_si256(), multiply_signed<kKind>(block, x)));
+}
+
+// sums[r * n_panel + p] of 8 rows: tile times blocks[b * n_panel + p].
+template <PackedKind kKind>
+void multiply_tile(const SignedBlock<kKind>* blocks, std::size_t n_block, std::size_t n_panel,
+                   const ActivationTile& tile, float* sums) {
+  std::fill(sums, sums + tile.rows * n_panel * kPanelRows, 0.0F);
+  for (std::size_t b = 0; b < n_block; ++b) {
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      const std::size_t at = b * tile.rows + r;
+      const ActivationBlock& activation = tile.blocks[at];
+      __m256i x[kVectors];
+      for (std::size_t i = 0; i < kVectors; ++i) {
+        x[i] = broadcast_4(tile.quants + at * kPackedBlock + 4 * i);
+      }
+      float* const row_sums = sums + r * n_panel * kPanelRows;
+      for (std::size_t p = 0; p < n_panel; ++p) {
+        const SignedBlock<kKind>& block = blocks[b * n_panel + p];
+        const __m256i integers =
+            _mm256_add_epi32(multiply_signed<kKind>(block, x), load_integers(block.minus_128));
+        __m256 offset = _mm256_setzero_ps();
+        if constexpr (has_mins(kKind)) offset = _mm256_load_ps(block.offset);
+        float* const sum = row_sums + p * kPanelRows;
+        _mm256_store_ps(sum, add_scaled<kKind>(integers, _mm256_load_ps(block.scale), offset,
+                                               activation, _mm256_load_ps(sum)));
+      }
+    }
   }
 }
 
 template <PackedKind kKind>
 void multiply_many(const PackedProductArgs& args) {
-  const std::size_t panel_blocks = args.n_in / kPackedBlock * kParts<kKind>;
-  auto* const blocks = reinterpret_cast<Block*>(args.scratch);
-  const std::size_t together =
-      std::max<std::size_t>(1, packed_scratch_bytes(args.n_in) / (panel_blocks * sizeof(Block)));
-  for (std::size_t begin = args.first_panel; begin < args.last_panel; begin += together) {
-    const std::size_t end = std::min(args.last_panel, begin + together);
-    for (std::size_t panel = begin; panel < end; ++panel) {
-      unpack_panel<kKind>(args, panel, blocks + (panel - begin) * panel_blocks);
+  static_assert(sizeof(SignedBlock<kKind>) <= kUnpackedBlockBytes);
+  const std::size_t n_block = args.n_in / kPackedBlock;
+  auto* const blocks = reinterpret_cast<SignedBlock<kKind>*>(args.scratch);
+  HWY_ALIGN float sums[kMostTileRows * kPanelsTogether * kPanelRows];
+  for (std::size_t begin = args.first_panel; begin < args.last_panel; begin += kPanelsTogether) {
+    const std::size_t n_panel = std::min(kPanelsTogether, args.last_panel - begin);
+    for (std::size_t p = 0; p < n_panel; ++p) {
+      for_each_block<kKind>(args, begin + p,
+                            [&](std::size_t b, const std::byte* at, const Outer& outer) {
+                              make_signed<kKind>(at, outer, blocks[b * n_panel + p]);
+                            });
     }
     std::size_t first_row = 0;
     for (const ActivationTile& tile : args.tiles) {
-      for (std::size_t panel = begin; panel < end; ++panel) {
-        multiply_tile<kKind>(args, blocks + (panel - begin) * panel_blocks, tile, panel, first_row);
+      multiply_tile<kKind>(blocks, n_block, n_panel, tile, sums);
+      for (std::size_t r = 0; r < tile.rows; ++r) {
+        for (std::size_t p = 0; p < n_panel; ++p) {
+          store_row(args, begin + p, first_row + r,
+                    _mm256_load_ps(sums + (r * n_panel + p) * kPanelRows));
+        }
       }
       first_row += tile.rows;
     }
@@ -349,16 +472,14 @@ void multiply_many(const PackedProductArgs& args) {
 
 template <PackedKind kKind>
 void multiply_kind(const PackedProductArgs& args) {
-  if (args.tiles.size() == 1) {
-    switch (args.tiles.front().rows) {
-      case 1: return multiply_few<kKind, 1>(args, args.tiles.front());
-      case 2: return multiply_few<kKind, 2>(args, args.tiles.front());
-      case 3: return multiply_few<kKind, 3>(args, args.tiles.front());
-      case 4: return multiply_few<kKind, 4>(args, args.tiles.front());
-      default: break;
-    }
+  const ActivationTile& first = args.tiles.front();
+  if (first.form == ActivationForm::kOffset) return multiply_many<kKind>(args);
+  switch (first.rows) {
+    case 1: return multiply_few<kKind, 1>(args, first);
+    case 2: return multiply_few<kKind, 2>(args, first);
+    case 3: return multiply_few<kKind, 3>(args, first);
+    default: return multiply_few<kKind, 4>(args, first);
   }
-  multiply_many<kKind>(args);
 }
 
 void multiply_packed(const PackedProductArgs& args) {
@@ -389,7 +510,8 @@ HWY_INLINE std::int32_t sum_of_8(__m256i v) {
 }
 
 // One block of 32. Magnitudes are compared as integers, where infinities and NaN are the largest.
-void round_block(const float* x, std::int8_t* quants, ActivationBlock& block) {
+void round_block(const float* x, ActivationForm form, std::int8_t* quants, ActivationBlock& block) {
+  const int offset = form == ActivationForm::kOffset ? 0x80 : 0;
   const __m256i magnitude_bits = _mm256_set1_epi32(0x7FFFFFFF);
   __m256 v[4];
   __m256i largest = _mm256_setzero_si256();
@@ -403,7 +525,7 @@ void round_block(const float* x, std::int8_t* quants, ActivationBlock& block) {
   std::memcpy(&magnitude, &bits, sizeof(magnitude));
   const bool finite = magnitude <= std::numeric_limits<float>::max();
   if (!finite || magnitude < kSmallestActivation) {
-    std::memset(quants, 0, kPackedBlock);
+    std::memset(quants, offset, kPackedBlock);
     const float scale = finite ? 0.0F : std::numeric_limits<float>::quiet_NaN();
     block = {.scale = scale, .scaled_sum = scale, .half_sums = {0, 0}};
     return;
@@ -418,7 +540,8 @@ void round_block(const float* x, std::int8_t* quants, ActivationBlock& block) {
       _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(quants),
-                      _mm256_permutevar8x32_epi32(bytes, order));
+                      _mm256_xor_si256(_mm256_permutevar8x32_epi32(bytes, order),
+                                       _mm256_set1_epi8(static_cast<char>(offset))));
   block.scale = magnitude / 127.0F;
   block.scaled_sum = block.scale * static_cast<float>(first + second);
   block.half_sums[0] = static_cast<std::int16_t>(first);
@@ -429,7 +552,7 @@ void round_activations(const float* x, std::size_t n_in, const ActivationTile& t
                        std::size_t row) {
   for (std::size_t b = 0; b < n_in / kPackedBlock; ++b) {
     const std::size_t at = b * tile.rows + row;
-    round_block(x + b * kPackedBlock, tile.quants + at * kPackedBlock, tile.blocks[at]);
+    round_block(x + b * kPackedBlock, tile.form, tile.quants + at * kPackedBlock, tile.blocks[at]);
   }
 }
 

@@ -59,51 +59,41 @@ BlockPlace place_of(const PackedProductArgs& args, std::size_t panel, std::size_
   return {.outer = nullptr, .quants = p, .scales = p + layout.quant_bytes};
 }
 
-// Sum of quant * activation over columns [begin, end) of a block; `part` takes bits of the quant.
-template <typename Part>
-int sum_of(PackedKind kind, const std::byte* block, std::size_t row, const std::int8_t* x,
-           std::size_t begin, std::size_t end, const Part& part) {
-  int sum = 0;
-  for (std::size_t c = begin; c < end; ++c) sum += part(quant_at(kind, block, row, c)) * x[c];
-  return sum;
+int zero_of(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_0: return 8;
+    case PackedKind::kQ5_0: return 16;
+    case PackedKind::kQ6_K: return 32;
+    case PackedKind::kQ8_0: return 128;
+    default: return 0;
+  }
+}
+
+int activation_at(const ActivationTile& tile, std::size_t at) {
+  if (tile.form == ActivationForm::kSigned) return tile.quants[at];
+  return static_cast<int>(static_cast<std::uint8_t>(tile.quants[at])) - 128;
 }
 
 float add_block(const PackedProductArgs& args, const BlockPlace& place, std::size_t row,
-                const std::int8_t* x, const ActivationBlock& activation, float sum) {
-  const auto whole = [](int q) { return q; };
-  const auto scaled = [&](int n) { return static_cast<float>(n) * activation.scale; };
+                const ActivationTile& tile, std::size_t at, float sum) {
   const PackedKind kind = args.kind;
-  if (kind == PackedKind::kQ6_K) {
-    int total = 0;
-    for (std::size_t h = 0; h < 2; ++h) {
-      const auto scale = static_cast<std::int8_t>(place.scales[h * kPanelRows + row]);
-      total += scale * sum_of(kind, place.quants, row, x, 16 * h, 16 * h + 16, whole);
-      total -= 32 * scale * activation.half_sums[h];
-    }
-    return std::fma(scaled(total), f16_at(place.outer + 2 * row), sum);
+  const ActivationBlock& activation = tile.blocks[at];
+  int total = 0;
+  for (std::size_t c = 0; c < kPackedBlock; ++c) {
+    const int product = (quant_at(kind, place.quants, row, c) - zero_of(kind)) *
+                        activation_at(tile, at * kPackedBlock + c);
+    const bool inner = kind == PackedKind::kQ6_K;
+    total += inner ? product * static_cast<std::int8_t>(place.scales[c / 16 * kPanelRows + row])
+                   : product;
   }
-  if (kind == PackedKind::kQ8_0) {
-    const float d = f16_at(place.scales + 2 * row);
-    const auto low = [](int q) { return q & 15; };
-    const auto high = [](int q) { return q >> 4; };
-    sum = std::fma(scaled(sum_of(kind, place.quants, row, x, 0, kPackedBlock, low)), d, sum);
-    sum = std::fma(activation.scaled_sum, d * -128.0F, sum);
-    sum =
-        std::fma(scaled(sum_of(kind, place.quants, row, x, 0, kPackedBlock, high)), d * 16.0F, sum);
-    return std::fma(activation.scaled_sum, 0.0F, sum);
-  }
-  float scale = 0;
-  float offset = 0;
-  if (has_mins(kind)) {
-    scale = f16_at(place.outer + 2 * row) * static_cast<float>(byte_at(place.scales + row));
-    offset = -(f16_at(place.outer + 2 * (kPanelRows + row)) *
-               static_cast<float>(byte_at(place.scales + kPanelRows + row)));
-  } else {
-    scale = f16_at(place.scales + 2 * row);
-    offset = scale * (kind == PackedKind::kQ4_0 ? -8.0F : -16.0F);
-  }
-  sum = std::fma(scaled(sum_of(kind, place.quants, row, x, 0, kPackedBlock, whole)), scale, sum);
-  return std::fma(activation.scaled_sum, offset, sum);
+  const float scaled = static_cast<float>(total) * activation.scale;
+  if (kind == PackedKind::kQ6_K) return std::fma(scaled, f16_at(place.outer + 2 * row), sum);
+  if (!has_mins(kind)) return std::fma(scaled, f16_at(place.scales + 2 * row), sum);
+  const float scale =
+      f16_at(place.outer + 2 * row) * static_cast<float>(byte_at(place.scales + row));
+  const float offset = -(f16_at(place.outer + 2 * (kPanelRows + row)) *
+                         static_cast<float>(byte_at(place.scales + kPanelRows + row)));
+  return std::fma(activation.scaled_sum, offset, std::fma(scaled, scale, sum));
 }
 
 }  // namespace
@@ -117,8 +107,7 @@ void multiply_packed(const PackedProductArgs& args) {
         float sum = 0;
         for (std::size_t b = 0; b < args.n_in / kPackedBlock; ++b) {
           const std::size_t at = b * tile.rows + r;
-          sum = add_block(args, place_of(args, j / kPanelRows, b), j % kPanelRows,
-                          tile.quants + at * kPackedBlock, tile.blocks[at], sum);
+          sum = add_block(args, place_of(args, j / kPanelRows, b), j % kPanelRows, tile, at, sum);
         }
         args.y[(first_row + r) * args.y_stride + j] =
             args.bias == nullptr ? sum : sum + args.bias[j];
@@ -139,7 +128,8 @@ void round_activations(const float* x, std::size_t n_in, const ActivationTile& t
       finite = finite && std::isfinite(x[i]);
       largest = std::max(largest, std::fabs(x[i]));
     }
-    std::fill_n(quants, kPackedBlock, std::int8_t{0});
+    const int offset = tile.form == ActivationForm::kOffset ? 128 : 0;
+    std::fill_n(quants, kPackedBlock, static_cast<std::int8_t>(offset));
     ActivationBlock& block = tile.blocks[at];
     block = {};
     if (!finite) {
@@ -150,8 +140,9 @@ void round_activations(const float* x, std::size_t n_in, const ActivationTile& t
     const float inverse = 127.0F / largest;
     block.scale = largest / 127.0F;
     for (std::size_t i = 0; i < kPackedBlock; ++i) {
-      quants[i] = static_cast<std::int8_t>(std::nearbyint(x[i] * inverse));
-      block.half_sums[i / 16] = static_cast<std::int16_t>(block.half_sums[i / 16] + quants[i]);
+      const auto quant = static_cast<int>(std::nearbyint(x[i] * inverse));
+      quants[i] = static_cast<std::int8_t>(quant + offset);
+      block.half_sums[i / 16] = static_cast<std::int16_t>(block.half_sums[i / 16] + quant);
     }
     block.scaled_sum = block.scale * static_cast<float>(block.half_sums[0] + block.half_sums[1]);
   }
