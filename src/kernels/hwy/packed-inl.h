@@ -22,11 +22,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <type_traits>
 
 #include <hwy/highway.h>
 
+#include "kernels/hwy/activations-inl.h"
+#include "kernels/hwy/packed_blocks-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/packed.h"
 
@@ -36,164 +37,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
 namespace {
-
-constexpr std::size_t kVectors = 8;  // of a block: 4 columns each
-
-constexpr bool has_mins(PackedKind kind) {
-  return kind == PackedKind::kQ4_K || kind == PackedKind::kQ5_K;
-}
-
-// 8 rows x 32 columns as few rows take them; 8 bits are two times 4, see integer_sum().
-struct Block {
-  __m256i quants[kVectors];
-  __m256i high[kVectors];  // 8 bits: the quants' high nibbles
-  __m256 scale;
-  __m256 offset;       // kinds with mins
-  __m256i inner[2];    // 6 bits: scale of each half, as pairs of 16 bits
-  __m256i minus_zero;  // pairs of 16 bits that multiply the halves' sums of activations
-};
-
-HWY_INLINE __m256i load(const std::byte* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-HWY_INLINE __m256 load_8_f16(const std::byte* p) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-HWY_INLINE __m256 load_8_u8(const std::byte* p) {
-  return _mm256_cvtepi32_ps(
-      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-}
-HWY_INLINE __m256i load_8_s8(const std::byte* p) {
-  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
-}
-
-HWY_INLINE void unpack_low_nibbles(const std::byte* p, __m256i* quants) {
-  const __m256i low = _mm256_set1_epi8(0x0F);
-  for (std::size_t i = 0; i < 4; ++i) {
-    const __m256i two = load(p + 32 * i);
-    quants[i] = _mm256_and_si256(two, low);
-    quants[i + 4] = _mm256_and_si256(_mm256_srli_epi16(two, 4), low);
-  }
-}
-
-HWY_INLINE void add_fifth_bits(const std::byte* p, __m256i* quants) {
-  const __m256i high = load(p);
-  const __m256i bit = _mm256_set1_epi8(0x10);
-  for (int i = 0; i < 8; ++i) {
-    const __m256i moved = i <= 4 ? _mm256_slli_epi16(high, 4 - i) : _mm256_srli_epi16(high, i - 4);
-    quants[i] = _mm256_or_si256(quants[i], _mm256_and_si256(moved, bit));
-  }
-}
-
-HWY_INLINE void add_high_pairs(const std::byte* p, __m256i* quants) {
-  const __m256i bits = _mm256_set1_epi8(0x30);
-  for (int k = 0; k < 2; ++k) {
-    const __m256i high = load(p + 32 * k);
-    for (int i = 0; i < 4; ++i) {
-      const __m256i moved =
-          i <= 2 ? _mm256_slli_epi16(high, 4 - 2 * i) : _mm256_srli_epi16(high, 2);
-      quants[4 * k + i] = _mm256_or_si256(quants[4 * k + i], _mm256_and_si256(moved, bits));
-    }
-  }
-}
-
-// Outer scales of a superblock.
-struct Outer {
-  __m256 d;
-  __m256 dmin;
-};
-
-template <PackedKind kKind>
-HWY_INLINE Outer load_outer(const std::byte* p) {
-  Outer outer{_mm256_setzero_ps(), _mm256_setzero_ps()};
-  if constexpr (kKind == PackedKind::kQ4_K || kKind == PackedKind::kQ5_K) {
-    outer.d = load_8_f16(p);
-    outer.dmin = load_8_f16(p + 2 * kPanelRows);
-  } else if constexpr (kKind == PackedKind::kQ6_K) {
-    outer.d = load_8_f16(p);
-  }
-  return outer;
-}
-
-// Scale of each half as pairs of 16 bits.
-HWY_INLINE void unpack_inner_scales(const std::byte* p, __m256i* scales, __m256i* inner) {
-  const __m256i low_half = _mm256_set1_epi32(0xFFFF);
-  for (std::size_t h = 0; h < 2; ++h) {
-    scales[h] = load_8_s8(p + h * kPanelRows);
-    inner[h] =
-        _mm256_or_si256(_mm256_and_si256(scales[h], low_half), _mm256_slli_epi32(scales[h], 16));
-  }
-}
-
-template <PackedKind kKind>
-HWY_INLINE __m256 scale_of(const std::byte* p, const Outer& outer) {
-  if constexpr (has_mins(kKind)) return _mm256_mul_ps(outer.d, load_8_u8(p));
-  if constexpr (kKind == PackedKind::kQ6_K) return outer.d;
-  return load_8_f16(p);
-}
-template <PackedKind kKind>
-HWY_INLINE __m256 offset_of(const std::byte* p, const Outer& outer) {
-  if constexpr (!has_mins(kKind)) return _mm256_setzero_ps();
-  const __m256 min = _mm256_mul_ps(outer.dmin, load_8_u8(p + kPanelRows));
-  return _mm256_xor_ps(min, _mm256_set1_ps(-0.0F));
-}
-
-constexpr std::size_t quant_bytes_of(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::kQ4_0:
-    case PackedKind::kQ4_K: return 128;
-    case PackedKind::kQ5_0:
-    case PackedKind::kQ5_K: return 160;
-    case PackedKind::kQ6_K: return 192;
-    case PackedKind::kQ8_0: return 256;
-  }
-  return 0;
-}
-
-// What is taken from a stored quant.
-constexpr int zero_of(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::kQ4_0: return 8;
-    case PackedKind::kQ5_0: return 16;
-    case PackedKind::kQ6_K: return 32;
-    case PackedKind::kQ8_0: return 128;
-    default: return 0;  // kinds with mins
-  }
-}
-
-// The stored quants, unsigned; of 8 bits the two nibbles.
-template <PackedKind kKind>
-HWY_INLINE void unpack_quants(const std::byte* p, __m256i* quants, __m256i* high) {
-  if constexpr (kKind == PackedKind::kQ8_0) {
-    const __m256i low = _mm256_set1_epi8(0x0F);
-    for (std::size_t i = 0; i < kVectors; ++i) {
-      const __m256i q = load(p + 32 * i);
-      quants[i] = _mm256_and_si256(q, low);
-      high[i] = _mm256_and_si256(_mm256_srli_epi16(q, 4), low);
-    }
-  } else {
-    unpack_low_nibbles(p, quants);
-    if constexpr (quant_bytes_of(kKind) == 160) add_fifth_bits(p + 128, quants);
-    if constexpr (quant_bytes_of(kKind) == 192) add_high_pairs(p + 128, quants);
-  }
-}
-
-template <PackedKind kKind>
-HWY_INLINE void unpack_block(const std::byte* p, const Outer& outer, Block& block) {
-  unpack_quants<kKind>(p, block.quants, block.high);
-  p += quant_bytes_of(kKind);
-  block.scale = scale_of<kKind>(p, outer);
-  if constexpr (has_mins(kKind)) block.offset = offset_of<kKind>(p, outer);
-  if constexpr (kKind == PackedKind::kQ6_K) {
-    __m256i scales[2];
-    unpack_inner_scales(p, scales, block.inner);
-    const __m256i pair = _mm256_or_si256(_mm256_and_si256(scales[0], _mm256_set1_epi32(0xFFFF)),
-                                         _mm256_slli_epi32(scales[1], 16));
-    block.minus_zero = _mm256_mullo_epi16(pair, _mm256_set1_epi16(-zero_of(kKind)));
-  } else {
-    block.minus_zero = _mm256_set1_epi16(-zero_of(kKind));
-  }
-}
 
 HWY_INLINE __m256i broadcast_4(const void* p) {
   std::int32_t word;
@@ -490,69 +333,6 @@ void multiply_packed(const PackedProductArgs& args) {
     case PackedKind::kQ4_K: return multiply_kind<PackedKind::kQ4_K>(args);
     case PackedKind::kQ5_K: return multiply_kind<PackedKind::kQ5_K>(args);
     case PackedKind::kQ6_K: return multiply_kind<PackedKind::kQ6_K>(args);
-  }
-}
-
-// ---- activations -------------------------------------------------------------------------------
-
-HWY_INLINE std::int32_t largest_of(__m256i v) {
-  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4E));
-  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xB1));
-  return _mm_cvtsi128_si32(m);
-}
-
-HWY_INLINE std::int32_t sum_of_8(__m256i v) {
-  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1));
-  return _mm_cvtsi128_si32(s);
-}
-
-// One block of 32. Magnitudes are compared as integers, where infinities and NaN are the largest.
-void round_block(const float* x, ActivationForm form, std::int8_t* quants, ActivationBlock& block) {
-  const int offset = form == ActivationForm::kOffset ? 0x80 : 0;
-  const __m256i magnitude_bits = _mm256_set1_epi32(0x7FFFFFFF);
-  __m256 v[4];
-  __m256i largest = _mm256_setzero_si256();
-  for (std::size_t i = 0; i < 4; ++i) {
-    v[i] = _mm256_loadu_ps(x + 8 * i);
-    largest =
-        _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude_bits));
-  }
-  const std::int32_t bits = largest_of(largest);
-  float magnitude;
-  std::memcpy(&magnitude, &bits, sizeof(magnitude));
-  const bool finite = magnitude <= std::numeric_limits<float>::max();
-  if (!finite || magnitude < kSmallestActivation) {
-    std::memset(quants, offset, kPackedBlock);
-    const float scale = finite ? 0.0F : std::numeric_limits<float>::quiet_NaN();
-    block = {.scale = scale, .scaled_sum = scale, .half_sums = {0, 0}};
-    return;
-  }
-  const __m256 inverse = _mm256_set1_ps(127.0F / magnitude);
-  __m256i q[4];
-  for (std::size_t i = 0; i < 4; ++i) q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
-  const std::int32_t first = sum_of_8(_mm256_add_epi32(q[0], q[1]));
-  const std::int32_t second = sum_of_8(_mm256_add_epi32(q[2], q[3]));
-  // Packing works within 128 bits; the last shuffle puts the 4-byte groups back in order.
-  const __m256i bytes =
-      _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(quants),
-                      _mm256_xor_si256(_mm256_permutevar8x32_epi32(bytes, order),
-                                       _mm256_set1_epi8(static_cast<char>(offset))));
-  block.scale = magnitude / 127.0F;
-  block.scaled_sum = block.scale * static_cast<float>(first + second);
-  block.half_sums[0] = static_cast<std::int16_t>(first);
-  block.half_sums[1] = static_cast<std::int16_t>(second);
-}
-
-void round_activations(const float* x, std::size_t n_in, const ActivationTile& tile,
-                       std::size_t row) {
-  for (std::size_t b = 0; b < n_in / kPackedBlock; ++b) {
-    const std::size_t at = b * tile.rows + row;
-    round_block(x + b * kPackedBlock, tile.form, tile.quants + at * kPackedBlock, tile.blocks[at]);
   }
 }
 

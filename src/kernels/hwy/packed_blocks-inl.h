@@ -1,0 +1,189 @@
+// Unpacks blocks of weights (kernels/packed.h) into 256-bit registers. Compiled once per target;
+// only for x86 from AVX2 on.
+
+#if defined(RESTKV_KERNELS_HWY_PACKED_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RESTKV_KERNELS_HWY_PACKED_BLOCKS_INL_H_
+#undef RESTKV_KERNELS_HWY_PACKED_BLOCKS_INL_H_
+#else
+#define RESTKV_KERNELS_HWY_PACKED_BLOCKS_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include <hwy/highway.h>
+
+#include "kernels/packed.h"
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#include <immintrin.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace restkv::HWY_NAMESPACE {
+namespace {
+
+constexpr std::size_t kVectors = 8;  // of a block: 4 columns each
+
+constexpr bool has_mins(PackedKind kind) {
+  return kind == PackedKind::kQ4_K || kind == PackedKind::kQ5_K;
+}
+
+// 8 rows x 32 columns as few rows take them; 8 bits are two times 4, see integer_sum().
+struct Block {
+  __m256i quants[kVectors];
+  __m256i high[kVectors];  // 8 bits: the quants' high nibbles
+  __m256 scale;
+  __m256 offset;       // kinds with mins
+  __m256i inner[2];    // 6 bits: scale of each half, as pairs of 16 bits
+  __m256i minus_zero;  // pairs of 16 bits that multiply the halves' sums of activations
+};
+
+HWY_INLINE __m256i load(const std::byte* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+HWY_INLINE __m256 load_8_f16(const std::byte* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+HWY_INLINE __m256 load_8_u8(const std::byte* p) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+HWY_INLINE __m256i load_8_s8(const std::byte* p) {
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+
+HWY_INLINE void unpack_low_nibbles(const std::byte* p, __m256i* quants) {
+  const __m256i low = _mm256_set1_epi8(0x0F);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const __m256i two = load(p + 32 * i);
+    quants[i] = _mm256_and_si256(two, low);
+    quants[i + 4] = _mm256_and_si256(_mm256_srli_epi16(two, 4), low);
+  }
+}
+
+HWY_INLINE void add_fifth_bits(const std::byte* p, __m256i* quants) {
+  const __m256i high = load(p);
+  const __m256i bit = _mm256_set1_epi8(0x10);
+  for (int i = 0; i < 8; ++i) {
+    const __m256i moved = i <= 4 ? _mm256_slli_epi16(high, 4 - i) : _mm256_srli_epi16(high, i - 4);
+    quants[i] = _mm256_or_si256(quants[i], _mm256_and_si256(moved, bit));
+  }
+}
+
+HWY_INLINE void add_high_pairs(const std::byte* p, __m256i* quants) {
+  const __m256i bits = _mm256_set1_epi8(0x30);
+  for (int k = 0; k < 2; ++k) {
+    const __m256i high = load(p + 32 * k);
+    for (int i = 0; i < 4; ++i) {
+      const __m256i moved =
+          i <= 2 ? _mm256_slli_epi16(high, 4 - 2 * i) : _mm256_srli_epi16(high, 2);
+      quants[4 * k + i] = _mm256_or_si256(quants[4 * k + i], _mm256_and_si256(moved, bits));
+    }
+  }
+}
+
+// Outer scales of a superblock.
+struct Outer {
+  __m256 d;
+  __m256 dmin;
+};
+
+template <PackedKind kKind>
+HWY_INLINE Outer load_outer(const std::byte* p) {
+  Outer outer{_mm256_setzero_ps(), _mm256_setzero_ps()};
+  if constexpr (kKind == PackedKind::kQ4_K || kKind == PackedKind::kQ5_K) {
+    outer.d = load_8_f16(p);
+    outer.dmin = load_8_f16(p + 2 * kPanelRows);
+  } else if constexpr (kKind == PackedKind::kQ6_K) {
+    outer.d = load_8_f16(p);
+  }
+  return outer;
+}
+
+// Scale of each half as pairs of 16 bits.
+HWY_INLINE void unpack_inner_scales(const std::byte* p, __m256i* scales, __m256i* inner) {
+  const __m256i low_half = _mm256_set1_epi32(0xFFFF);
+  for (std::size_t h = 0; h < 2; ++h) {
+    scales[h] = load_8_s8(p + h * kPanelRows);
+    inner[h] =
+        _mm256_or_si256(_mm256_and_si256(scales[h], low_half), _mm256_slli_epi32(scales[h], 16));
+  }
+}
+
+template <PackedKind kKind>
+HWY_INLINE __m256 scale_of(const std::byte* p, const Outer& outer) {
+  if constexpr (has_mins(kKind)) return _mm256_mul_ps(outer.d, load_8_u8(p));
+  if constexpr (kKind == PackedKind::kQ6_K) return outer.d;
+  return load_8_f16(p);
+}
+template <PackedKind kKind>
+HWY_INLINE __m256 offset_of(const std::byte* p, const Outer& outer) {
+  if constexpr (!has_mins(kKind)) return _mm256_setzero_ps();
+  const __m256 min = _mm256_mul_ps(outer.dmin, load_8_u8(p + kPanelRows));
+  return _mm256_xor_ps(min, _mm256_set1_ps(-0.0F));
+}
+
+constexpr std::size_t quant_bytes_of(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_0:
+    case PackedKind::kQ4_K: return 128;
+    case PackedKind::kQ5_0:
+    case PackedKind::kQ5_K: return 160;
+    case PackedKind::kQ6_K: return 192;
+    case PackedKind::kQ8_0: return 256;
+  }
+  return 0;
+}
+
+// What is taken from a stored quant.
+constexpr int zero_of(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_0: return 8;
+    case PackedKind::kQ5_0: return 16;
+    case PackedKind::kQ6_K: return 32;
+    case PackedKind::kQ8_0: return 128;
+    default: return 0;  // kinds with mins
+  }
+}
+
+// The stored quants, unsigned; of 8 bits the two nibbles.
+template <PackedKind kKind>
+HWY_INLINE void unpack_quants(const std::byte* p, __m256i* quants, __m256i* high) {
+  if constexpr (kKind == PackedKind::kQ8_0) {
+    const __m256i low = _mm256_set1_epi8(0x0F);
+    for (std::size_t i = 0; i < kVectors; ++i) {
+      const __m256i q = load(p + 32 * i);
+      quants[i] = _mm256_and_si256(q, low);
+      high[i] = _mm256_and_si256(_mm256_srli_epi16(q, 4), low);
+    }
+  } else {
+    unpack_low_nibbles(p, quants);
+    if constexpr (quant_bytes_of(kKind) == 160) add_fifth_bits(p + 128, quants);
+    if constexpr (quant_bytes_of(kKind) == 192) add_high_pairs(p + 128, quants);
+  }
+}
+
+template <PackedKind kKind>
+HWY_INLINE void unpack_block(const std::byte* p, const Outer& outer, Block& block) {
+  unpack_quants<kKind>(p, block.quants, block.high);
+  p += quant_bytes_of(kKind);
+  block.scale = scale_of<kKind>(p, outer);
+  if constexpr (has_mins(kKind)) block.offset = offset_of<kKind>(p, outer);
+  if constexpr (kKind == PackedKind::kQ6_K) {
+    __m256i scales[2];
+    unpack_inner_scales(p, scales, block.inner);
+    const __m256i pair = _mm256_or_si256(_mm256_and_si256(scales[0], _mm256_set1_epi32(0xFFFF)),
+                                         _mm256_slli_epi32(scales[1], 16));
+    block.minus_zero = _mm256_mullo_epi16(pair, _mm256_set1_epi16(-zero_of(kKind)));
+  } else {
+    block.minus_zero = _mm256_set1_epi16(-zero_of(kKind));
+  }
+}
+
+}  // namespace
+}  // namespace restkv::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
+
+#endif
