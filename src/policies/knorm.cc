@@ -1,10 +1,8 @@
 // Knorm (arXiv 2406.11430): keys of small norm tend to draw attention. Needs no queries; a floor
 // that a better method has to beat.
 
-#include <array>
-
 #include "base/threads.h"
-#include "kernels/kernels.h"
+#include "policies/row_norms_common.h"
 #include "restkv/policy.h"
 
 namespace restkv {
@@ -15,12 +13,8 @@ class Knorm final : public Scorer {
   void score(const LayerObservation& layer, const ScoreRequest& request,
              std::span<const std::span<float>> scores) const override {
     request.threads->for_each(scores.size(), [&](std::size_t h) {
-      const HeadRows& head = layer.heads[h];
-      // A norm is a distance from the origin.
-      const std::array<float, kMaxHeadDim> origin = {};
-      request.kernels->output_distances(/*r=*/nullptr, origin.data(), {head.keys, head.type},
-                                        scores[h].size(), static_cast<std::size_t>(layer.head_dim),
-                                        scores[h].data());
+      row_norms(*request.kernels, {layer.heads[h].keys, layer.heads[h].type},
+                static_cast<std::size_t>(layer.head_dim), scores[h]);
       for (float& score : scores[h]) score = -score;
     });
   }

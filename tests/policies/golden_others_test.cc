@@ -28,7 +28,13 @@ constexpr Published kMethods[] = {
     {"knorm", "knorm", GoldenHeads::kKv},
     {"h2o", "h2o", GoldenHeads::kQuery},
     {"h2o.kvhead", "h2o", GoldenHeads::kKv},
+    {"keydiff", "keydiff", GoldenHeads::kKv},
+    {"lagkv", "lagkv", GoldenHeads::kKv},
+    {"observed_attention", "observed-attention", GoldenHeads::kKv},
 };
+
+// Arrays between the observation and the score that a scorer shows under the same name.
+constexpr const char* kSteps[] = {"softmax"};
 
 void expect_golden(GoldenRun run) {
   std::set<std::string> compared;
@@ -40,20 +46,27 @@ void expect_golden(GoldenRun run) {
     return output.first.find(".keep.") != std::string::npos;
   });
   const auto check = [&](std::size_t /*budget*/, const HeadScores& scores,
-                         const RecordedTrace& /*trace*/) {
-    if (!run.method->outputs.contains(array)) return;
-    const std::size_t golden_rows = run.file->tensor(array).shape[0];
+                         const RecordedTrace& trace) {
     for (std::size_t h = 0; h < scores.size(); ++h) {
-      expect_golden_row(run, array, golden_rows == 1 ? 0 : h, scores[h]);
+      if (run.method->outputs.contains(array)) {
+        const std::size_t golden_rows = run.file->tensor(array).shape[0];
+        expect_golden_row(run, array, golden_rows == 1 ? 0 : h, scores[h]);
+      }
+      for (const char* const step : kSteps) {
+        const std::string name = run.method->name + "." + step;
+        if (!run.method->outputs.contains(name)) continue;
+        expect_golden_row(run, name, h, trace.of(step, static_cast<int>(h)));
+      }
     }
   };
   if (with_keep) {
     expect_golden_keep_sets(run, check);
   } else {
-    check(0,
-          scores_of({.policy = run.policy, .window = kGoldenWindow, .kernels = run.kernels},
-                    run.layer->observation()),
-          {});
+    RecordedTrace trace;
+    const HeadScores scores = scores_of(
+        {.policy = run.policy, .window = kGoldenWindow, .kernels = run.kernels, .trace = &trace},
+        run.layer->observation());
+    check(0, scores, trace);
   }
   expect_all_compared(*run.method, compared);
 }
@@ -68,7 +81,7 @@ TEST_P(GoldenOthers, EveryArrayAndEverySelection) {
   GoldenLayer kv_heads(golden, file, GoldenHeads::kKv);
   for (const KernelTable* table : golden_tables(golden)) {
     SCOPED_TRACE(table->name);
-    if (golden.method("h2o") != nullptr) {
+    if (file.has("q_full")) {
       query_heads.sum_columns(*table);
       kv_heads.sum_columns(*table);
     }

@@ -39,7 +39,13 @@ GoldenMethod method_of(const Json& json) {
   const Json& params = json.at("params");
   if (params.contains("budgets")) params["budgets"].get_to(method.budgets);
   if (params.contains("kernels")) params["kernels"].get_to(method.kernels);
+  const bool budgets_by_name = method.budgets.empty();
   for (const auto& [name, output] : json.at("outputs").items()) {
+    constexpr std::string_view kKeep = ".keep.C";
+    const std::size_t keep = name.find(kKeep);
+    if (budgets_by_name && keep != std::string::npos) {
+      method.budgets.push_back(std::stoul(name.substr(keep + kKeep.size())));
+    }
     method.outputs[name] = {.exact = output.value("exact", false),
                             .rtol = output.value("rtol", 0.0),
                             .atol = output.value("atol", 0.0)};

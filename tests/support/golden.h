@@ -57,7 +57,7 @@ struct NearTie {
 
 struct GoldenMethod {
   std::string name;
-  std::vector<std::size_t> budgets;
+  std::vector<std::size_t> budgets;  // listed, or those of the keep sets
   std::vector<int> kernels;
   std::map<std::string, GoldenOutput> outputs;
   std::map<std::string, std::vector<NearTie>> near_ties;  // by the name of the keep set
