@@ -45,8 +45,9 @@ struct KvOptions {
   std::uint64_t seed = 0;  // of policies that draw at random
 };
 
-// Checks the options against the tables without a model: unknown names, values out of range, a
-// token budget below the protected rows, an odd window where the policy needs an even one.
+// Checks the options against the tables without a model: unknown names, values out of range,
+// options that do not go together, a token budget below the protected rows, an odd window where the
+// policy needs an even one.
 Result<void> check_kv_options(const KvOptions& options);
 
 }  // namespace restkv

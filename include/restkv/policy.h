@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "restkv/params.h"
+#include "restkv/result.h"
 #include "restkv/types.h"
 #include "restkv/views.h"
 
@@ -25,6 +26,8 @@ enum class Needs : std::uint8_t {
   kWindowQueries = 1,     // LayerObservation::window_queries
   kOutputProjection = 2,  // LayerObservation::output_factors
   kColumnSums = 4,        // LayerObservation::column_sums
+  kOutputColumns = 8,     // LayerObservation::output_columns
+  kQueryStatistics = 16,  // LayerObservation::query_statistics and rotation
 };
 [[nodiscard]] constexpr Needs operator|(Needs a, Needs b) {
   return static_cast<Needs>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -48,6 +51,24 @@ struct AttentionRule {
   int sliding_window = 0;  // a query at p sees keys at positions > p - sliding_window; 0 = all
 };
 
+// How queries and keys of a layer are turned: the pair i of an element vector at position p by the
+// angle frequencies[i] * p, and both elements are multiplied by `magnitude`.
+struct Rotation {
+  std::span<const double> frequencies;  // [rotated elements / 2], radians for each position
+  double magnitude = 1.0;
+  bool adjacent = false;  // pairs (2i, 2i + 1); else (i, i + number of pairs)
+};
+
+// Mean and covariance of the queries before RoPE, per query head, over the tokens of the newest
+// prefill at positions of at least kStatisticsStart.
+struct QueryStatistics {
+  std::size_t count = 0;            // queries; 0: means and covariances are 0
+  View2<const double> means;        // [n_head, head_dim]
+  View3<const double> covariances;  // [n_head, head_dim, head_dim], divisor `count`
+};
+// Queries of the first positions are far from all others, and left out.
+inline constexpr Position kStatisticsStart = 4;
+
 // What a layer shows to a scorer once its prefill is done. Views are valid during the call only.
 // KV heads may hold different numbers of rows when a compressed sequence is continued; query head
 // h reads KV head h / group.
@@ -66,6 +87,11 @@ struct LayerObservation {
   // [n_kv_head][rows]: attention that each row has received so far, summed over all queries since
   // it came, mean over the query heads of the group.
   std::span<const std::span<const float>> column_sums;
+  // [n_head, head_dim, hidden]: row i of head h is column i of W_o^h, so W_o^h x is the sum of
+  // x[i] * row i.
+  View3<const float> output_columns = {};
+  QueryStatistics query_statistics = {};
+  Rotation rotation = {};
 
   [[nodiscard]] int group() const { return n_head / n_kv_head; }
 };
@@ -122,6 +148,12 @@ struct PolicyInfo {
   std::span<const ParamInfo> params;
   // REQUIRES: values were parsed against `params`.
   std::unique_ptr<Scorer> (*make)(const ParamValues& values) = nullptr;
+  // Options that do not go together, or not with a model of `n_layer` layers (0: not known yet).
+  // Null: any do. REQUIRES: as make.
+  Result<void> (*check)(const ParamValues& values, int n_layer) = nullptr;
+  // The policy whose scores this one works on: what that one needs, protects in its publication and
+  // depends on holds here as well. Null: none. REQUIRES: as make.
+  const PolicyInfo* (*inner)(const ParamValues& values) = nullptr;
 };
 
 // All policies, sorted by name. Generated from the files of src/policies.

@@ -111,7 +111,7 @@ CacheShape Engine::State::cache_shape(const Variant& variant) const {
                    .head_dim = config.head_dim,
                    .type_k = variant.options().type_k,
                    .type_v = variant.options().type_v,
-                   .with_column_sums = has(variant.policy().needs, Needs::kColumnSums),
+                   .with_column_sums = has(variant.needs(), Needs::kColumnSums),
                    .sliding_window = {}};
   for (const LayerConfig& layer : config.layers)
     shape.sliding_window.push_back(layer.sliding_window);
@@ -165,6 +165,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
   std::vector<std::shared_ptr<const Variant>> made;
   for (const KvOptions& variant : variants) {
     RESTKV_ASSIGN(auto one, Variant::make(variant));
+    RESTKV_TRY(one->check_model(state_->info.n_layer));
     made.push_back(std::move(one));
   }
   RESTKV_ASSIGN(PrefillOutcome outcome, run_prefill(*state_,

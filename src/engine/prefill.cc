@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "engine/compress.h"
+#include "engine/query_statistics.h"
 #include "engine/state.h"
 
 namespace restkv {
@@ -44,6 +45,8 @@ class PrefillRun {
   void append_rows(std::size_t first, std::size_t count);
   void attend(int layer, std::size_t first, std::size_t count);
   void keep_window_queries(std::size_t first, std::size_t count);
+  void count_queries(std::size_t first, std::size_t count);
+  void show_extras(const Variant& variant, int layer, LayerObservation& observation);
   [[nodiscard]] LayerObservation observe(int layer);
   Result<void> compress(int layer);
   Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
@@ -64,6 +67,7 @@ class PrefillRun {
   std::vector<VariantRun> runs_;
   bool with_column_sums_ = false;
   bool with_output_factors_ = false;
+  bool with_query_statistics_ = false;
   std::size_t window_ = 0;  // queries that are kept for scoring
 
   std::optional<LayerRows> rows_;
@@ -72,6 +76,10 @@ class PrefillRun {
   AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
   AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
   std::vector<AlignedArray<float>> scratch_;  // per worker
+  std::optional<QueryAccumulator> queries_;   // if a policy wants their statistics
+  RopeFrequencies rotation_;                  // of the layer, then as well
+  AlignedArray<float> output_columns_;        // [n_head, head_dim, n_embd] or empty
+  int output_columns_layer_ = -1;             // whose they are
   std::vector<HeadRows> head_views_;
   std::vector<std::span<const float>> sum_views_;
 };
@@ -89,9 +97,10 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
         {.variant = variant.get(),
          .budget = variant->budget_rows(static_cast<std::size_t>(end_)),
          .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter)});
-    const Needs needs = variant->policy().needs;
+    const Needs needs = variant->needs();
     with_column_sums_ |= has(needs, Needs::kColumnSums);
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
+    with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
     if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
   }
   window_ = std::min(window_, n_);
@@ -121,6 +130,11 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
                                               static_cast<std::size_t>(config_.head_dim)));
   }
 
+  if (with_query_statistics_) {
+    queries_.emplace(static_cast<std::size_t>(config_.n_head),
+                     static_cast<std::size_t>(config_.head_dim), engine_.threads.count());
+  }
+
   engine_.model->embed(pass_, job_.tokens, {hidden_.data(), n_, n_embd});
   for (int layer = 0; layer < config_.n_layer; ++layer) RESTKV_TRY(run_layer(layer));
 
@@ -140,6 +154,10 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
 
 Result<void> PrefillRun::run_layer(int layer) {
   RESTKV_TRY(fill_rows(layer));
+  if (queries_) {
+    queries_->reset();
+    rotation_ = engine_.model->rope_frequencies(layer);
+  }
   const std::size_t chunk = std::min(n_, engine_.options.chunk);
   for (std::size_t first = 0; first < n_; first += chunk) {
     const std::size_t count = std::min(chunk, n_ - first);
@@ -179,6 +197,7 @@ void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
   if (sliding > 0) rows_->drop_before(positions.front() - sliding + 1);
   append_rows(first, count);
   keep_window_queries(first, count);
+  count_queries(first, count);
   attend(layer, first, count);
 
   // The last layer's result is only read at the last token, unless all logits are asked for.
@@ -218,6 +237,19 @@ void PrefillRun::keep_window_queries(std::size_t first, std::size_t count) {
                   q_.data() + i * config_.q_size() + h * head_dim, head_dim * sizeof(float));
     }
   }
+}
+
+void PrefillRun::count_queries(std::size_t first, std::size_t count) {
+  if (!queries_) return;
+  std::vector<const float*> angles;
+  for (std::size_t i = 0; i < count; ++i) angles.push_back(pass_.buffers.angles.row(i));
+  queries_->add(*engine_.kernels, engine_.threads,
+                {.queries = {q_.data(), count, config_.q_size()},
+                 .positions = std::span<const Position>(positions_).subspan(first, count),
+                 .angles = angles,
+                 .n_rot = static_cast<std::size_t>(config_.n_rot),
+                 .adjacent = config_.rope_style == RopeStyle::kAdjacent,
+                 .magnitude = rotation_.magnitude});
 }
 
 // Attention of the chunk's queries over all rows held: one work item for each KV head and block of
@@ -305,6 +337,31 @@ LayerObservation PrefillRun::observe(int layer) {
   return observation;
 }
 
+// What only some policies need beside the rows and the window.
+void PrefillRun::show_extras(const Variant& variant, int layer, LayerObservation& observation) {
+  const auto n_head = static_cast<std::size_t>(config_.n_head);
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  const Needs needs = variant.needs();
+  if (has(needs, Needs::kOutputProjection)) {
+    observation.output_factors =
+        engine_.model->output_factors(*engine_.kernels, engine_.threads, layer);
+  }
+  if (has(needs, Needs::kOutputColumns)) {
+    output_columns_.reserve(n_head * head_dim * n_embd);
+    const View3<float> columns{output_columns_.data(), n_head, head_dim, n_embd};
+    if (output_columns_layer_ != layer) engine_.model->output_columns(layer, columns);
+    output_columns_layer_ = layer;
+    observation.output_columns = columns;
+  }
+  if (has(needs, Needs::kQueryStatistics)) {
+    observation.query_statistics = queries_->statistics();
+    observation.rotation = {.frequencies = rotation_.frequencies,
+                            .magnitude = rotation_.magnitude,
+                            .adjacent = config_.rope_style == RopeStyle::kAdjacent};
+  }
+}
+
 // The layer is complete: every variant takes what it keeps.
 Result<void> PrefillRun::compress(int layer) {
   const int sliding = config_.attention_rule(layer).sliding_window;
@@ -318,10 +375,7 @@ Result<void> PrefillRun::compress(int layer) {
       RESTKV_TRY(store(run, layer, plain, nullptr));
     } else {
       LayerObservation observation = plain;
-      if (has(variant.policy().needs, Needs::kOutputProjection)) {
-        observation.output_factors =
-            engine_.model->output_factors(*engine_.kernels, engine_.threads, layer);
-      }
+      show_extras(variant, layer, observation);
       // A variant sees the newest `window` queries, whatever the others asked for. Heads follow one
       // another in the buffer, so a smaller window is a copy.
       AlignedArray<float> own_queries;
@@ -339,7 +393,7 @@ Result<void> PrefillRun::compress(int layer) {
         observation.window_positions = plain.window_positions.last(own);
       }
       std::string key = variant.score_key();
-      if (variant.policy().scores_depend_on_budget) key += "|" + std::to_string(run.budget.rows);
+      if (variant.scores_depend_on_budget()) key += "|" + std::to_string(run.budget.rows);
       auto found = scored.find(key);
       if (found == scored.end()) {
         found = scored
@@ -397,7 +451,7 @@ void PrefillRun::count_rows(VariantRun& run, int layer) {
                               ? job_.base->bytes() + run.cache.bytes_beyond(*job_.base)
                               : run.cache.bytes();
   // Column sums may be there for another variant of a shared prefill; alone this one has none.
-  const bool has_sums = has(run.variant->policy().needs, Needs::kColumnSums);
+  const bool has_sums = has(run.variant->needs(), Needs::kColumnSums);
   const std::size_t layer_bytes = rows_->bytes() - (has_sums ? 0 : rows_->column_sum_bytes());
   run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes);
 }

@@ -14,12 +14,12 @@ constexpr int kMaxSinks = 1 << 20;
 
 Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
-Result<void> check_window(const KvOptions& options, const PolicyInfo& policy) {
+Result<void> check_window(const KvOptions& options, const PolicyInfo& policy, bool even) {
   if (options.window < 1 || options.window > kMaxWindow) {
     return invalid("the window must be from 1 to " + std::to_string(kMaxWindow) + ", not " +
                    std::to_string(options.window));
   }
-  if (policy.even_window && options.window % 2 != 0) {
+  if (even && options.window % 2 != 0) {
     return invalid(std::string(policy.name) + " needs an even window, not " +
                    std::to_string(options.window));
   }
@@ -81,9 +81,15 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
                 ParamValues::parse(policy.name, policy.params, options.policy_options));
   RESTKV_ASSIGN(variant->allocator_params_,
                 ParamValues::parse(allocator.name, allocator.params, options.allocator_options));
-  RESTKV_TRY(check_window(options, policy));
+  if (policy.check != nullptr) RESTKV_TRY(policy.check(variant->policy_params_, /*n_layer=*/0));
+  const PolicyInfo& scores =
+      policy.inner != nullptr ? *policy.inner(variant->policy_params_) : policy;
+  RESTKV_TRY(check_window(options, policy, policy.even_window || scores.even_window));
+  variant->needs_ = policy.needs | scores.needs;
+  variant->scores_depend_on_budget_ =
+      policy.scores_depend_on_budget || scores.scores_depend_on_budget;
   variant->protection_ = options.protect == Protect::kPaper
-                             ? policy.paper_protection
+                             ? scores.paper_protection
                              : Protection{.sinks = options.sinks, .window = true};
   const auto protected_rows = static_cast<double>(variant->protected_rows());
   if (!policy.keeps_all && options.budget.unit == Budget::Unit::kTokens &&
@@ -101,6 +107,11 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   }
   variant->score_key_ += "|" + std::to_string(options.window) + "|" + std::to_string(options.seed);
   return std::shared_ptr<const Variant>(std::move(variant));
+}
+
+Result<void> Variant::check_model(int n_layer) const {
+  if (policy_->check == nullptr) return {};
+  return policy_->check(policy_params_, n_layer);
 }
 
 std::size_t Variant::protected_rows() const {

@@ -21,6 +21,11 @@ class Variant {
 
   [[nodiscard]] const KvOptions& options() const { return options_; }
   [[nodiscard]] const PolicyInfo& policy() const { return *policy_; }
+  // What the policy needs, with what it needs for the policy whose scores it works on.
+  [[nodiscard]] Needs needs() const { return needs_; }
+  [[nodiscard]] bool scores_depend_on_budget() const { return scores_depend_on_budget_; }
+  // kInvalidArgument when the policy's options do not go with a model of that many layers.
+  [[nodiscard]] Result<void> check_model(int n_layer) const;
   [[nodiscard]] const Scorer& scorer() const { return *scorer_; }
   [[nodiscard]] const AllocatorInfo& allocator_info() const { return *allocator_info_; }
   [[nodiscard]] const Allocator& allocator() const { return *allocator_; }
@@ -48,6 +53,8 @@ class Variant {
   KvOptions options_;
   const PolicyInfo* policy_ = nullptr;
   const AllocatorInfo* allocator_info_ = nullptr;
+  Needs needs_ = Needs::kNothing;
+  bool scores_depend_on_budget_ = false;
   ParamValues policy_params_;
   ParamValues allocator_params_;
   std::unique_ptr<Scorer> scorer_;

@@ -141,14 +141,8 @@ View3<const float> Model::output_factors(const KernelTable& kernels, const Threa
   const auto head_dim = static_cast<std::size_t>(config_.head_dim);
   const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   std::call_once(factors.once, [&] {
-    // W_o by columns: column c of head h is what element c of the head adds to the hidden state.
     AlignedArray<float> columns(n_head * head_dim * n_embd);
-    const Linear& output = layers_[static_cast<std::size_t>(layer)].output;
-    std::vector<float> row(n_head * head_dim);
-    for (std::size_t e = 0; e < n_embd; ++e) {
-      output.expand_row(e, row.data());
-      for (std::size_t c = 0; c < row.size(); ++c) columns[c * n_embd + e] = row[c];
-    }
+    output_columns(layer, {columns.data(), n_head, head_dim, n_embd});
     AlignedArray<float> result(n_head * head_dim * head_dim);
     threads.for_each(n_head, [&](std::size_t h) {
       triangular_factor(kernels, columns.data() + h * head_dim * n_embd, n_embd, head_dim,
@@ -157,6 +151,21 @@ View3<const float> Model::output_factors(const KernelTable& kernels, const Threa
     factors.data = std::move(result);
   });
   return {factors.data.data(), n_head, head_dim, head_dim};
+}
+
+// Column c of head h is what element c of the head adds to the hidden state.
+void Model::output_columns(int layer, View3<float> out) const {
+  const Linear& output = layers_[static_cast<std::size_t>(layer)].output;
+  std::vector<float> row(out.planes * out.rows);
+  for (std::size_t e = 0; e < out.cols; ++e) {
+    output.expand_row(e, row.data());
+    for (std::size_t c = 0; c < row.size(); ++c) out.data[c * out.cols + e] = row[c];
+  }
+}
+
+RopeFrequencies Model::rope_frequencies(int layer) const {
+  return restkv::rope_frequencies(config_.layers[static_cast<std::size_t>(layer)].rope,
+                                  config_.yarn, config_.n_rot, rope_factors_);
 }
 
 }  // namespace restkv

@@ -103,6 +103,11 @@ class Model {
   // Computed at the first call for a layer and kept; thread-safe.
   View3<const float> output_factors(const KernelTable& kernels, const Threads& threads,
                                     int layer) const;
+  // out: [n_head, head_dim, n_embd]; row c of head h is column c of W_o^h
+  // (LayerObservation::output_columns). Computed at each call.
+  void output_columns(int layer, View3<float> out) const;
+  // How the layer's queries and keys are turned.
+  [[nodiscard]] RopeFrequencies rope_frequencies(int layer) const;
 
  private:
   Model() = default;

@@ -22,34 +22,40 @@ double unscaled_share(std::size_t pair, double low, double high) {
 
 }  // namespace
 
-void RopeAngles::compute(const RopeConfig& rope, const YarnConfig& yarn, int n_rot,
-                         std::span<const float> frequency_factors,
-                         std::span<const Position> positions) {
+RopeFrequencies rope_frequencies(const RopeConfig& rope, const YarnConfig& yarn, int n_rot,
+                                 std::span<const float> frequency_factors) {
   const auto pairs = static_cast<std::size_t>(n_rot) / 2;
-  std::vector<double> frequency(pairs);
-  double magnitude = yarn.attn_factor;
+  RopeFrequencies result{.frequencies = std::vector<double>(pairs), .magnitude = yarn.attn_factor};
   double low = 0;
   double high = 0;
   if (yarn.ext_factor != 0.0) {
     low = std::max(0.0, std::floor(correction_dimension(yarn.beta_fast, n_rot, rope, yarn)));
     high =
         std::min(n_rot - 1.0, std::ceil(correction_dimension(yarn.beta_slow, n_rot, rope, yarn)));
-    magnitude *= 1.0 + 0.1 * std::log(1.0 / rope.freq_scale);
+    result.magnitude *= 1.0 + 0.1 * std::log(1.0 / rope.freq_scale);
   }
   for (std::size_t i = 0; i < pairs; ++i) {
     double plain = std::pow(rope.base, -2.0 * static_cast<double>(i) / n_rot);
     if (!frequency_factors.empty()) plain /= static_cast<double>(frequency_factors[i]);
     const double share = yarn.ext_factor * unscaled_share(i, low, high);
-    frequency[i] = plain * rope.freq_scale * (1.0 - share) + plain * share;
+    result.frequencies[i] = plain * rope.freq_scale * (1.0 - share) + plain * share;
   }
+  return result;
+}
+
+void RopeAngles::compute(const RopeConfig& rope, const YarnConfig& yarn, int n_rot,
+                         std::span<const float> frequency_factors,
+                         std::span<const Position> positions) {
+  const RopeFrequencies turn = rope_frequencies(rope, yarn, n_rot, frequency_factors);
+  const std::size_t pairs = turn.frequencies.size();
   row_size_ = pairs * 2;
   data_.resize(positions.size() * row_size_);
   for (std::size_t t = 0; t < positions.size(); ++t) {
     float* row = data_.data() + t * row_size_;
     for (std::size_t i = 0; i < pairs; ++i) {
-      const double angle = frequency[i] * positions[t];
-      row[2 * i] = static_cast<float>(std::cos(angle) * magnitude);
-      row[2 * i + 1] = static_cast<float>(std::sin(angle) * magnitude);
+      const double angle = turn.frequencies[i] * positions[t];
+      row[2 * i] = static_cast<float>(std::cos(angle) * turn.magnitude);
+      row[2 * i + 1] = static_cast<float>(std::sin(angle) * turn.magnitude);
     }
   }
 }

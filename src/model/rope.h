@@ -10,6 +10,16 @@
 
 namespace restkv {
 
+// What turns the pairs of a head: pair i at position p by the angle frequencies[i] * p; cos and sin
+// are multiplied by the magnitude.
+struct RopeFrequencies {
+  std::vector<double> frequencies;  // [n_rot / 2]
+  double magnitude = 1.0;
+};
+// frequency_factors: as RopeAngles::compute().
+RopeFrequencies rope_frequencies(const RopeConfig& rope, const YarnConfig& yarn, int n_rot,
+                                 std::span<const float> frequency_factors);
+
 // Angles of one chunk of positions, for one kind of layer. Computed in double: at position 100 000
 // a product of floats is already off by a percent of a turn.
 class RopeAngles {

@@ -1,5 +1,5 @@
 // KeyDiff (arXiv 2504.15364): keys that point elsewhere than the average key are worth keeping. The
-// score is the negative cosine of the angle between a key and the mean of all unit keys (eq. 4). It
+// score is the negative cosine of the angle between a key and the mean of all unit keys. It
 // reads no queries, so it does not care whether the question is known.
 
 #include <algorithm>

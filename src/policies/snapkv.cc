@@ -4,13 +4,9 @@
 // The publication selects per query head. Here rows are stored per KV head, so the mean over the
 // group comes first and the pooling after it; for maximum pooling the order matters.
 
-#include <algorithm>
 #include <vector>
 
-#include "base/aligned.h"
-#include "base/threads.h"
-#include "policies/smoothing_common.h"
-#include "policies/window_attention_common.h"
+#include "policies/pooled_attention_common.h"
 #include "restkv/policy.h"
 
 namespace restkv {
@@ -26,38 +22,11 @@ class SnapKv final : public Scorer {
 
   void score(const LayerObservation& layer, const ScoreRequest& request,
              std::span<const std::span<float>> scores) const override {
-    const WindowAttention window(layer, request, request.window);
-    const Threads& threads = *request.threads;
-    const auto n_head = static_cast<std::size_t>(layer.n_head);
-    const auto group = static_cast<std::size_t>(layer.group());
-
-    // Everything is allocated here: a worker must not throw.
-    AlignedArray<float> sum_buffer(n_head * window.max_rows());
-    const View2<float> sums(sum_buffer.data(), n_head, window.max_rows());
-    const std::size_t workers = static_cast<std::size_t>(threads.count());
-    std::vector<AlignedArray<float>> buffers(workers);
-    for (auto& buffer : buffers) buffer.reserve(window.buffer_size());
-    threads.for_each_worker(n_head, [&](std::size_t head, std::size_t worker) {
-      const View2<const float> attention = window.probabilities(head, buffers[worker].span());
-      const std::span<float> sum = sums.row(head).first(window.past(window.kv_head(head)));
-      std::ranges::fill(sum, 0.0F);
-      for (std::size_t i = 0; i < attention.rows; ++i) {
-        const std::span<const float> row = attention.row(i);
-        for (std::size_t j = 0; j < sum.size(); ++j) sum[j] += row[j];
-      }
-    });
-
-    AlignedArray<float> means(window.max_rows());
-    AlignedArray<double> scratch(smoothing_scratch(window.max_rows(), filter_.width));
+    const std::vector<std::size_t> past = pooled_window_attention(layer, request, filter_, scores);
+    if (request.trace == nullptr) return;
     for (std::size_t h = 0; h < scores.size(); ++h) {
-      std::ranges::fill(scores[h], 0.0F);
-      const std::size_t past = window.past(h);
-      if (past == 0) continue;
-      mean_over_group(sums, h, group, means.span().first(past));
-      smooth(means.span().first(past), filter_, scratch.span(), scores[h].first(past));
-      if (request.trace != nullptr) {
-        request.trace->array("smooth", static_cast<int>(h), scores[h].first(past));
-      }
+      if (past[h] == 0) continue;
+      request.trace->array("smooth", static_cast<int>(h), scores[h].first(past[h]));
     }
   }
 

@@ -58,20 +58,27 @@ GoldenLayer::GoldenLayer(const GoldenCase& golden, const SafetensorsFile& file, 
                   .window_positions = std::span<const Position>(positions_).last(kGoldenWindow),
                   .output_factors = {factors_.data(), n_head_, head_dim_, head_dim_},
                   .column_sums = {}};
+  if (!columns_.empty()) {
+    observation_.output_columns = {columns_.data(), n_head_, head_dim_,
+                                   columns_.size() / (n_head_ * head_dim_)};
+  }
 }
 
 void GoldenLayer::make_factors(const GoldenTensor& wo) {
   const std::vector<float> projection = wo.floats();
   const std::size_t hidden = wo.shape[0];
   factors_.resize(n_head_ * head_dim_ * head_dim_);
-  std::vector<float> columns(head_dim_ * hidden);
+  columns_.resize(n_head_ * head_dim_ * hidden);
+  std::vector<float> overwritten(head_dim_ * hidden);
   for (std::size_t head = 0; head < n_head_; ++head) {
+    float* columns = columns_.data() + head * head_dim_ * hidden;
     for (std::size_t d = 0; d < head_dim_; ++d) {
       for (std::size_t row = 0; row < hidden; ++row) {
         columns[d * hidden + row] = projection[(row * n_head_ + head) * head_dim_ + d];
       }
     }
-    triangular_factor(best_table(), columns.data(), hidden, head_dim_,
+    std::copy_n(columns, overwritten.size(), overwritten.begin());
+    triangular_factor(best_table(), overwritten.data(), hidden, head_dim_,
                       factors_.data() + head * head_dim_ * head_dim_);
   }
 }
@@ -112,6 +119,42 @@ void GoldenLayer::sum_columns(const KernelTable& kernels) {
     sum_views_.emplace_back(sums_[h]);
   }
   observation_.column_sums = sum_views_;
+}
+
+void GoldenLayer::count_queries(const SafetensorsFile& file, double rope_theta) {
+  RESTKV_CHECK(!all_queries_.empty());
+  const std::vector<float> queries =
+      file.has("q_pre") ? file.tensor("q_pre").floats() : all_queries_;
+  constexpr std::size_t kFirst = 4;
+  const auto count = static_cast<double>(n_ - kFirst);
+  means_.assign(n_head_ * head_dim_, 0.0);
+  covariances_.assign(n_head_ * head_dim_ * head_dim_, 0.0);
+  for (std::size_t head = 0; head < n_head_; ++head) {
+    double* mean = means_.data() + head * head_dim_;
+    const auto query = [&](std::size_t t, std::size_t d) -> double {
+      return queries[(head * n_ + t) * head_dim_ + d];
+    };
+    for (std::size_t t = kFirst; t < n_; ++t) {
+      for (std::size_t d = 0; d < head_dim_; ++d) mean[d] += query(t, d) / count;
+    }
+    for (std::size_t t = kFirst; t < n_; ++t) {
+      for (std::size_t r = 0; r < head_dim_; ++r) {
+        double* row = covariances_.data() + (head * head_dim_ + r) * head_dim_;
+        const double off = (query(t, r) - mean[r]) / count;
+        for (std::size_t c = 0; c < head_dim_; ++c) row[c] += off * (query(t, c) - mean[c]);
+      }
+    }
+  }
+  frequencies_.clear();
+  for (std::size_t i = 0; i < head_dim_ / 2; ++i) {
+    frequencies_.push_back(
+        std::pow(rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim_)));
+  }
+  observation_.query_statistics = {
+      .count = n_ - kFirst,
+      .means = {means_.data(), n_head_, head_dim_},
+      .covariances = {covariances_.data(), n_head_, head_dim_, head_dim_}};
+  observation_.rotation = {.frequencies = frequencies_, .magnitude = 1.0, .adjacent = false};
 }
 
 void expect_golden_row(const GoldenRun& run, const std::string& array, std::size_t row,

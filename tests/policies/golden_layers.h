@@ -33,6 +33,9 @@ class GoldenLayer {
   [[nodiscard]] std::size_t past() const { return n_ - kGoldenWindow; }
   // Sums the attention of all queries, with one table. REQUIRES: the case has q_full.
   void sum_columns(const KernelTable& kernels);
+  // Takes the statistics of the queries before RoPE (all queries where the case has no others), and
+  // the rotation of that base, by halves. REQUIRES: the case has q_full.
+  void count_queries(const SafetensorsFile& file, double rope_theta);
 
  private:
   void make_factors(const GoldenTensor& wo);
@@ -41,6 +44,8 @@ class GoldenLayer {
   std::vector<float> all_queries_;  // [n_head, n, head_dim] or empty
   std::vector<float> queries_;      // [n_head, window, head_dim]
   std::vector<float> factors_;
+  std::vector<float> columns_;  // [n_head, head_dim, hidden]
+  std::vector<double> means_, covariances_, frequencies_;
   std::vector<Position> positions_;
   std::vector<HeadRows> heads_;
   std::vector<std::vector<float>> sums_;

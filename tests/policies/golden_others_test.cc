@@ -26,6 +26,10 @@ constexpr Published kMethods[] = {
     {"tova", "tova", GoldenHeads::kKv},
     {"streamingllm", "streaming-llm", GoldenHeads::kKv},
     {"knorm", "knorm", GoldenHeads::kKv},
+    {"criticalkv", "criticalkv", GoldenHeads::kKv},
+    {"expected_attention", "expected-attention", GoldenHeads::kKv},
+    {"expected_attention_eps", "expected-attention:epsilon=0.01", GoldenHeads::kKv},
+    {"expected_attention_nocov", "expected-attention:covariance=off", GoldenHeads::kKv},
     {"h2o", "h2o", GoldenHeads::kQuery},
     {"h2o.kvhead", "h2o", GoldenHeads::kKv},
     {"keydiff", "keydiff", GoldenHeads::kKv},
@@ -34,7 +38,7 @@ constexpr Published kMethods[] = {
 };
 
 // Arrays between the observation and the score that a scorer shows under the same name.
-constexpr const char* kSteps[] = {"softmax"};
+constexpr const char* kSteps[] = {"softmax", "base", "wov_l1"};
 
 void expect_golden(GoldenRun run) {
   std::set<std::string> compared;
@@ -79,6 +83,9 @@ TEST_P(GoldenOthers, EveryArrayAndEverySelection) {
   const SafetensorsFile file = open_golden(golden);
   GoldenLayer query_heads(golden, file, GoldenHeads::kQuery);
   GoldenLayer kv_heads(golden, file, GoldenHeads::kKv);
+  if (const GoldenMethod* expected = golden.method("expected_attention")) {
+    kv_heads.count_queries(file, expected->rope_theta);
+  }
   for (const KernelTable* table : golden_tables(golden)) {
     SCOPED_TRACE(table->name);
     if (file.has("q_full")) {

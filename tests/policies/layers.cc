@@ -138,16 +138,20 @@ void TestLayer::seal() {
   }
   const auto n_head = static_cast<std::size_t>(shape_.n_head);
   factors_.resize(n_head * dim_ * dim_);
-  std::vector<float> columns(dim_ * shape_.hidden);
+  columns_.resize(n_head * dim_ * shape_.hidden);
+  std::vector<float> overwritten(dim_ * shape_.hidden);
   for (std::size_t head = 0; head < n_head; ++head) {
+    float* columns = columns_.data() + head * dim_ * shape_.hidden;
     for (std::size_t d = 0; d < dim_; ++d) {
       for (std::size_t row = 0; row < shape_.hidden; ++row) {
         columns[d * shape_.hidden + row] = std::as_const(*this).projection(row, head * dim_ + d);
       }
     }
-    triangular_factor(kernels, columns.data(), shape_.hidden, dim_,
+    std::copy_n(columns, overwritten.size(), overwritten.begin());
+    triangular_factor(kernels, overwritten.data(), shape_.hidden, dim_,
                       factors_.data() + head * dim_ * dim_);
   }
+  count_queries();
   observation_ = {.layer = 1,
                   .n_layer = 4,
                   .n_head = shape_.n_head,
@@ -158,7 +162,39 @@ void TestLayer::seal() {
                   .window_queries = {queries_.data(), n_head, shape_.queries, dim_},
                   .window_positions = window_positions_,
                   .output_factors = {factors_.data(), n_head, dim_, dim_},
-                  .column_sums = sum_views_};
+                  .column_sums = sum_views_,
+                  .output_columns = {columns_.data(), n_head, dim_, shape_.hidden},
+                  .query_statistics = {.count = shape_.queries,
+                                       .means = {means_.data(), n_head, dim_},
+                                       .covariances = {covariances_.data(), n_head, dim_, dim_}},
+                  .rotation = {.frequencies = frequencies_, .magnitude = 1.0, .adjacent = false}};
+}
+
+void TestLayer::count_queries() {
+  const auto n_head = static_cast<std::size_t>(shape_.n_head);
+  const auto count = static_cast<double>(shape_.queries);
+  means_.assign(n_head * dim_, 0.0);
+  covariances_.assign(n_head * dim_ * dim_, 0.0);
+  for (std::size_t head = 0; head < n_head; ++head) {
+    double* mean = means_.data() + head * dim_;
+    for (std::size_t i = 0; i < shape_.queries; ++i) {
+      for (std::size_t d = 0; d < dim_; ++d) mean[d] += double{query(head, i)[d]} / count;
+    }
+    for (std::size_t i = 0; i < shape_.queries; ++i) {
+      const std::span<const float> q = query(head, i);
+      for (std::size_t r = 0; r < dim_; ++r) {
+        for (std::size_t c = 0; c < dim_; ++c) {
+          covariances_[(head * dim_ + r) * dim_ + c] +=
+              (double{q[r]} - mean[r]) * (double{q[c]} - mean[c]) / count;
+        }
+      }
+    }
+  }
+  frequencies_.clear();
+  for (std::size_t i = 0; i < dim_ / 2; ++i) {
+    frequencies_.push_back(
+        std::pow(100.0, -2.0 * static_cast<double>(i) / static_cast<double>(dim_)));
+  }
 }
 
 void RecordedTrace::array(std::string_view name, int index, std::span<const float> values) {

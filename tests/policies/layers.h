@@ -57,12 +57,14 @@ class TestLayer {
   // Leaves only these positions in head h, as a compressed earlier turn would.
   void keep_positions(std::size_t h, std::span<const Position> positions);
 
-  // Makes the views. Call it after the last change.
+  // Makes the views. Call it after the last change. The shown queries serve as the queries before
+  // RoPE as well.
   void seal();
   // REQUIRES: seal(). Valid while the layer is.
   [[nodiscard]] const LayerObservation& observation() const { return observation_; }
 
  private:
+  void count_queries();
   struct Head {
     std::vector<float> keys, values;  // [rows, head_dim]
     std::vector<Position> positions;
@@ -75,6 +77,8 @@ class TestLayer {
   std::vector<float> queries_;
   std::vector<float> projection_;
   std::vector<float> factors_;
+  std::vector<float> columns_;  // [n_head, head_dim, hidden]
+  std::vector<double> means_, covariances_, frequencies_;
   std::vector<Position> window_positions_;
   std::vector<HeadRows> views_;
   std::vector<std::span<const float>> sum_views_;

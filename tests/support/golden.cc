@@ -39,6 +39,7 @@ GoldenMethod method_of(const Json& json) {
   const Json& params = json.at("params");
   if (params.contains("budgets")) params["budgets"].get_to(method.budgets);
   if (params.contains("kernels")) params["kernels"].get_to(method.kernels);
+  method.rope_theta = params.value("rope_theta", 0.0);
   const bool budgets_by_name = method.budgets.empty();
   for (const auto& [name, output] : json.at("outputs").items()) {
     constexpr std::string_view kKeep = ".keep.C";

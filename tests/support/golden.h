@@ -59,6 +59,7 @@ struct GoldenMethod {
   std::string name;
   std::vector<std::size_t> budgets;  // listed, or those of the keep sets
   std::vector<int> kernels;
+  double rope_theta = 0;  // 0: not among the parameters
   std::map<std::string, GoldenOutput> outputs;
   std::map<std::string, std::vector<NearTie>> near_ties;  // by the name of the keep set
 };

@@ -1,0 +1,178 @@
+// CriticalKV (arXiv 2502.03805): a base score finds the certain half of the budget; the rest goes
+// to the tokens whose attention, times the size of what their value adds to the hidden state, is
+// largest.
+//
+// The base is SnapKV's: mean attention of the window's queries, pooled by 5, mean over the group.
+// The second stage is (base + epsilon) * mean over the group of |W_o^h v_j|_1. The window's own
+// tokens have the largest base score, but are not protected in the second stage.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "base/aligned.h"
+#include "base/threads.h"
+#include "base/top_k.h"
+#include "kernels/kernels.h"
+#include "policies/pooled_attention_common.h"
+#include "policies/window_attention_common.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::size_t kBlock = 64;  // rows of one work item
+
+class CriticalKv final : public Scorer {
+ public:
+  explicit CriticalKv(const ParamValues& values)
+      : filter_{.kind = SmoothingFilter::Kind::kMeanZeroEdges,
+                .width = static_cast<std::size_t>(values.integer("kernel")),
+                .shift = 0},
+        first_stage_(values.number("first-stage")),
+        epsilon_(static_cast<float>(values.number("epsilon"))) {}
+
+  void score(const LayerObservation& layer, const ScoreRequest& request,
+             std::span<const std::span<float>> scores) const override {
+    base_scores(layer, request, scores);
+    const std::vector<std::vector<float>> sizes = output_sizes(layer, request);
+    const auto certain =
+        static_cast<std::size_t>(std::floor(first_stage_ * static_cast<double>(request.budget)));
+    // Scores of the certain tokens lie above every other, in the order of their base score.
+    std::vector<std::vector<std::uint32_t>> first(scores.size());
+    float largest = 0;
+    for (std::size_t h = 0; h < scores.size(); ++h) {
+      top_k(scores[h], certain, first[h]);
+      for (std::size_t j = 0; j < scores[h].size(); ++j) {
+        largest = std::max(largest, (scores[h][j] + epsilon_) * sizes[h][j]);
+      }
+    }
+    for (std::size_t h = 0; h < scores.size(); ++h) {
+      if (request.trace != nullptr) {
+        request.trace->array("base", static_cast<int>(h), scores[h]);
+        request.trace->array("wov_l1", static_cast<int>(h), sizes[h]);
+      }
+      auto next = first[h].begin();
+      for (std::size_t j = 0; j < scores[h].size(); ++j) {
+        float& score = scores[h][j];
+        if (next != first[h].end() && *next == j) {
+          score += 2 * largest;
+          ++next;
+        } else {
+          score = (score + epsilon_) * sizes[h][j];
+        }
+      }
+    }
+  }
+
+ private:
+  void base_scores(const LayerObservation& layer, const ScoreRequest& request,
+                   std::span<const std::span<float>> scores) const {
+    const std::vector<std::size_t> past = pooled_window_attention(layer, request, filter_, scores);
+    const std::size_t queries = std::min(request.window, layer.window_positions.size());
+    const float share = 1.0F / static_cast<float>(queries);
+    float largest = 0;
+    for (std::size_t h = 0; h < scores.size(); ++h) {
+      for (float& score : scores[h].first(past[h])) largest = std::max(largest, score *= share);
+    }
+    for (std::size_t h = 0; h < scores.size(); ++h) {
+      std::ranges::fill(scores[h].subspan(past[h]), largest + 1);
+    }
+  }
+
+  // [n_kv_head][rows]: mean over the group of |W_o^h v|_1.
+  static std::vector<std::vector<float>> output_sizes(const LayerObservation& layer,
+                                                      const ScoreRequest& request) {
+    const KernelTable& kernels = *request.kernels;
+    const View3<const float>& columns = layer.output_columns;
+    const auto dim = static_cast<std::size_t>(layer.head_dim);
+    const auto n_head = static_cast<std::size_t>(layer.n_head);
+    const auto group = static_cast<std::size_t>(layer.group());
+    const std::size_t hidden = columns.cols;
+    std::size_t rows = 0;
+    for (const HeadRows& head : layer.heads) rows = std::max(rows, head.positions.size());
+    const std::size_t blocks = (rows + kBlock - 1) / kBlock;
+
+    AlignedArray<float> buffer(n_head * rows);
+    const View2<float> by_head(buffer.data(), n_head, rows);
+    std::vector<std::vector<float>> added(static_cast<std::size_t>(request.threads->count()));
+    for (auto& one : added) one.resize(hidden);
+    request.threads->for_each_worker(n_head * blocks, [&](std::size_t item, std::size_t worker) {
+      const std::size_t head = item / blocks;
+      const HeadRows& from = layer.heads[head / group];
+      const std::size_t first = item % blocks * kBlock;
+      const std::size_t last = std::min(first + kBlock, from.positions.size());
+      const std::span<float> output = added[worker];
+      std::array<float, kMaxHeadDim> value;
+      for (std::size_t j = first; j < last; ++j) {
+        kernels.decode_row(from.type, from.values + j * kv_row_bytes(from.type, dim), value.data(),
+                           dim);
+        std::ranges::fill(output, 0.0F);
+        for (std::size_t d = 0; d < dim; ++d) {
+          kernels.axpy(value[d], columns.plane(head).row(d).data(), output.data(), hidden);
+        }
+        by_head.row(head)[j] = std::transform_reduce(
+            output.begin(), output.end(), 0.0F, std::plus(), [](float x) { return std::abs(x); });
+      }
+    });
+
+    std::vector<std::vector<float>> sizes;
+    for (std::size_t h = 0; h < layer.heads.size(); ++h) {
+      sizes.emplace_back(layer.heads[h].positions.size());
+      mean_over_group(by_head, h, group, sizes.back());
+    }
+    return sizes;
+  }
+
+  SmoothingFilter filter_;
+  double first_stage_;
+  float epsilon_;
+};
+
+std::unique_ptr<Scorer> make(const ParamValues& values) {
+  return std::make_unique<CriticalKv>(values);
+}
+
+constexpr ParamInfo kParams[] = {
+    {.name = "first-stage",
+     .summary = "share of the budget that goes by attention alone",
+     .kind = ParamKind::kNumber,
+     .default_value = "0.5",
+     .min = 0,
+     .max = 1,
+     .choices = {}},
+    {.name = "epsilon",
+     .summary = "added to the attention before it is multiplied by the size of the output",
+     .kind = ParamKind::kNumber,
+     .default_value = "0.0001",
+     .min = 0,
+     .max = 1,
+     .choices = {}},
+    {.name = "kernel",
+     .summary = "width of the average pooling, in tokens",
+     .kind = ParamKind::kInteger,
+     .default_value = "5",
+     .min = 1,
+     .max = 1025,
+     .choices = {}},
+};
+
+}  // namespace
+
+extern const PolicyInfo criticalkv_policy;
+constinit const PolicyInfo criticalkv_policy{
+    .name = "criticalkv",
+    .summary = "half by attention, half by attention times the size of what the value adds",
+    .paper = "CriticalKV, arXiv 2502.03805",
+    .needs = Needs::kWindowQueries | Needs::kOutputColumns,
+    .paper_protection = {},
+    .keeps_all = false,
+    .scores_depend_on_budget = true,
+    .even_window = false,
+    .params = kParams,
+    .make = make,
+};
+
+}  // namespace restkv

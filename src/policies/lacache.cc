@@ -1,0 +1,146 @@
+// LaCache (arXiv 2507.14204), one-shot form: a ladder over layers and positions. Of each group of
+// neighbouring tokens a layer keeps a few, the next layer those beside them, so that between them
+// they hold more of the prompt than one layer could. Reads neither queries nor keys.
+//
+// The published code lets the cache grow half a group above its size, so that its mean length is
+// the size; here the budget is never exceeded. Where a cut ends below the budget the newest of the
+// dropped tokens fill it. Budgets too small for `layers` untouched newest tokens (a case that the
+// published code does not have) leave half of the room to them.
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "policies/ladder_common.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::size_t kPublishedSpan = 16;
+
+std::size_t span_of(std::size_t wanted, std::size_t layers) {
+  if (wanted > 0) return wanted;
+  return layers > kPublishedSpan ? kPublishedSpan : layers / 2;
+}
+
+class LaCache final : public Scorer {
+ public:
+  explicit LaCache(const ParamValues& values)
+      : span_(static_cast<std::size_t>(values.integer("span"))),
+        overlap_(static_cast<std::size_t>(values.integer("overlap"))),
+        start_(static_cast<std::size_t>(values.integer("start"))) {}
+
+  void score(const LayerObservation& layer, const ScoreRequest& request,
+             std::span<const std::span<float>> scores) const override {
+    for (std::size_t h = 0; h < scores.size(); ++h) {
+      const std::span<const Position> positions = layer.heads[h].positions;
+      const auto end = static_cast<float>(positions.back() + 1);
+      for (std::size_t j = 0; j < positions.size(); ++j) {
+        // Three steps: dropped, kept, first tokens; the newest come first in each.
+        scores[h][j] = static_cast<float>(positions[j]) + (j < start_ ? 2 * end : 0);
+      }
+      for (const std::uint32_t j : ladder_rows(layer, request.budget, positions.size())) {
+        if (j >= start_) scores[h][j] += end;
+      }
+    }
+  }
+
+ private:
+  // Rows that the ladder keeps of `length`.
+  [[nodiscard]] std::vector<std::uint32_t> ladder_rows(const LayerObservation& layer,
+                                                       std::size_t budget,
+                                                       std::size_t length) const {
+    const auto layers = static_cast<std::size_t>(layer.n_layer);
+    LadderShape shape{.layers = layers,
+                      .size = budget,
+                      .span = span_of(span_, layers),
+                      .overlap = overlap_,
+                      .start = start_,
+                      .recent = layers};
+    if (!shape.usable() && budget > start_) shape.recent = (budget - start_) / 2;
+    if (!shape.usable()) return {};
+    std::vector<std::uint32_t> rows(length);
+    std::iota(rows.begin(), rows.end(), 0U);
+    for (const LadderPass& pass : Ladder(shape).cut(length)) {
+      rows = thinned(pass, static_cast<std::size_t>(layer.layer), rows);
+    }
+    std::ranges::sort(rows);
+    const auto twice = std::ranges::unique(rows);
+    rows.erase(twice.begin(), twice.end());
+    return rows;
+  }
+
+  std::size_t span_;  // 0: by the number of layers
+  std::size_t overlap_;
+  std::size_t start_;
+};
+
+std::unique_ptr<Scorer> make(const ParamValues& values) {
+  return std::make_unique<LaCache>(values);
+}
+
+Result<void> check(const ParamValues& values, int n_layer) {
+  const auto invalid = [](std::string message) {
+    return Error{ErrorCode::kInvalidArgument, std::move(message)};
+  };
+  const int span = values.integer("span");
+  const int overlap = values.integer("overlap");
+  if (span > 0 && overlap >= span) {
+    return invalid("lacache: the overlap (" + std::to_string(overlap) +
+                   ") must be below the span (" + std::to_string(span) + ")");
+  }
+  if (n_layer == 0) return {};
+  const auto used =
+      static_cast<int>(span_of(static_cast<std::size_t>(span), static_cast<std::size_t>(n_layer)));
+  if (used >= n_layer || overlap >= used) {
+    return invalid("lacache: a span of " + std::to_string(used) + " layers and an overlap of " +
+                   std::to_string(overlap) + " make no ladder in a model of " +
+                   std::to_string(n_layer) + " layers");
+  }
+  return {};
+}
+
+constexpr ParamInfo kParams[] = {
+    {.name = "span",
+     .summary = "layers over which one step of the ladder goes; 0: 16, or half of up to 16 layers",
+     .kind = ParamKind::kInteger,
+     .default_value = "0",
+     .min = 0,
+     .max = 1024,
+     .choices = {}},
+    {.name = "overlap",
+     .summary = "tokens that the steps of neighbouring layers share",
+     .kind = ParamKind::kInteger,
+     .default_value = "0",
+     .min = 0,
+     .max = 1023,
+     .choices = {}},
+    {.name = "start",
+     .summary = "first tokens that stay (the publication: 4, 64 or 128, by task)",
+     .kind = ParamKind::kInteger,
+     .default_value = "4",
+     .min = 0,
+     .max = 65536,
+     .choices = {}},
+};
+
+}  // namespace
+
+extern const PolicyInfo lacache_policy;
+constinit const PolicyInfo lacache_policy{
+    .name = "lacache",
+    .summary = "a ladder: each layer keeps other tokens of a group, by position alone",
+    .paper = "LaCache, arXiv 2507.14204",
+    .needs = Needs::kNothing,
+    .paper_protection = {.sinks = 4, .window = false},
+    .keeps_all = false,
+    .scores_depend_on_budget = true,
+    .even_window = false,
+    .params = kParams,
+    .make = make,
+    .check = check,
+};
+
+}  // namespace restkv
