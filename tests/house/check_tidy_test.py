@@ -49,7 +49,7 @@ class CheckTidy(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    def run_tool(self, *files: str) -> tuple[int, list[str], str]:
+    def run_tool(self, *files: str, options: tuple[str, ...] = ()) -> tuple[int, list[str], str]:
         """Exit status, which files clang-tidy read, what was printed."""
         sources = [self.root / "src/base" / name for name in ("a.cc", "b.cc")]
         entries = [{"file": str(one), "command": " ".join(["c++", *self.flags, str(one)])} for one in sources]
@@ -58,7 +58,7 @@ class CheckTidy(unittest.TestCase):
         log.write_text("", encoding="utf-8")
         environment = {**os.environ, "PATH": f"{self.base / 'bin'}:{os.environ['PATH']}", "STAND_IN_LOG": str(log),
                        "STAND_IN_VERSION": self.version, "XDG_CACHE_HOME": str(self.base / "cache")}
-        done = subprocess.run([sys.executable, self.root / "tools/check_tidy", "build", *files], cwd=self.root,
+        done = subprocess.run([sys.executable, self.root / "tools/check_tidy", *options, "build", *files], cwd=self.root,
                               env=environment, capture_output=True, text=True, check=False)
         return done.returncode, sorted(log.read_text(encoding="utf-8").split()), done.stdout + done.stderr
 
@@ -79,6 +79,12 @@ class CheckTidy(unittest.TestCase):
             self.write(name, text)
             with self.subTest(name=name):
                 self.assertEqual(self.run_tool()[:2], (0, ["a.cc"]))
+
+    def test_time_can_run_out(self):
+        status, seen, said = self.run_tool(options=("--minutes", "0"))
+        self.assertEqual((status, seen), (0, []))
+        self.assertIn("0 of 2 files", said)
+        self.assertEqual(self.run_tool(options=("--minutes", "5"))[:2], (0, ["a.cc", "b.cc"]))
 
     def test_settings_count(self):
         self.run_tool()
