@@ -20,6 +20,11 @@ int perplexity_command(Arguments args);
 int policies_command(Arguments args);
 int demo_command(Arguments args);
 int bench_command(Arguments args);
+int eval_command(Arguments args);
+int report_command(Arguments args);
+int study_command(Arguments args);
+
+inline constexpr const char* kVersion = "0.1.0";
 
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;

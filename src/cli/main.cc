@@ -16,8 +16,6 @@
 namespace restkv {
 namespace {
 
-constexpr const char* kVersion = "restkv 0.1.0\n";
-
 struct Command {
   std::string_view name;
   const char* summary;
@@ -30,6 +28,9 @@ constexpr Command kCommands[] = {
     {"demo", "the main job in a minute: full cache against three methods", demo_command},
     {"perplexity", "perplexity of a text, as llama.cpp defines it", perplexity_command},
     {"bench", "speed and memory, in the manner of llama-bench", bench_command},
+    {"eval", "benchmarks under many methods, results in a database", eval_command},
+    {"report", "results as a page, tables or data", report_command},
+    {"study", "how methods carry over to arithmetic, and how RULER scores vary", study_command},
     {"policies", "the eviction policies and budget allocators", policies_command},
     {"pull", "bring a model of the catalogue", run_pull},
 };
@@ -72,7 +73,7 @@ int dispatch(Arguments args) {
     return 0;
   }
   if (name == "--version") {
-    std::fputs(kVersion, stdout);
+    std::printf("restkv %s\n", kVersion);
     return 0;
   }
   for (const Command& command : kCommands) {

@@ -155,7 +155,7 @@ Result<std::vector<double>> JsonRecord::numbers(std::string_view name) const {
   return found;
 }
 
-Result<std::string> read_text_file(const std::string& path) {
+Result<std::string> read_data_text(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
   if (error) return unreadable(path);
@@ -167,7 +167,7 @@ Result<std::string> read_text_file(const std::string& path) {
 }
 
 Result<json> read_json_file(const std::string& path) {
-  RESTKV_ASSIGN(const std::string text, read_text_file(path));
+  RESTKV_ASSIGN(const std::string text, read_data_text(path));
   return parse(path, text);
 }
 

@@ -61,7 +61,7 @@ class JsonRecord {
 // A whole file. kIo, kCorrupt (not UTF-8 or not JSON, with the byte), too large.
 Result<nlohmann::json> read_json_file(const std::string& path);
 // A whole text file.
-Result<std::string> read_text_file(const std::string& path);
+Result<std::string> read_data_text(const std::string& path);
 
 // Calls `line` for every line that is not blank, in order, until it says kStop. The first error,
 // its own or of the file, ends the reading. A file without a line is kCorrupt.

@@ -107,7 +107,7 @@ std::vector<std::string> split(std::string_view text, char separator) {
 
 Result<std::vector<std::string>> load_list(const TaskRequest& request, const DataFile& file) {
   RESTKV_ASSIGN(const std::string path, data_path(request, file));
-  RESTKV_ASSIGN(const std::string text, read_text_file(path));
+  RESTKV_ASSIGN(const std::string text, read_data_text(path));
   std::vector<std::string> words = split(text, '\n');
   if (words.empty()) return Error{ErrorCode::kCorrupt, path + ": holds no word"};
   // A prompt of any other encoding would be no text for a model.

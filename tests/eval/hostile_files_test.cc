@@ -77,7 +77,7 @@ TEST_F(HostileFiles, HugeLinesAreRefusedBeforeTheyAreRead) {
       for_each_json_line(path, [](const JsonRecord&) -> Result<Reading> { return Reading::kGoOn; });
   ASSERT_FALSE(read.ok());
   EXPECT_NE(read.error().message.find("line 1: is longer than 64 MiB"), std::string::npos);
-  EXPECT_NE(read_text_file(path).error().message.find("larger than 1 GiB"), std::string::npos);
+  EXPECT_NE(read_data_text(path).error().message.find("larger than 1 GiB"), std::string::npos);
 }
 
 TEST_F(HostileFiles, WordListsAndEssays) {

@@ -36,7 +36,7 @@ Words words_of(const ChineseWords& chinese, std::string_view text) {
   return words;
 }
 
-Result<Score> qa_f1_zh(const ScoreRequest& request) {
+Result<Score> qa_f1_zh(const ScoringRequest& request) {
   const Words prediction = words_of(*request.chinese_words, request.prediction);
   return best_over_answers(request, [&](std::string_view answer) {
     return multiset_f1(prediction, words_of(*request.chinese_words, answer));
@@ -49,7 +49,7 @@ Words characters_of(std::string_view text) {
   return characters;
 }
 
-Result<Score> char_f1_zh(const ScoreRequest& request) {
+Result<Score> char_f1_zh(const ScoringRequest& request) {
   const Words prediction = characters_of(request.prediction);
   return best_over_answers(request, [&](std::string_view answer) {
     return multiset_f1(prediction, characters_of(answer));
@@ -65,7 +65,7 @@ std::u32string spaced(const ChineseWords& chinese, std::string_view text) {
   return result;
 }
 
-Result<Score> rouge_zh(const ScoreRequest& request) {
+Result<Score> rouge_zh(const ScoringRequest& request) {
   const auto prediction = spaced(*request.chinese_words, request.prediction);
   Score best;
   for (const std::string& answer : request.answers) {

@@ -35,7 +35,7 @@ bool begins_with_one(Text text, std::span<const std::u32string> wanted) {
   return std::ranges::any_of(wanted, [&](const auto& answer) { return text.starts_with(answer); });
 }
 
-Result<std::array<std::u32string, 2>> option_of(const ScoreRequest& request) {
+Result<std::array<std::u32string, 2>> option_of(const ScoringRequest& request) {
   const auto& answers = request.answers;
   const bool right = answers.size() == 2 && !answers[0].empty() && answers[1].size() == 1;
   if (!right) {
@@ -60,7 +60,7 @@ bool is_right_choice(Text prediction, std::span<const std::u32string> wanted) {
   return false;
 }
 
-Result<Score> choice(const ScoreRequest& request) {
+Result<Score> choice(const ScoringRequest& request) {
   RESTKV_ASSIGN(const auto wanted, option_of(request));
   const auto prediction = code_points(request.prediction);
   return Score{.value = is_right_choice(trim(prediction), wanted) ? 1.0 : 0.0};
@@ -89,7 +89,7 @@ bool is_right_function(Text prediction, std::span<const std::u32string> wanted) 
   return rest && begins_with_one(*rest, wanted);
 }
 
-Result<Score> code_debug(const ScoreRequest& request) {
+Result<Score> code_debug(const ScoringRequest& request) {
   RESTKV_ASSIGN(const auto wanted, option_of(request));
   const auto prediction = code_points(request.prediction);
   return Score{.value = is_right_function(trim(prediction), wanted) ? 1.0 : 0.0};

@@ -27,7 +27,7 @@ std::string_view code_line(std::string_view prediction) {
   return {};
 }
 
-Result<Score> similarity(const ScoreRequest& request, Ratio ratio) {
+Result<Score> similarity(const ScoringRequest& request, Ratio ratio) {
   const auto line = code_points(code_line(request.prediction));
   Score best{.answered = !line.empty()};
   for (const std::string& answer : request.answers) {
@@ -43,8 +43,8 @@ Result<Score> similarity(const ScoreRequest& request, Ratio ratio) {
   return best;
 }
 
-Result<Score> code_sim(const ScoreRequest& request) { return similarity(request, difflib_ratio); }
-Result<Score> code_sim_lcs(const ScoreRequest& request) {
+Result<Score> code_sim(const ScoringRequest& request) { return similarity(request, difflib_ratio); }
+Result<Score> code_sim_lcs(const ScoringRequest& request) {
   return similarity(request, subsequence_ratio);
 }
 

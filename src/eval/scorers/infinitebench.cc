@@ -36,7 +36,7 @@ std::string_view without_zeros(std::string_view digits) {
   return first == std::string_view::npos ? digits.substr(digits.size() - 1) : digits.substr(first);
 }
 
-Result<Score> first_integer(const ScoreRequest& request) {
+Result<Score> first_integer(const ScoringRequest& request) {
   const auto numbers = numbers_in(request.prediction);
   Score best = best_over_answers(request, [&](std::string_view answer) {
     return !numbers.empty() && numbers.front() == answer ? 1.0 : 0.0;
@@ -45,7 +45,7 @@ Result<Score> first_integer(const ScoreRequest& request) {
   return best;
 }
 
-Result<Score> word_found(const ScoreRequest& request) {
+Result<Score> word_found(const ScoringRequest& request) {
   const auto blanked = blank_out(code_points(request.prediction), kMarks);
   const auto words = split_at_spaces(blanked);
   return best_over_answers(request, [&](std::string_view answer) {
@@ -54,7 +54,7 @@ Result<Score> word_found(const ScoreRequest& request) {
 }
 
 // Only the first answer counts: a name has several words, and the first one is listed first.
-Result<Score> name_found(const ScoreRequest& request) {
+Result<Score> name_found(const ScoringRequest& request) {
   const auto blanked = upper_case(blank_out(code_points(request.prediction), kMarks));
   const auto words = split_at_spaces(blanked);
   const bool found = std::ranges::find(words, code_points(request.answers.front())) != words.end();
@@ -70,7 +70,7 @@ std::optional<std::string> whole_number(std::string_view word) {
   return (negative && digits != "0" ? "-" : "") + std::string(digits);
 }
 
-Result<Score> last_integer(const ScoreRequest& request) {
+Result<Score> last_integer(const ScoringRequest& request) {
   const auto blanked = blank_out(code_points(request.prediction), kCodeMarks);
   const auto words = split_at_spaces(blanked);
   const auto given = words.empty() ? std::nullopt : whole_number(utf8_text(words.back()));
@@ -102,7 +102,7 @@ std::optional<double> first_number(std::string_view text) {
   return value;
 }
 
-Result<Score> math_find(const ScoreRequest& request) {
+Result<Score> math_find(const ScoringRequest& request) {
   const auto given = first_number(request.prediction);
   Score best{.answered = given.has_value()};
   for (const std::string& answer : request.answers) {
@@ -118,7 +118,7 @@ Result<Score> math_find(const ScoreRequest& request) {
   return best;
 }
 
-Result<Score> math_calc(const ScoreRequest& request) {
+Result<Score> math_calc(const ScoringRequest& request) {
   std::vector<std::string_view> wanted;
   for (const std::string& answer : request.answers) {
     for (const auto number : numbers_in(answer)) wanted.push_back(without_zeros(number));

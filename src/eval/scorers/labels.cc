@@ -13,7 +13,7 @@ bool holds(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-double classification_of(const ScoreRequest& request, std::string_view answer) {
+double classification_of(const ScoringRequest& request, std::string_view answer) {
   std::vector<std::string_view> named;
   for (const std::string& label : request.classes) {
     if (holds(request.prediction, label)) named.emplace_back(label);
@@ -29,7 +29,7 @@ double classification_of(const ScoreRequest& request, std::string_view answer) {
   return right ? 1.0 / static_cast<double>(named.size()) : 0.0;
 }
 
-Result<Score> classification(const ScoreRequest& request) {
+Result<Score> classification(const ScoringRequest& request) {
   if (request.classes.empty()) {
     return Error{ErrorCode::kInvalidArgument, "classification needs the data set's labels"};
   }
@@ -60,7 +60,7 @@ double share_of(std::span<const std::u32string> numbers, std::u32string_view wan
 }
 
 // `cue`: what stands before the number of the paragraph in the answer.
-Result<Score> retrieval_after(const ScoreRequest& request, std::u32string_view cue) {
+Result<Score> retrieval_after(const ScoringRequest& request, std::u32string_view cue) {
   const auto numbers = digit_runs(code_points(request.prediction));
   Score best{.answered = !numbers.empty()};
   for (const std::string& answer : request.answers) {
@@ -81,14 +81,14 @@ Result<Score> retrieval_after(const ScoreRequest& request, std::u32string_view c
   return best;
 }
 
-Result<Score> retrieval(const ScoreRequest& request) {
+Result<Score> retrieval(const ScoringRequest& request) {
   return retrieval_after(request, U"Paragraph ");
 }
-Result<Score> retrieval_zh(const ScoreRequest& request) {
+Result<Score> retrieval_zh(const ScoringRequest& request) {
   return retrieval_after(request, U"段落");
 }
 
-Result<Score> count(const ScoreRequest& request) {
+Result<Score> count(const ScoringRequest& request) {
   const auto numbers = digit_runs(code_points(request.prediction));
   Score best = best_over_answers(
       request, [&](std::string_view answer) { return share_of(numbers, code_points(answer)); });

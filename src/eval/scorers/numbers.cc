@@ -12,7 +12,7 @@ using Number = std::optional<std::string>;
 
 // 1 if the extracted number and an answer are the same decimal. An answer may be a number or a
 // whole solution that ends in GSM8K's mark.
-Result<Score> compared(const ScoreRequest& request, const Number& extracted) {
+Result<Score> compared(const ScoringRequest& request, const Number& extracted) {
   const Number given = extracted ? plain_decimal(*extracted) : std::nullopt;
   Score best{.answered = given.has_value()};
   for (const std::string& answer : request.answers) {
@@ -25,22 +25,22 @@ Result<Score> compared(const ScoreRequest& request, const Number& extracted) {
   return best;
 }
 
-Result<Score> number(const ScoreRequest& request) {
+Result<Score> number(const ScoringRequest& request) {
   Number found = closing_number(request.prediction);
   if (!found) found = last_number(request.prediction);
   return compared(request, found);
 }
 
-Result<Score> number_strict(const ScoreRequest& request) {
+Result<Score> number_strict(const ScoringRequest& request) {
   return compared(request, closing_number(request.prediction));
 }
 
-Result<Score> number_flexible(const ScoreRequest& request) {
+Result<Score> number_flexible(const ScoringRequest& request) {
   return compared(request, last_number(request.prediction));
 }
 
 // Texts are compared, not values: 3.0 is not 3.
-Result<Score> number_marked(const ScoreRequest& request) {
+Result<Score> number_marked(const ScoringRequest& request) {
   const Number given = marked_number(request.prediction);
   Score best{.answered = given.has_value()};
   for (const std::string& answer : request.answers) {

@@ -11,7 +11,7 @@ namespace {
 
 using Compare = Result<double> (*)(std::u32string_view, std::u32string_view);
 
-Result<Score> best_of(const ScoreRequest& request, Compare compare) {
+Result<Score> best_of(const ScoringRequest& request, Compare compare) {
   const auto prediction = code_points(request.prediction);
   Score best;
   for (const std::string& answer : request.answers) {
@@ -21,8 +21,8 @@ Result<Score> best_of(const ScoreRequest& request, Compare compare) {
   return best;
 }
 
-Result<Score> rouge_l(const ScoreRequest& request) { return best_of(request, rouge_l_of_sets); }
-Result<Score> rouge_lsum(const ScoreRequest& request) {
+Result<Score> rouge_l(const ScoringRequest& request) { return best_of(request, rouge_l_of_sets); }
+Result<Score> rouge_lsum(const ScoringRequest& request) {
   return best_of(request, rouge_l_of_summaries);
 }
 

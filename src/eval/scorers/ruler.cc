@@ -19,7 +19,7 @@ std::u32string plain(std::string_view prediction) {
   return lower_case(trim(text));
 }
 
-std::size_t answers_in(const ScoreRequest& request) {
+std::size_t answers_in(const ScoringRequest& request) {
   const auto prediction = plain(request.prediction);
   return static_cast<std::size_t>(
       std::ranges::count_if(request.answers, [&](const std::string& answer) {
@@ -27,12 +27,12 @@ std::size_t answers_in(const ScoreRequest& request) {
       }));
 }
 
-Result<Score> string_match_all(const ScoreRequest& request) {
+Result<Score> string_match_all(const ScoringRequest& request) {
   return Score{.value = static_cast<double>(answers_in(request)) /
                         static_cast<double>(request.answers.size())};
 }
 
-Result<Score> string_match_part(const ScoreRequest& request) {
+Result<Score> string_match_part(const ScoringRequest& request) {
   return Score{.value = answers_in(request) > 0 ? 1.0 : 0.0};
 }
 
@@ -42,7 +42,7 @@ std::set<std::u32string> lower_words(std::string_view text) {
   return {words.begin(), words.end()};
 }
 
-Result<Score> needle_recall(const ScoreRequest& request) {
+Result<Score> needle_recall(const ScoringRequest& request) {
   const auto predicted = lower_words(request.prediction);
   return best_over_answers(request, [&](std::string_view answer) {
     const auto wanted = lower_words(answer);

@@ -14,7 +14,7 @@ namespace restkv {
 
 class ChineseWords;  // eval/chinese_words.h
 
-struct ScoreRequest {
+struct ScoringRequest {
   std::string_view prediction = {};  // any bytes; what is no UTF-8 counts as U+FFFD
   std::span<const std::string> answers =
       {};  // at least one, in the form that the scorer's summary names
@@ -33,7 +33,7 @@ struct ScorerInfo {
   std::string_view summary;
   bool needs_chinese_words = false;
   // Called by score() only, once everything that the entry needs is there.
-  Result<Score> (*score)(const ScoreRequest& request) = nullptr;
+  Result<Score> (*score)(const ScoringRequest& request) = nullptr;
 };
 
 // The scorers of one file. Constant data.
@@ -52,7 +52,7 @@ Result<const ScorerInfo*> find_scorer(std::string_view name);
 // match counts, unless the summary says otherwise. kInvalidArgument: no answer, or one that is not
 // in the scorer's form; kNotFound: no Chinese words where they are needed; kUnsupported: texts so
 // long that comparing them would take minutes.
-Result<Score> score(const ScorerInfo& scorer, const ScoreRequest& request);
+Result<Score> score(const ScorerInfo& scorer, const ScoringRequest& request);
 
 // The part of a prediction that LongBench scores in its few-shot sets (trec, triviaqa, samsum,
 // lsht): without leading line feeds, up to the next one. A view into `prediction`.

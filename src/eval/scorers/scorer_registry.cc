@@ -21,7 +21,7 @@ Result<const ScorerInfo*> find_scorer(std::string_view name) {
   return invalid("there is no scorer '" + std::string(name) + "' (known: " + known + ")");
 }
 
-Result<Score> score(const ScorerInfo& scorer, const ScoreRequest& request) {
+Result<Score> score(const ScorerInfo& scorer, const ScoringRequest& request) {
   if (request.answers.empty()) {
     return invalid(std::string(scorer.name) + " has no answer to compare with");
   }

@@ -5,14 +5,14 @@
 namespace restkv {
 namespace {
 
-Result<Score> exact_match(const ScoreRequest& request) {
+Result<Score> exact_match(const ScoringRequest& request) {
   const auto prediction = normal_words(request.prediction);
   return best_over_answers(request, [&](std::string_view answer) {
     return normal_words(answer) == prediction ? 1.0 : 0.0;
   });
 }
 
-Result<Score> qa_f1(const ScoreRequest& request) {
+Result<Score> qa_f1(const ScoringRequest& request) {
   const auto prediction = normal_words(request.prediction);
   return best_over_answers(request, [&](std::string_view answer) {
     return multiset_f1(prediction, normal_words(answer));

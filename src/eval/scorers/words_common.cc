@@ -42,7 +42,7 @@ double multiset_f1(std::span<const std::u32string> prediction,
   return 2 * precision * recall / (precision + recall);
 }
 
-Score best_over_answers(const ScoreRequest& request,
+Score best_over_answers(const ScoringRequest& request,
                         const std::function<double(std::string_view)>& compare) {
   Score best;
   for (const std::string& answer : request.answers) {

@@ -22,7 +22,7 @@ namespace restkv {
                                  std::span<const std::u32string> answer);
 
 // The largest of compare(answer) over all answers, at least 0.
-[[nodiscard]] Score best_over_answers(const ScoreRequest& request,
+[[nodiscard]] Score best_over_answers(const ScoringRequest& request,
                                       const std::function<double(std::string_view)>& compare);
 
 }  // namespace restkv

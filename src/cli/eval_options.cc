@@ -1,0 +1,261 @@
+#include "cli/eval_options.h"
+
+#include <charconv>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/names.h"
+#include "cli/commands.h"
+#include "cli/pull.h"
+#include "cli/transfer.h"
+#include "restkv/allocator.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::string_view kDefaultPolicies = "full,rest-kv";
+constexpr std::string_view kDefaultBudgets = "128,512";
+constexpr std::string_view kDefaultAllocators = "uniform";
+
+Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+Result<std::vector<std::size_t>> parse_lengths(std::string_view text) {
+  std::vector<std::size_t> lengths;
+  for (const std::string& part : split_list(text)) {
+    std::size_t length = 0;
+    const auto [end, fault] = std::from_chars(part.data(), part.data() + part.size(), length);
+    if (fault != std::errc() || end != part.data() + part.size() || length == 0) {
+      return wrong("--lengths takes whole numbers above 0, as 2048,4096, not '" +
+                   std::string(text) + "'");
+    }
+    lengths.push_back(length);
+  }
+  return lengths;
+}
+
+void add_material_flag(FlagSet& flags, Material& material) {
+  flags.add({.names = {"--material"},
+             .value_name = "NAME",
+             .help = "texts of made tasks: auto (the benchmark's own files where they are), own, "
+                     "or published (a missing file is an error) (auto)",
+             .environment = "",
+             .set = [&material](std::string_view name) -> Result<void> {
+               if (name == "auto") {
+                 material = Material::kAuto;
+               } else if (name == "own") {
+                 material = Material::kOwn;
+               } else if (name == "published") {
+                 material = Material::kPublished;
+               } else {
+                 return wrong("unknown material '" + std::string(name) +
+                              "' (known: auto, own, published)");
+               }
+               return {};
+             }});
+}
+
+bool lists_given(const EvalOptions& options) {
+  bool given = !options.policies.empty() || !options.budgets.empty() || !options.allocators.empty();
+  for (const std::string& list : options.dimensions) given |= !list.empty();
+  return given;
+}
+
+// Each variant with each value of the list.
+Result<std::vector<EvalVariant>> multiply(const std::vector<EvalVariant>& variants,
+                                          const VariantDimension& dimension,
+                                          std::string_view list) {
+  std::vector<EvalVariant> product;
+  for (const EvalVariant& variant : variants) {
+    for (const std::string& value : split_list(list)) {
+      product.push_back(variant);
+      RESTKV_TRY(set_dimension(product.back(), dimension, value));
+    }
+  }
+  return product;
+}
+
+// What of the options changes the answers, apart from the variants and the samples.
+std::string settings_text(const EvalOptions& options) {
+  const EngineOptions& engine = options.common.engine;
+  constexpr const char* kProducts[] = {"auto", "quantised", "f32"};
+  const auto number = [](const auto& value) -> nlohmann::ordered_json {
+    if (!value) return nullptr;
+    return *value;
+  };
+  const RopeOverrides& rope = engine.rope;
+  nlohmann::ordered_json json = {
+      {"products", kProducts[static_cast<std::size_t>(engine.products)]},
+      {"template", options.form == PromptForm::kPlain ? "none"
+                   : options.chat_template.empty()    ? "model"
+                                                      : options.chat_template},
+      {"rope_scaling", rope.scaling ? static_cast<int>(*rope.scaling) : -1},
+      {"rope_freq_base", number(rope.freq_base)},
+      {"rope_freq_scale", number(rope.freq_scale)},
+      {"yarn",
+       {number(rope.yarn_ext_factor), number(rope.yarn_attn_factor), number(rope.yarn_beta_fast),
+        number(rope.yarn_beta_slow), number(rope.yarn_original_context)}}};
+  return json.dump();
+}
+
+}  // namespace
+
+void add_variant_flags(FlagSet& flags, EvalOptions& options) {
+  add_kv_flags(flags, options.common);
+  for (const char* name : {"--kv-policy", "--kv-budget", "--kv-alloc"}) flags.remove(name);
+  flags.begin_section("variants");
+  flags.add_text({"--policies", "--kv-policy"}, "NAME[:OPT=V],...",
+                 "what a token is worth: " + listed(all_policies(), &PolicyInfo::name) + " (" +
+                     std::string(kDefaultPolicies) + ")",
+                 &options.policies);
+  flags.add_text({"--budgets", "--kv-budget"}, "N|P%,...",
+                 "tokens to keep per KV head and layer, or percent of the prompt (" +
+                     std::string(kDefaultBudgets) + ")",
+                 &options.budgets);
+  flags.add_text({"--allocs", "--kv-alloc"}, "NAME[:OPT=V],...",
+                 "how the budget is divided: " + listed(all_allocators(), &AllocatorInfo::name) +
+                     " (" + std::string(kDefaultAllocators) + ")",
+                 &options.allocators);
+  for (std::size_t d = 0; d < kVariantDimensions; ++d) {
+    const VariantDimension& dimension = variant_dimensions()[d];
+    flags.add_text({dimension.flag}, "NAME,...",
+                   std::string(dimension.summary) + ": " +
+                       listed(dimension.known, std::identity()) + " (" +
+                       std::string(dimension.known.front()) + ")",
+                   &options.dimensions[d]);
+  }
+  flags.add_text({"--variants"}, "FILE.json",
+                 "an array of objects with policy, budget, allocator, window, ... instead of the "
+                 "product of the lists",
+                 &options.variants_file);
+}
+
+void add_sample_flags(FlagSet& flags, EvalOptions& options) {
+  flags.begin_section("samples");
+  flags.add({.names = {"--lengths"},
+             .value_name = "N,...",
+             .help = "tokens of a prompt and its answer; made tasks fill them, others are cut to "
+                     "them",
+             .environment = "",
+             .set = [&options](std::string_view text) -> Result<void> {
+               RESTKV_ASSIGN(options.lengths, parse_lengths(text));
+               return {};
+             }});
+  flags.add_integer({"--samples"}, "samples of each task and length (default: as the task has)", 1,
+                    1 << 30,
+                    [&options](long long v) { options.samples = static_cast<std::size_t>(v); });
+  flags.add_integer({"-s", "--seed"}, "seed of the samples and of policies that draw (42)", 0,
+                    0x7FFFFFFF, [&options](long long v) {
+                      options.seed = static_cast<std::uint64_t>(v);
+                      options.common.kv.seed = static_cast<std::uint64_t>(v);
+                    });
+  flags.add_text({"--data"}, "DIR", "folder with the benchmarks' files", &options.data_dir,
+                 "RESTKV_ARG_DATA");
+  add_material_flag(flags, options.material);
+  flags.add_switch({"--raw"}, "no chat template, whatever a task wants",
+                   [&options] { options.form = PromptForm::kPlain; });
+  flags.add_text({"--chat-template"}, "NAME", "a built-in template instead of the model's",
+                 &options.chat_template, "LLAMA_ARG_CHAT_TEMPLATE");
+  flags.begin_section("results");
+  flags.add_text({"--db"}, "FILE", "SQLite file, made or gone on with (restkv-eval.db)",
+                 &options.database);
+  flags.add_integer(
+      {"--marks"}, "samples of each task and length whose text is stored with the kept tokens (1)",
+      0, 1 << 20,
+      [&options](long long v) { options.marked_samples = static_cast<std::size_t>(v); });
+}
+
+Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options) {
+  if (!options.variants_file.empty()) {
+    if (lists_given(options)) {
+      return wrong("--variants is a list instead of --policies, --budgets, --allocs and the like");
+    }
+    EvalVariant defaults;
+    defaults.kv = options.common.kv;
+    return read_variants(options.variants_file, defaults);
+  }
+  const auto given_or = [](const std::string& list, std::string_view otherwise) {
+    return list.empty() ? std::string(otherwise) : list;
+  };
+  CommonOptions common = options.common;
+  common.policies = given_or(options.policies, kDefaultPolicies);
+  common.budgets = given_or(options.budgets, kDefaultBudgets);
+  common.allocators = given_or(options.allocators, kDefaultAllocators);
+  RESTKV_ASSIGN(const std::vector<KvOptions> expanded, expand_variants(common));
+  std::vector<EvalVariant> variants;
+  for (const KvOptions& kv : expanded) variants.emplace_back().kv = kv;
+  for (std::size_t d = 0; d < kVariantDimensions; ++d) {
+    if (options.dimensions[d].empty()) continue;
+    RESTKV_ASSIGN(variants, multiply(variants, variant_dimensions()[d], options.dimensions[d]));
+  }
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (variant_json(variants[i]) != variant_json(variants[j])) continue;
+      return wrong("the variant '" + variant_label(variants[i]) + "' is asked for twice");
+    }
+  }
+  return variants;
+}
+
+std::vector<std::string> take_names(std::span<const std::string_view>& args) {
+  std::vector<std::string> names;
+  while (!args.empty() && !args.front().starts_with('-')) {
+    names.emplace_back(args.front());
+    args = args.subspan(1);
+  }
+  return names;
+}
+
+Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>& cancel) {
+  EvalSettings settings;
+  const auto progress = make_progress(stderr);
+  PullOptions pull;
+  pull.progress = progress.get();
+  pull.cancel = &cancel;
+  const std::string_view wanted =
+      options.common.model.empty() ? kDefaultModel : std::string_view(options.common.model);
+  RESTKV_ASSIGN(const std::string path, resolve_model(wanted, pull));
+  options.common.model = path;
+  RESTKV_ASSIGN(Session session, Session::open(options.common, cancel));
+  settings.model = std::filesystem::path(path).filename().string();
+  RESTKV_ASSIGN(settings.fingerprint,
+                sha256_of_file(path, TransferWatch{.progress = nullptr, .cancel = &cancel}));
+  settings.version = kVersion;
+  settings.settings = settings_text(options);
+  settings.form = options.form;
+  settings.chat_template = options.chat_template;
+  settings.request.data_dir = options.data_dir;
+  settings.request.material = options.material;
+  settings.request.seed = options.seed;
+  settings.request.samples = options.samples;
+  settings.request.lengths = options.lengths;
+  settings.context = session.context;
+  settings.marked_samples = options.marked_samples;
+  return EvalSession{.session = std::move(session), .settings = std::move(settings)};
+}
+
+Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* const> tasks,
+                             std::span<const EvalVariant> variants, ResultStore& store,
+                             const std::atomic<bool>& cancel) {
+  const auto progress = make_progress(stderr);
+  bool begun = false;
+  EvalWatch watch;
+  watch.cancel = &cancel;
+  watch.on_note = [&](const std::string& line) { progress->note("restkv: " + line); };
+  watch.on_progress = [&](const EvalProgress& now) {
+    if (!begun && now.tokens_total > 0) {
+      progress->begin(
+          {.label = "evaluating", .unit = ProgressUnit::kTokens, .total = now.tokens_total});
+      begun = true;
+    }
+    progress->update(now.tokens_done);
+  };
+  auto outcome = run_evaluation({*opened.session.engine, opened.session.vocabulary}, tasks,
+                                variants, opened.settings, watch, store);
+  progress->end();
+  return outcome;
+}
+
+}  // namespace restkv

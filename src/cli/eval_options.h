@@ -1,0 +1,61 @@
+#pragma once
+
+// The flags that `eval` and `study` share, and the evaluation that they come to.
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "cli/options.h"
+#include "cli/session.h"
+#include "eval/runner.h"
+#include "eval/task.h"
+#include "eval/variant.h"
+
+namespace restkv {
+
+inline constexpr std::size_t kVariantDimensions = 6;
+
+// What the user typed.
+struct EvalOptions {
+  CommonOptions common;
+  std::string policies;  // lists; empty = not given
+  std::string budgets;
+  std::string allocators;
+  std::array<std::string, kVariantDimensions> dimensions;  // as variant_dimensions()
+  std::string variants_file;
+  std::vector<std::size_t> lengths;
+  std::size_t samples = 0;  // 0 = as many as each task has by default
+  std::uint64_t seed = 42;
+  Material material = Material::kAuto;
+  std::string data_dir;
+  std::string database = "restkv-eval.db";
+  std::size_t marked_samples = 1;
+  PromptForm form = PromptForm::kByTask;
+  std::string chat_template;
+};
+
+void add_variant_flags(FlagSet& flags, EvalOptions& options);
+void add_sample_flags(FlagSet& flags, EvalOptions& options);
+
+// The file's list, or the product of the lists. kInvalidArgument when both are given, and for
+// anything that does not exist. Nothing is loaded yet.
+Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options);
+
+// Arguments that stand before the first flag are taken off and returned.
+std::vector<std::string> take_names(std::span<const std::string_view>& args);
+
+// A model that is ready to be evaluated.
+struct EvalSession {
+  Session session;
+  EvalSettings settings;
+};
+Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>& cancel);
+
+// Runs the tasks with a progress bar; notes go to stderr.
+Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* const> tasks,
+                             std::span<const EvalVariant> variants, ResultStore& store,
+                             const std::atomic<bool>& cancel);
+
+}  // namespace restkv

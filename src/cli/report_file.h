@@ -1,0 +1,20 @@
+#pragma once
+
+// From a database of results to a report in a file.
+
+#include <string>
+#include <string_view>
+
+#include "eval/report/report.h"
+#include "eval/statistics.h"
+#include "restkv/result.h"
+
+namespace restkv {
+
+// Everything that the database holds, summed up. kInvalidArgument when it holds no row.
+Result<ReportData> read_report(const std::string& database, const ResamplingOptions& options);
+
+// Replaces a file as a whole. kIo.
+Result<void> write_text_file(const std::string& path, std::string_view text);
+
+}  // namespace restkv

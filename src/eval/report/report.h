@@ -1,0 +1,47 @@
+#pragma once
+
+// Results for people and for programs. Every function gives the whole text of a file.
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "eval/result_store.h"
+#include "eval/summary.h"
+
+namespace restkv {
+
+// What a report is made from.
+struct ReportData {
+  std::string title;
+  std::vector<EvalRow> rows;
+  Summary summary;
+  std::map<std::string, EvalPrompt> prompts;  // by hash
+};
+
+// A format by its name. Constant data.
+struct ReportFormat {
+  std::string_view name;  // "html"
+  std::string_view summary;
+  std::string (*write)(const ReportData& data) = nullptr;
+};
+std::span<const ReportFormat> report_formats();
+// kInvalidArgument lists the names.
+Result<const ReportFormat*> find_report_format(std::string_view name);
+
+// {"rows": [{every column of the store but the kept tokens}], "summary": [{level, name, length,
+// variant, policy, budget, allocator, samples, mean, variances, against_full, ...}], "methods":
+// [{model, suite, budget, first, second, ...}]}. Scores are 0 .. 1; a number that does not exist is
+// null.
+std::string report_json(const ReportData& data);
+// A header and the rows, quoted as RFC 4180 says.
+std::string report_csv(const ReportData& data);
+// Tables; scores in percent.
+std::string report_markdown(const ReportData& data);
+// One page that needs nothing else: tables with shades, curves over the budget, depth maps, and the
+// samples with their predictions.
+std::string report_html(const ReportData& data);
+
+}  // namespace restkv

@@ -1,0 +1,243 @@
+#include "eval/report/report_tables.h"
+
+#include <algorithm>
+#include <compare>
+#include <cstdio>
+#include <set>
+
+namespace restkv {
+namespace {
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+  char text[64];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+using Entries = std::vector<const SummaryEntry*>;
+
+std::string variance_text(const std::optional<double>& variance) {
+  return variance ? format("%.1f", *variance * 1e4) : "-";
+}
+
+std::string with_length(std::string name, std::int64_t length) {
+  return length > 0 ? name + " " + std::to_string(length) : name;
+}
+
+// The rest of the name behind its suite.
+std::string short_name(const std::string& name) { return name.substr(name.find('/') + 1); }
+
+bool belongs(const std::string& name, const std::string& suite) {
+  return name == suite || name.starts_with(suite + "/");
+}
+
+// Entries of one level of a suite, in the order of the summary.
+Entries entries_of(const ReportData& data, const ReportSection& section, SummaryLevel level) {
+  Entries found;
+  for (const SummaryEntry& entry : data.summary.entries) {
+    if (entry.model == section.model && entry.level == level &&
+        belongs(entry.name, section.suite)) {
+      found.push_back(&entry);
+    }
+  }
+  return found;
+}
+
+struct Column {
+  std::string name;
+  std::int64_t length;
+  auto operator<=>(const Column&) const = default;
+};
+
+// Variants down, groups across, means in the cells.
+ReportTable score_table(const Entries& entries, const std::vector<std::string>& variants,
+                        std::string title) {
+  ReportTable table{.title = std::move(title), .note = {}, .header = {"variant"}, .rows = {}};
+  std::vector<Column> columns;
+  for (const SummaryEntry* entry : entries) {
+    const Column column{entry->name, entry->length};
+    if (std::ranges::find(columns, column) == columns.end()) columns.push_back(column);
+  }
+  for (const Column& column : columns) {
+    table.header.push_back(with_length(short_name(column.name), column.length));
+  }
+  for (const std::string& variant : variants) {
+    std::vector<TableCell> row = {{variant}};
+    bool any = false;
+    for (const Column& column : columns) {
+      const auto found = std::ranges::find_if(entries, [&](const SummaryEntry* entry) {
+        return entry->variant == variant && Column{entry->name, entry->length} == column;
+      });
+      any |= found != entries.end();
+      row.push_back(found == entries.end()
+                        ? TableCell{"-"}
+                        : TableCell{percent_text((*found)->mean), (*found)->mean});
+    }
+    if (any) table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+ReportTable overview_table(const Entries& entries) {
+  ReportTable table{
+      .title = "Overview",
+      .note =
+          "Score: mean over tasks and lengths, in percent. Kept: rows of the prompt that stay. "
+          "Cut off: answers that ended at the limit; looping: those that repeated themselves.",
+      .header = {"variant", "score", "samples", "kept %", "cache MiB", "cut off %", "looping %",
+                 "no answer %"},
+      .rows = {}};
+  for (const SummaryEntry* entry : entries) {
+    table.rows.push_back({{entry->variant},
+                          {percent_text(entry->mean), entry->mean},
+                          {std::to_string(entry->samples)},
+                          {percent_text(entry->kept_share)},
+                          {format("%.2f", entry->bytes / (1024.0 * 1024.0))},
+                          {percent_text(entry->truncated)},
+                          {percent_text(entry->looping)},
+                          {percent_text(entry->unanswered)}});
+  }
+  return table;
+}
+
+std::vector<TableCell> comparison_cells(const Comparison& comparison) {
+  const Interval& interval = comparison.difference;
+  return {{format("%+.1f", interval.estimate * 100)},
+          {format("%+.1f to %+.1f", interval.low * 100, interval.high * 100)},
+          {p_text(comparison.p)},
+          {p_text(comparison.p_holm)},
+          {p_text(comparison.p_bh)},
+          {std::to_string(comparison.pairs)},
+          {comparison.samples_needed ? std::to_string(*comparison.samples_needed) : "-"},
+          {comparison.detectable ? format("%.1f", *comparison.detectable * 100) : "-"}};
+}
+
+constexpr const char* kComparisonNote =
+    "Points of the score, on the same prompts, with the paired bootstrap interval. p: of flipped "
+    "signs; Holm and BH: corrected for all comparisons of this kind. Needed: samples that a "
+    "difference of this size takes to be found (5 %, power 0.8); found: the smallest difference "
+    "that these samples would find.";
+
+std::vector<std::string> comparison_header(const char* first) {
+  return {first, "difference", "95 %", "p", "p Holm", "p BH", "pairs", "needed", "found"};
+}
+
+ReportTable full_table(const Entries& entries) {
+  ReportTable table{.title = "Against the full cache",
+                    .note = kComparisonNote,
+                    .header = comparison_header("variant"),
+                    .rows = {}};
+  for (const SummaryEntry* entry : entries) {
+    if (!entry->against_full) continue;
+    std::vector<TableCell> row = comparison_cells(*entry->against_full);
+    row.insert(row.begin(), TableCell{entry->variant});
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+ReportTable method_table(const ReportData& data, const ReportSection& section) {
+  ReportTable table{.title = "Methods at the same budget",
+                    .note = kComparisonNote,
+                    .header = comparison_header("first - second"),
+                    .rows = {}};
+  for (const MethodComparison& methods : data.summary.methods) {
+    if (methods.model != section.model || methods.suite != section.suite) continue;
+    std::vector<TableCell> row = comparison_cells(methods.comparison);
+    row.insert(row.begin(), TableCell{methods.first + " - " + methods.second});
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+ReportTable spread_table(const Entries& entries) {
+  ReportTable table{
+      .title = "How the scores spread",
+      .note =
+          "Variances of scores in percent, so in points squared. Over samples: within a task, "
+          "length and seed. Over tasks, lengths, seeds: of the means, the rest held fixed. "
+          "Noise: what the samples alone add to each of the last three; a variance that is "
+          "not well above it says nothing. -: fewer than two members.",
+      .header = {"variant", "score", "over samples", "over tasks", "over lengths", "over seeds",
+                 "noise"},
+      .rows = {}};
+  for (const SummaryEntry* entry : entries) {
+    const ScoreSpread& spread = entry->spread;
+    table.rows.push_back({{entry->variant},
+                          {percent_text(entry->mean), entry->mean},
+                          {variance_text(spread.over_samples)},
+                          {variance_text(spread.over_tasks)},
+                          {variance_text(spread.over_lengths)},
+                          {variance_text(spread.over_seeds)},
+                          {variance_text(spread.sampling_noise)}});
+  }
+  return table;
+}
+
+void add_tables(const ReportData& data, const std::vector<std::string>& variants,
+                ReportSection& section) {
+  const auto of = [&](SummaryLevel level) { return entries_of(data, section, level); };
+  const Entries suite = of(SummaryLevel::kSuite);
+  const auto add_if_wide = [&](SummaryLevel level, const char* title) {
+    ReportTable table = score_table(of(level), variants, title);
+    if (table.header.size() > 2) section.tables.push_back(std::move(table));
+  };
+  section.tables.push_back(overview_table(suite));
+  section.tables.push_back(score_table(of(SummaryLevel::kTask), variants, "Scores by task"));
+  add_if_wide(SummaryLevel::kCategory, "Scores by category");
+  add_if_wide(SummaryLevel::kLength, "Scores by length");
+  for (ReportTable table : {full_table(suite), method_table(data, section), spread_table(suite)}) {
+    if (!table.rows.empty()) section.tables.push_back(std::move(table));
+  }
+}
+
+// The different values of a field, joined.
+std::string values_of(const ReportData& data, std::string EvalRow::* field) {
+  std::set<std::string> values;
+  for (const EvalRow& row : data.rows) {
+    if (!(row.*field).empty()) values.insert(row.*field);
+  }
+  std::string text;
+  for (const std::string& value : values) text += (text.empty() ? "" : "; ") + value;
+  return text;
+}
+
+}  // namespace
+
+std::string percent_text(double share) { return format("%.1f", share * 100); }
+
+std::string p_text(double p) { return p < 0.001 ? "< 0.001" : format("%.3f", p); }
+
+std::vector<ReportSection> report_sections(const ReportData& data) {
+  std::vector<ReportSection> sections;
+  for (const SummaryEntry& entry : data.summary.entries) {
+    if (entry.level != SummaryLevel::kSuite) continue;
+    const bool known = std::ranges::any_of(sections, [&](const ReportSection& section) {
+      return section.model == entry.model && section.suite == entry.name;
+    });
+    if (!known) sections.push_back({.model = entry.model, .suite = entry.name, .tables = {}});
+  }
+  const std::vector<std::string> variants = variants_in_order(data.rows);
+  for (ReportSection& section : sections) add_tables(data, variants, section);
+  return sections;
+}
+
+std::vector<std::string> report_facts(const ReportData& data) {
+  std::set<std::int64_t> seeds;
+  for (const EvalRow& row : data.rows) seeds.insert(row.seed);
+  std::string seed_text;
+  for (const std::int64_t seed : seeds) {
+    seed_text += (seed_text.empty() ? "" : ", ") + std::to_string(seed);
+  }
+  return {"Model: " + values_of(data, &EvalRow::model) + " (SHA-256 " +
+              values_of(data, &EvalRow::fingerprint) + ")",
+          "restkv " + values_of(data, &EvalRow::version) + ", kernels " +
+              values_of(data, &EvalRow::kernels) + ", settings " +
+              values_of(data, &EvalRow::settings),
+          "Rows: " + std::to_string(data.rows.size()) + "; seeds of the samples: " + seed_text,
+          "Wording of the prompts: " + values_of(data, &EvalRow::wording) +
+              "; texts: " + values_of(data, &EvalRow::source)};
+}
+
+}  // namespace restkv

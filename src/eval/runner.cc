@@ -1,0 +1,206 @@
+#include "eval/runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "eval/decode_answers.h"
+#include "eval/runner_plan.h"
+
+namespace restkv {
+namespace {
+
+// The prompt's tokens as digits: how many of all KV heads of all layers hold each.
+std::string kept_digits(const Sequence& sequence, std::size_t n_token) {
+  std::vector<std::size_t> held(n_token);
+  std::size_t heads = 0;
+  for (const auto& layer : sequence.kept_positions()) {
+    for (const auto& head : layer) {
+      ++heads;
+      for (const Position position : head) ++held[static_cast<std::size_t>(position)];
+    }
+  }
+  std::string digits;
+  for (const std::size_t count : held) {
+    digits += static_cast<char>('0' + (count * 9 + heads - 1) / heads);
+  }
+  return digits;
+}
+
+std::string text_of(const std::vector<ParamValues::Assignment>& options) {
+  std::string text;
+  for (const auto& [name, value] : options) text += (text.empty() ? "" : " ") + name + "=" + value;
+  return text;
+}
+
+class Runner {
+ public:
+  Runner(const EvalModel& model, std::span<const EvalVariant> variants,
+         const EvalSettings& settings, const EvalWatch& watch, ResultStore& store)
+      : model_(model), variants_(variants), settings_(settings), watch_(watch), store_(store) {}
+
+  Result<EvalOutcome> run(EvalPlan plan) {
+    words_ = plan.chinese_words ? &*plan.chinese_words : nullptr;
+    for (const EvalItem& item : plan.items) progress_.tokens_total += item.sample.tokens;
+    tell(0);
+    for (const EvalItem& item : plan.items) {
+      RESTKV_ASSIGN(const std::size_t added, run_item(item));
+      plan.outcome.added += added;
+      progress_.tokens_done += item.sample.tokens;
+      tell(0);
+    }
+    return std::move(plan.outcome);
+  }
+
+ private:
+  void tell(std::size_t more) const {
+    if (!watch_.on_progress) return;
+    EvalProgress now = progress_;
+    now.tokens_done += more;
+    watch_.on_progress(now);
+  }
+
+  // One prefill for all, but caches in f32 cannot share one with others.
+  Result<std::size_t> run_item(const EvalItem& item) {
+    std::vector<EvalRow> rows;
+    for (const bool wide : {false, true}) {
+      std::vector<std::size_t> group;
+      for (const std::size_t v : item.variants) {
+        const KvOptions& kv = variants_[v].kv;
+        if ((kv.type_k == KvType::kF32 || kv.type_v == KvType::kF32) == wide) group.push_back(v);
+      }
+      if (!group.empty()) RESTKV_TRY(run_group(item, group, rows));
+    }
+    EvalPrompt prompt;
+    if (item.marked) {
+      prompt.hash = item.hash;
+      for (const Token token : item.tokens) {
+        prompt.pieces.push_back(model_.vocabulary->piece(token, ControlTokens::kShow));
+      }
+    }
+    RESTKV_TRY(store_.add(rows, item.marked ? &prompt : nullptr));
+    return rows.size();
+  }
+
+  Result<void> run_group(const EvalItem& item, std::span<const std::size_t> group,
+                         std::vector<EvalRow>& rows) {
+    std::vector<KvOptions> options;
+    for (const std::size_t v : group) {
+      options.push_back(options_for_suite(variants_[v], suite_of(*item.task)));
+    }
+    PrefillOptions prefill;
+    prefill.cancel = watch_.cancel;
+    prefill.on_progress = [this](const PrefillProgress& now) { tell(now.tokens_done); };
+    std::vector<float> logits;
+    RESTKV_ASSIGN(std::vector<Sequence> sequences,
+                  model_.engine.prefill(item.tokens, options, prefill, logits));
+    const std::size_t first = rows.size();
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      rows.push_back(row_of(item, variants_[group[i]], sequences[i]));
+      rows.back().batch = static_cast<std::int64_t>(group.size());
+    }
+    RESTKV_ASSIGN(const std::vector<Answer> answers,
+                  decode_answers(model_.engine, *model_.vocabulary, sequences, logits,
+                                 {.stops = item.sample.stops,
+                                  .min_new_tokens = item.sample.min_new_tokens,
+                                  .max_new_tokens = item.sample.max_new_tokens,
+                                  .context = settings_.context,
+                                  .cancel = watch_.cancel}));
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      RESTKV_TRY(set_answer(item, answers[i], rows[first + i]));
+    }
+    return {};
+  }
+
+  [[nodiscard]] EvalRow row_of(const EvalItem& item, const EvalVariant& variant,
+                               const Sequence& sequence) const {
+    EvalRow row = row_key(item, settings_);
+    const nlohmann::ordered_json json = variant_json(variant);
+    row.variant_json = json.dump();
+    row.model = settings_.model;
+    row.suite = suite_of(*item.task);
+    row.category = item.task->category;
+    row.metric = item.sample.metric;
+    row.wording = item.sample.wording;
+    row.source = item.sample.source;
+    row.prompt_hash = item.hash;
+    row.depth = item.sample.depth.value_or(-1);
+    row.variant = variant_label(variant);
+    row.policy = variant.kv.policy;
+    row.budget = json["budget"].is_string() ? json["budget"].get<std::string>() : "";
+    row.allocator = json["allocator"].is_string() ? json["allocator"].get<std::string>() : "";
+    row.schedule = variant.schedule;
+    row.granularity = variant.granularity;
+    row.mode = variant.mode;
+    row.prefill = variant.prefill;
+    row.decode_attn = variant.decode_attention;
+    row.decode_budget = variant.decode_budget;
+    row.answers =
+        nlohmann::json(item.sample.answers)
+            .dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace);
+    row.version = settings_.version;
+    row.kernels = model_.engine.kernels();
+    row.settings = settings_.settings;
+    set_cache(item, sequence, row);
+    return row;
+  }
+
+  void set_cache(const EvalItem& item, const Sequence& sequence, EvalRow& row) const {
+    const KvReport report = sequence.report();
+    const PrefillTimings& timings = model_.engine.last_prefill();
+    row.options = text_of(report.options);
+    row.prompt_tokens = static_cast<std::int64_t>(report.prompt_tokens);
+    row.kept_tokens = report.kept_tokens_mean;
+    row.bytes = static_cast<std::int64_t>(report.bytes);
+    row.bytes_full = static_cast<std::int64_t>(report.bytes_full);
+    row.bytes_peak = static_cast<std::int64_t>(report.bytes_peak);
+    row.prefill_ms = timings.total_ms - timings.compress_ms;
+    row.compress_ms = report.compress_ms;
+    if (item.marked && !report.untouched) row.kept = kept_digits(sequence, item.tokens.size());
+  }
+
+  Result<void> set_answer(const EvalItem& item, const Answer& answer, EvalRow& row) const {
+    const std::string_view scored = item.sample.scored == AnswerPart::kFirstLine
+                                        ? first_answer_line(answer.text)
+                                        : std::string_view(answer.text);
+    const auto result = score(*item.scorer, {.prediction = scored,
+                                             .answers = item.sample.answers,
+                                             .classes = item.sample.classes,
+                                             .chinese_words = words_});
+    if (!result.ok()) {
+      return Error{result.error().code, std::string(item.task->name) + ", sample " +
+                                            item.sample.id + ": " + result.error().message};
+    }
+    row.prediction = answer.text;
+    row.score = result->value;
+    row.answered = result->answered ? 1 : 0;
+    row.stop = answer_end_name(answer.end);
+    row.truncated = answer.end == AnswerEnd::kLimit || answer.end == AnswerEnd::kContext ? 1 : 0;
+    row.looping = answer.looping ? 1 : 0;
+    row.generated_tokens = static_cast<std::int64_t>(answer.tokens);
+    row.decode_ms = answer.decode_ms;
+    return {};
+  }
+
+  const EvalModel& model_;
+  std::span<const EvalVariant> variants_;
+  const EvalSettings& settings_;
+  const EvalWatch& watch_;
+  ResultStore& store_;
+  const ChineseWords* words_ = nullptr;
+  EvalProgress progress_;
+};
+
+}  // namespace
+
+Result<EvalOutcome> run_evaluation(const EvalModel& model, std::span<const TaskInfo* const> tasks,
+                                   std::span<const EvalVariant> variants,
+                                   const EvalSettings& settings, const EvalWatch& watch,
+                                   ResultStore& store) {
+  RESTKV_CHECK(!tasks.empty() && !variants.empty());
+  RESTKV_ASSIGN(EvalPlan plan, plan_evaluation(model, tasks, variants, settings, watch, store));
+  return Runner(model, variants, settings, watch, store).run(std::move(plan));
+}
+
+}  // namespace restkv

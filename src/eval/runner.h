@@ -1,0 +1,79 @@
+#pragma once
+
+// Runs an evaluation: each prompt is read once for all variants that still lack it, they answer
+// side by side, and their rows go into the store together.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eval/result_store.h"
+#include "eval/task.h"
+#include "eval/variant.h"
+#include "restkv/engine.h"
+#include "restkv/result.h"
+#include "text/vocabulary.h"
+
+namespace restkv {
+
+// kByTask wraps a prompt in the chat template where its task says so; kPlain never does.
+enum class PromptForm : std::uint8_t { kByTask, kPlain };
+
+struct EvalSettings {
+  std::string model;        // file name, for people
+  std::string fingerprint;  // of the file
+  std::string version;      // of restkv
+  // What else changes the answers, as JSON. Rows made under other settings are not mixed with
+  // these: the run is refused.
+  std::string settings = "{}";
+  PromptForm form = PromptForm::kByTask;
+  std::string chat_template;  // a built-in name, or empty for the model's own
+  // The runner fills in the tokenizer and the tokens of the template.
+  TaskRequest request;
+  std::size_t context = 0;         // positions that a prompt and its answer may take
+  std::size_t marked_samples = 1;  // of each task and length: prompts kept with their kept tokens
+};
+
+struct EvalProgress {
+  std::size_t tokens_done = 0;  // of prompts and the room for their answers
+  std::size_t tokens_total = 0;
+};
+
+struct EvalWatch {
+  std::function<void(const EvalProgress&)> on_progress;  // may be empty
+  std::function<void(const std::string&)> on_note;       // one line; may be empty
+  const std::atomic<bool>* cancel = nullptr;             // may be null
+};
+
+struct EvalOutcome {
+  std::size_t added = 0;             // rows
+  std::size_t found = 0;             // rows that were there before
+  std::vector<std::string> skipped;  // tasks whose data or words are missing
+};
+
+struct EvalModel {
+  Engine& engine;
+  std::shared_ptr<const Vocabulary> vocabulary;  // not null
+};
+
+// Tasks whose data are missing are skipped with a note; when all are, that is the error. Everything
+// is checked before the first prompt is read. A prompt from a file that is longer than the context
+// is cut in the middle; one made at a length that does not fit is kInvalidArgument.
+// kInvalidArgument too when the store holds a sample of the same name with another prompt or under
+// other settings. kCancelled between prompts, layers or steps: what is in the store stays, and the
+// same call goes on there. REQUIRES: at least one task and one variant
+Result<EvalOutcome> run_evaluation(const EvalModel& model, std::span<const TaskInfo* const> tasks,
+                                   std::span<const EvalVariant> variants,
+                                   const EvalSettings& settings, const EvalWatch& watch,
+                                   ResultStore& store);
+
+// The tokens that the model sees of a sample. `chat` is null for plain text.
+class ChatTemplate;
+Result<std::vector<Token>> prompt_tokens(const TaskSample& sample, const Vocabulary& vocabulary,
+                                         const ChatTemplate* chat);
+
+}  // namespace restkv

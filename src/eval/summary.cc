@@ -1,0 +1,257 @@
+#include "eval/summary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <compare>
+#include <cstdlib>
+#include <map>
+#include <tuple>
+
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+using Rows = std::vector<const EvalRow*>;
+
+bool keeps_all(const EvalRow& row) {
+  const PolicyInfo* policy = find_policy(row.policy);
+  return policy != nullptr && policy->keeps_all;
+}
+
+// What a table sorts by.
+auto rank_of(const EvalRow& row) {
+  const bool percent = row.budget.ends_with('%');
+  const double amount = std::strtod(row.budget.c_str(), nullptr);
+  return std::tuple(!keeps_all(row), row.policy, row.allocator, percent, amount, row.variant);
+}
+
+struct Group {
+  std::string model;
+  SummaryLevel level;
+  std::string name;
+  std::int64_t length;
+  auto operator<=>(const Group&) const = default;
+};
+
+std::vector<Group> groups_of(const EvalRow& row) {
+  return {{row.fingerprint, SummaryLevel::kTask, row.task, row.length},
+          {row.fingerprint, SummaryLevel::kCategory, row.suite + "/" + row.category, 0},
+          {row.fingerprint, SummaryLevel::kLength, row.suite, row.length},
+          {row.fingerprint, SummaryLevel::kSuite, row.suite, 0}};
+}
+
+std::vector<ScoredSample> scored(const Rows& rows) {
+  std::vector<ScoredSample> samples;
+  for (const EvalRow* row : rows) {
+    samples.push_back({.task = row->task,
+                       .length = static_cast<std::size_t>(row->length),
+                       .seed = static_cast<std::uint64_t>(row->seed),
+                       .score = row->score});
+  }
+  return samples;
+}
+
+// Differences of the prompts that both have answered, by task and length.
+std::vector<std::vector<double>> paired_groups(const Rows& first, const Rows& second) {
+  const auto prompt = [](const EvalRow& row) {
+    return std::tie(row.task, row.length, row.seed, row.sample, row.prompt_hash);
+  };
+  std::map<decltype(prompt(*first.front())), double> others;
+  for (const EvalRow* row : second) others.emplace(prompt(*row), row->score);
+  std::map<std::pair<std::string, std::int64_t>, std::vector<double>> groups;
+  for (const EvalRow* row : first) {
+    const auto other = others.find(prompt(*row));
+    if (other == others.end()) continue;
+    groups[{row->task, row->length}].push_back(row->score - other->second);
+  }
+  std::vector<std::vector<double>> list;
+  for (auto& [key, differences] : groups) list.push_back(std::move(differences));
+  return list;
+}
+
+// Standard deviation of single differences within their groups; nothing when no group has two.
+std::optional<double> deviation_of(const std::vector<std::vector<double>>& groups) {
+  double squares = 0;
+  double freedom = 0;
+  for (const std::vector<double>& group : groups) {
+    const auto variance = sample_variance(group);
+    if (!variance) continue;
+    const auto degrees = static_cast<double>(group.size() - 1);
+    squares += *variance * degrees;
+    freedom += degrees;
+  }
+  if (freedom == 0) return std::nullopt;
+  return std::sqrt(squares / freedom);
+}
+
+// Nothing when no prompt is shared.
+Result<std::optional<Comparison>> compare(const Rows& first, const Rows& second,
+                                          const ResamplingOptions& options) {
+  const auto groups = paired_groups(first, second);
+  if (groups.empty()) return std::optional<Comparison>();
+  Comparison result;
+  for (const auto& group : groups) result.pairs += group.size();
+  RESTKV_ASSIGN(result.difference, bootstrap_interval(groups, options));
+  RESTKV_ASSIGN(result.p, sign_flip_p_value(groups, options));
+  if (const auto deviation = deviation_of(groups)) {
+    if (const auto needed = samples_needed(result.difference.estimate, *deviation, {})) {
+      result.samples_needed = *needed;
+    }
+    if (const auto found = detectable_difference(result.pairs, *deviation, {})) {
+      result.detectable = *found;
+    }
+  }
+  return std::optional(result);
+}
+
+void correct(const std::vector<Comparison*>& family) {
+  std::vector<double> p;
+  for (const Comparison* comparison : family) p.push_back(comparison->p);
+  const std::vector<double> by_holm = holm(p);
+  const std::vector<double> by_bh = benjamini_hochberg(p);
+  for (std::size_t i = 0; i < family.size(); ++i) {
+    family[i]->p_holm = by_holm[i];
+    family[i]->p_bh = by_bh[i];
+  }
+}
+
+SummaryEntry entry_of(const Group& group, const Rows& rows) {
+  const EvalRow& any = *rows.front();
+  SummaryEntry entry;
+  entry.model = any.model;
+  entry.level = group.level;
+  entry.name = group.name;
+  entry.length = group.length;
+  entry.variant = any.variant;
+  entry.policy = any.policy;
+  entry.budget = any.budget;
+  entry.allocator = any.allocator;
+  entry.samples = rows.size();
+  const std::vector<ScoredSample> samples = scored(rows);
+  entry.mean = *mean_of_cells(samples);
+  entry.spread = score_spread(samples);
+  const auto share = [&](const auto& of) {
+    double sum = 0;
+    for (const EvalRow* row : rows) sum += static_cast<double>(of(*row));
+    return sum / static_cast<double>(rows.size());
+  };
+  entry.kept_share = share([](const EvalRow& row) {
+    const auto tokens = static_cast<double>(row.prompt_tokens);
+    return tokens > 0 ? row.kept_tokens / tokens : 1.0;
+  });
+  entry.bytes = share([](const EvalRow& row) { return row.bytes; });
+  entry.truncated = share([](const EvalRow& row) { return row.truncated; });
+  entry.looping = share([](const EvalRow& row) { return row.looping; });
+  entry.unanswered = share([](const EvalRow& row) { return row.answered == 0; });
+  return entry;
+}
+
+// The variants of a group in the order of tables.
+std::vector<Rows> by_variant(const Rows& rows) {
+  std::map<decltype(rank_of(*rows.front())), Rows> sorted;
+  for (const EvalRow* row : rows) sorted[rank_of(*row)].push_back(row);
+  std::vector<Rows> list;
+  for (auto& [rank, members] : sorted) list.push_back(std::move(members));
+  return list;
+}
+
+// The variant that others are measured by: the full cache without further options, or the first.
+const Rows* full_of(const std::vector<Rows>& variants) {
+  const Rows* first = nullptr;
+  for (const Rows& rows : variants) {
+    if (!keeps_all(*rows.front())) continue;
+    if (rows.front()->variant == rows.front()->policy) return &rows;
+    if (first == nullptr) first = &rows;
+  }
+  return first;
+}
+
+Result<void> compare_methods(const Group& group, const std::vector<Rows>& variants,
+                             const ResamplingOptions& options, Summary& summary) {
+  const std::size_t before = summary.methods.size();
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    for (std::size_t j = i + 1; j < variants.size(); ++j) {
+      const EvalRow& first = *variants[i].front();
+      const EvalRow& second = *variants[j].front();
+      if (keeps_all(first) || keeps_all(second) || first.budget != second.budget) continue;
+      RESTKV_ASSIGN(const auto comparison, compare(variants[i], variants[j], options));
+      if (!comparison) continue;
+      summary.methods.push_back({.model = first.model,
+                                 .suite = group.name,
+                                 .first = first.variant,
+                                 .second = second.variant,
+                                 .budget = first.budget,
+                                 .comparison = *comparison});
+    }
+  }
+  std::vector<Comparison*> family;
+  for (std::size_t i = before; i < summary.methods.size(); ++i) {
+    family.push_back(&summary.methods[i].comparison);
+  }
+  correct(family);
+  return {};
+}
+
+void correct_against_full(Summary& summary) {
+  std::map<std::pair<std::string, SummaryLevel>, std::vector<Comparison*>> families;
+  for (SummaryEntry& entry : summary.entries) {
+    if (entry.against_full) families[{entry.model, entry.level}].push_back(&*entry.against_full);
+  }
+  for (const auto& [key, family] : families) correct(family);
+}
+
+}  // namespace
+
+const char* summary_level_name(SummaryLevel level) {
+  switch (level) {
+    case SummaryLevel::kTask: return "task";
+    case SummaryLevel::kCategory: return "category";
+    case SummaryLevel::kLength: return "length";
+    case SummaryLevel::kSuite: return "suite";
+  }
+  return "?";
+}
+
+Result<Summary> summarise(std::span<const EvalRow> rows, const ResamplingOptions& options) {
+  if (rows.empty()) return Error{ErrorCode::kInvalidArgument, "there are no results to sum up"};
+  std::map<Group, Rows> groups;
+  for (const EvalRow& row : rows) {
+    if (!std::isfinite(row.score)) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "sample " + row.sample + " of " + row.task + " has a score that is no number"};
+    }
+    for (const Group& group : groups_of(row)) groups[group].push_back(&row);
+  }
+  Summary summary;
+  for (const auto& [group, members] : groups) {
+    const std::vector<Rows> variants = by_variant(members);
+    const Rows* full = full_of(variants);
+    for (const Rows& variant : variants) {
+      SummaryEntry entry = entry_of(group, variant);
+      if (full != nullptr && &variant != full) {
+        RESTKV_ASSIGN(entry.against_full, compare(variant, *full, options));
+      }
+      summary.entries.push_back(std::move(entry));
+    }
+    if (group.level == SummaryLevel::kSuite) {
+      RESTKV_TRY(compare_methods(group, variants, options, summary));
+    }
+  }
+  correct_against_full(summary);
+  return summary;
+}
+
+std::vector<std::string> variants_in_order(std::span<const EvalRow> rows) {
+  Rows all;
+  for (const EvalRow& row : rows) all.push_back(&row);
+  std::vector<std::string> labels;
+  if (all.empty()) return labels;
+  for (const Rows& variant : by_variant(all)) {
+    const std::string& label = variant.front()->variant;
+    if (std::ranges::find(labels, label) == labels.end()) labels.push_back(label);
+  }
+  return labels;
+}
+
+}  // namespace restkv

@@ -1,0 +1,65 @@
+#pragma once
+
+// One way to treat the cache of a prompt: what an evaluation compares.
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "restkv/kv_options.h"
+#include "restkv/result.h"
+
+namespace restkv {
+
+struct EvalVariant {
+  KvOptions kv;
+  // What stands beside the cache's own options, each a name that its entry of
+  // variant_dimensions() knows.
+  std::string schedule = "once";
+  std::string granularity = "kv-head";
+  std::string mode = "aware";
+  std::string prefill = "full";
+  std::string decode_attention = "full";
+  std::string decode_budget = "all";
+};
+
+// A dimension beside the cache's own options. Constant data. To give it another value, add the
+// value here and what it means to the runner.
+struct VariantDimension {
+  std::string_view field;    // in files and columns: "decode_attn"
+  std::string_view flag;     // of the command line: "--decode-attns"
+  std::string_view summary;  // one line
+  std::span<const std::string_view> known;
+  std::string EvalVariant::* value = nullptr;
+};
+std::span<const VariantDimension> variant_dimensions();
+
+// kInvalidArgument when the value is none that the dimension has; the message lists those.
+Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
+                           std::string_view value);
+
+// "rest-kv:alpha=0.2", "ada:floor=0.3".
+[[nodiscard]] std::string policy_spec(const KvOptions& options);
+[[nodiscard]] std::string allocator_spec(const KvOptions& options);
+
+// Everything that tells two variants apart, in a fixed order: the same text = the same variant, for
+// ever, so it is what a resumed run looks for.
+[[nodiscard]] nlohmann::ordered_json variant_json(const EvalVariant& variant);
+// One line for people, with what differs from the defaults: "rest-kv 512", "snapkv 10% ada". Two
+// different variants have different lines. Options that have no budget to obey leave it out.
+[[nodiscard]] std::string variant_label(const EvalVariant& variant);
+
+// The list of a file: an array of objects with any of the fields of variant_json(), the others as
+// in `defaults`. An unknown field, name or value is an error that names the file, the element and
+// the field; so is an empty list, or the same variant twice.
+Result<std::vector<EvalVariant>> read_variants(const std::string& path,
+                                               const EvalVariant& defaults);
+
+// What a benchmark's publications set for a policy: rest-kv smooths over 21 tokens on RULER and
+// InfiniteBench. Options that the variant itself names stay.
+[[nodiscard]] KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite);
+
+}  // namespace restkv

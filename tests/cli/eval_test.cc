@@ -1,0 +1,195 @@
+// `restkv eval` and `restkv report` from end to end, with the tiny model.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cli/program.h"
+
+namespace restkv::testing {
+namespace {
+
+using nlohmann::json;
+
+std::string fresh(const std::string& name) {
+  const std::string path = scratch_folder() + "/" + name;
+  std::filesystem::remove(path);
+  return path;
+}
+
+std::vector<std::string> eval_args(const std::string& database,
+                                   const std::vector<std::string>& more) {
+  std::vector<std::string> args = {"eval",  "ruler/niah_single_1",
+                                   "-m",    scratch_folder() + "/tiny.gguf",
+                                   "--raw", "-t",
+                                   "1",     "--lengths",
+                                   "2048",  "--material",
+                                   "own",   "--db",
+                                   database};
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+const std::vector<std::string> kThree = {"--policies", "full,snapkv,rest-kv", "--budgets", "100"};
+
+std::vector<std::string> with(std::vector<std::string> args, const std::vector<std::string>& more) {
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+json report_of(const std::string& database) {
+  const ProgramEnd end = run_program({"report", database, "--format", "json"});
+  EXPECT_EQ(end.status, 0) << end.err;
+  return json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+}
+
+// The rows without what differs from run to run.
+json comparable(const json& report) {
+  json rows = json::array();
+  for (json row : report["rows"]) {
+    for (const char* field : {"prefill_ms", "compress_ms", "decode_ms", "batch"}) row.erase(field);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+TEST(Eval, OneRowForEachSampleAndVariant) {
+  const std::string database = fresh("rows.db");
+  const ProgramEnd end = run_program(eval_args(database, with(kThree, {"--samples", "2"})));
+  ASSERT_EQ(end.status, 0) << end.err;
+  EXPECT_NE(end.out.find("6 rows added"), std::string::npos) << end.out;
+  const json report = report_of(database);
+  ASSERT_EQ(report["rows"].size(), 6U);
+  std::set<std::string> variants;
+  for (const json& row : report["rows"]) {
+    variants.insert(row["variant"]);
+    EXPECT_GT(row["prompt_tokens"], 1000);
+    EXPECT_EQ(row["batch"], 3);
+    const bool full = row["policy"] == "full";
+    EXPECT_EQ(row["kept_tokens"] == row["prompt_tokens"], full) << row;
+    if (!full) EXPECT_EQ(row["kept_tokens"], 100);
+    EXPECT_EQ(row["mode"], "aware");
+    EXPECT_EQ(row["fingerprint"].get<std::string>().size(), 64U);
+    const bool ruler_kernel =
+        row["options"].get<std::string>().find("kernel=21") != std::string::npos;
+    EXPECT_EQ(ruler_kernel, row["policy"] == "rest-kv") << row["options"];
+  }
+  EXPECT_EQ(variants, (std::set<std::string>{"full", "snapkv 100", "rest-kv 100"}));
+}
+
+// What is shared changes nothing: each variant alone gives the same rows.
+TEST(Eval, ASharedPromptGivesWhatSeparateRunsGive) {
+  const std::string together = fresh("together.db");
+  const std::string apart = fresh("apart.db");
+  ASSERT_EQ(run_program(eval_args(together, with(kThree, {"--samples", "2"}))).status, 0);
+  for (const char* policy : {"rest-kv", "full", "snapkv"}) {
+    const ProgramEnd end =
+        run_program(eval_args(apart, {"--policies", policy, "--budgets", "100", "--samples", "2"}));
+    ASSERT_EQ(end.status, 0) << end.err;
+  }
+  EXPECT_EQ(comparable(report_of(together)), comparable(report_of(apart)));
+}
+
+TEST(Eval, ASecondRunAddsOnlyWhatIsMissing) {
+  const std::string database = fresh("again.db");
+  ASSERT_EQ(run_program(eval_args(database, {"--policies", "full", "--samples", "1"})).status, 0);
+  const ProgramEnd more = run_program(eval_args(database, with(kThree, {"--samples", "2"})));
+  EXPECT_NE(more.out.find("5 rows added"), std::string::npos) << more.out << more.err;
+  const ProgramEnd none = run_program(eval_args(database, with(kThree, {"--samples", "2"})));
+  EXPECT_NE(none.out.find("0 rows added"), std::string::npos) << none.out << none.err;
+  EXPECT_EQ(report_of(database)["rows"].size(), 6U);
+}
+
+TEST(Eval, AnInterruptedRunGoesOnToTheSameRows) {
+  const std::string whole = fresh("whole.db");
+  const std::string parts = fresh("parts.db");
+  const std::vector<std::string> what = with(kThree, {"--samples", "6"});
+  ASSERT_EQ(run_program(eval_args(whole, what)).status, 0);
+  Program program(eval_args(parts, what));
+  ASSERT_TRUE(program.wait_for_handler());
+  program.interrupt();
+  const ProgramEnd end = program.end();
+  EXPECT_TRUE(end.status == 130 || end.status == 0) << end.err;
+  ASSERT_EQ(run_program(eval_args(parts, what)).status, 0);
+  EXPECT_EQ(comparable(report_of(whole)), comparable(report_of(parts)));
+}
+
+TEST(Eval, OtherSettingsAreNotMixed) {
+  const std::string database = fresh("mixed.db");
+  ASSERT_EQ(run_program(eval_args(database, {"--policies", "full", "--samples", "1"})).status, 0);
+  const ProgramEnd end = run_program(
+      eval_args(database, {"--policies", "snapkv", "--samples", "1", "--products", "f32"}));
+  EXPECT_EQ(end.status, 1);
+  EXPECT_NE(end.err.find("other settings"), std::string::npos) << end.err;
+  EXPECT_EQ(report_of(database)["rows"].size(), 1U);
+}
+
+TEST(Eval, VariantsOfAFile) {
+  const std::string database = fresh("file.db");
+  const std::string list = fresh("list.json");
+  std::ofstream(list) << R"([{"policy": "full"}, {"policy": "snapkv", "budget": 90}])";
+  const ProgramEnd end = run_program(eval_args(database, {"--variants", list, "--samples", "1"}));
+  ASSERT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(report_of(database)["rows"].size(), 2U);
+  const ProgramEnd both = run_program(eval_args(database, {"--variants", list, "--budgets", "90"}));
+  EXPECT_EQ(both.status, 2);
+}
+
+TEST(Eval, WrongUsageIsOneLine) {
+  const auto fails = [](const std::vector<std::string>& args, const char* part) {
+    const ProgramEnd end = run_program(args);
+    EXPECT_EQ(end.status, 2) << part;
+    EXPECT_NE(end.err.find(part), std::string::npos) << end.err;
+    EXPECT_EQ(std::ranges::count(end.err, '\n'), 1) << end.err;
+  };
+  fails({"eval"}, "restkv eval list");
+  fails({"eval", "rulr"}, "ruler");
+  fails({"eval", "ruler", "--modes", "agnostic"}, "aware");
+  fails({"eval", "ruler", "--policies", "rest"}, "rest-kv");
+  fails({"eval", "ruler", "--policies", "full,full"}, "twice");
+  fails({"eval", "ruler", "--lengths", "2k"}, "--lengths");
+  fails({"report"}, "restkv report FILE");
+  fails({"report", "x.db", "--format", "pdf"}, "html");
+  fails({"study", "--scale", "huge"}, "small");
+}
+
+TEST(Eval, WhatCannotBeDoneIsSaid) {
+  const auto fails = [](const std::vector<std::string>& args, const std::string& part) {
+    const ProgramEnd end = run_program(args);
+    EXPECT_EQ(end.status, 1) << part;
+    EXPECT_NE(end.err.find(part), std::string::npos) << end.err;
+  };
+  fails({"report", scratch_folder() + "/none.db"}, "none.db: there is no such file");
+  fails({"report", scratch_folder() + "/text.txt"}, "text.txt: is no database of results");
+  fails({"report", scratch_folder() + "/folder"}, "folder");
+  fails(eval_args(scratch_folder() + "/text.txt", {}), "text.txt: is no database of results");
+  fails({"eval", "gsm8k/few-shot", "-m", scratch_folder() + "/tiny.gguf", "--raw", "--db",
+         fresh("missing.db")},
+        "gsm8k/test.jsonl");
+  fails({"eval", "ruler/vt", "-m", scratch_folder() + "/tiny.gguf", "--raw", "--db",
+         fresh("long.db"), "--lengths", "100000"},
+        "context");
+}
+
+TEST(Eval, TheReportGoesToAFile) {
+  const std::string database = fresh("page.db");
+  ASSERT_EQ(run_program(eval_args(database, with(kThree, {"--samples", "1"}))).status, 0);
+  for (const char* format : {"html", "md", "csv", "json"}) {
+    const std::string path = fresh(std::string("page.") + format);
+    const ProgramEnd end = run_program({"report", database, "--format", format, "-o", path});
+    EXPECT_EQ(end.status, 0) << end.err;
+    EXPECT_EQ(end.out, "");
+    EXPECT_GT(std::filesystem::file_size(path), 500U);
+  }
+  const ProgramEnd nowhere =
+      run_program({"report", database, "-o", scratch_folder() + "/no/such/page.md"});
+  EXPECT_EQ(nowhere.status, 1);
+  EXPECT_NE(nowhere.err.find("page.md"), std::string::npos) << nowhere.err;
+}
+
+}  // namespace
+}  // namespace restkv::testing

@@ -1,0 +1,184 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "eval/report/report.h"
+#include "eval/report/report_pictures.h"
+
+namespace restkv {
+namespace {
+
+constexpr const char* kNasty = "<b>\"a\", b & 'c'</b> | \xFF\nnext";
+
+EvalRow row_of(const std::string& policy, const std::string& budget, std::int64_t sample,
+               double score) {
+  EvalRow row;
+  row.fingerprint = "f";
+  row.model = "m.gguf";
+  row.suite = "suite";
+  row.category = "kind";
+  row.task = "suite/a";
+  row.length = 512;
+  row.sample = "512/" + std::to_string(sample);
+  row.policy = policy;
+  row.budget = budget;
+  row.variant = policy + (budget.empty() ? "" : " " + budget);
+  row.variant_json = R"({"policy":")" + policy + "\"}";
+  row.settings = "{}";
+  row.answers = R"(["right"])";
+  row.prediction = kNasty;
+  row.score = score;
+  row.prompt_tokens = 4;
+  row.kept_tokens = budget.empty() ? 4 : 1;
+  row.depth = sample == 0 ? 0 : 50;
+  row.prompt_hash = "h" + std::to_string(sample);
+  return row;
+}
+
+ReportData some_data() {
+  ReportData data;
+  data.title = "A <title>";
+  for (std::int64_t sample = 0; sample < 2; ++sample) {
+    data.rows.push_back(row_of("full", "", sample, 1));
+    data.rows.push_back(row_of("snapkv", "64", sample, sample == 0 ? 1 : 0));
+    data.rows.push_back(row_of("snapkv", "128", sample, 1));
+  }
+  data.rows[1].kept = "9050";
+  data.prompts["h0"] = {.hash = "h0", .pieces = {"sink ", "dropped ", "some ", "gone"}};
+  auto summary = summarise(data.rows, {});
+  EXPECT_TRUE(summary.ok());
+  data.summary = std::move(summary).value();
+  return data;
+}
+
+std::size_t count(const std::string& text, std::string_view part) {
+  std::size_t n = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+TEST(Report, JsonHasRowsAndSummary) {
+  const auto json = nlohmann::json::parse(report_json(some_data()));
+  ASSERT_EQ(json["rows"].size(), 6U);
+  for (const char* field : {"task", "length", "sample", "variant", "policy", "options", "budget",
+                            "allocator", "schedule", "granularity", "mode", "prefill",
+                            "decode_attn", "decode_budget", "prediction", "score"}) {
+    EXPECT_TRUE(json["rows"][0].contains(field)) << field;
+  }
+  EXPECT_EQ(json["rows"][0]["answers"], nlohmann::json::parse(R"(["right"])"));
+  bool found = false;
+  for (const auto& entry : json["summary"]) {
+    if (entry["level"] != "suite" || entry["variant"] != "snapkv 64") continue;
+    found = true;
+    EXPECT_EQ(entry["mean"], 0.5);
+    EXPECT_EQ(entry["variance_over_samples"], 0.5);
+    EXPECT_TRUE(entry["variance_over_tasks"].is_null());
+    EXPECT_EQ(entry["against_full"]["difference"], -0.5);
+    EXPECT_EQ(entry["against_full"]["pairs"], 2);
+  }
+  EXPECT_TRUE(found);
+}
+
+// Read again by the rules of RFC 4180.
+std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
+  std::vector<std::vector<std::string>> lines(1);
+  std::string field;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (quoted) {
+      if (text[i] != '"') {
+        field += text[i];
+      } else if (i + 1 < text.size() && text[i + 1] == '"') {
+        field += text[++i];
+      } else {
+        quoted = false;
+      }
+    } else if (text[i] == '"') {
+      quoted = true;
+    } else if (text[i] == ',' || text[i] == '\n') {
+      lines.back().push_back(std::exchange(field, ""));
+      if (text[i] == '\n') lines.emplace_back();
+    } else if (text[i] != '\r') {
+      field += text[i];
+    }
+  }
+  lines.pop_back();
+  return lines;
+}
+
+TEST(Report, CsvComesBackFieldByField) {
+  const auto lines = parse_csv(report_csv(some_data()));
+  ASSERT_EQ(lines.size(), 7U);
+  const auto at = std::ranges::find(lines[0], "prediction") - lines[0].begin();
+  for (const auto& line : lines) EXPECT_EQ(line.size(), lines[0].size());
+  EXPECT_EQ(lines[1][static_cast<std::size_t>(at)], kNasty);
+}
+
+TEST(Report, MarkdownTablesAreAsWideAsTheirHeaders) {
+  const std::string text = report_markdown(some_data());
+  EXPECT_NE(text.find("| snapkv 64 | 50.0 | 2 | 25.0 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| snapkv 64 | -50.0 |"), std::string::npos) << text;
+  std::size_t width = 0;
+  std::size_t begin = 0;
+  for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
+    const std::string line = text.substr(begin, end - begin);
+    const std::size_t bars = count(line, "|") - count(line, "\\|");
+    if (bars != 0 && width != 0) EXPECT_EQ(bars, width) << line;
+    width = bars;
+    begin = end + 1;
+  }
+}
+
+TEST(Report, HtmlIsOneFileAndEscapesWhatItShows) {
+  const std::string text = report_html(some_data());
+  EXPECT_EQ(text.find("<b>\"a\""), std::string::npos);
+  EXPECT_NE(text.find("&lt;b&gt;&quot;a&quot;, b &amp; &#39;c&#39;"), std::string::npos);
+  EXPECT_NE(text.find("<title>A &lt;title&gt;</title>"), std::string::npos);
+  for (const char* outside : {"http://", "https://", "src=", "@import", "<script", "<link"}) {
+    EXPECT_EQ(text.find(outside), std::string::npos) << outside;
+  }
+  EXPECT_NE(text.find("name=\"viewport\""), std::string::npos);
+  for (const char* tag : {"table", "details", "svg", "pre", "figure", "tr", "td", "p", "div"}) {
+    const std::string open = std::string("<") + tag;
+    EXPECT_EQ(count(text, open + ">") + count(text, open + " "),
+              count(text, std::string("</") + tag + ">"))
+        << tag;
+  }
+}
+
+TEST(Report, HtmlMarksTheKeptTokens) {
+  const std::string text = report_html(some_data());
+  EXPECT_NE(text.find("<span class='k9'>sink </span>dropped <span class='k'>some </span>gone"),
+            std::string::npos);
+  // The full cache keeps the whole prompt.
+  EXPECT_NE(text.find("<span class='k9'>sink dropped some gone</span>"), std::string::npos);
+}
+
+TEST(Report, CurvesHaveAPointForEachBudgetAndALevelForTheFullCache) {
+  const std::string text = budget_curves(some_data(), "m.gguf", "suite");
+  EXPECT_EQ(count(text, "<circle"), 2U);
+  EXPECT_EQ(count(text, "<polyline"), 1U);
+  EXPECT_EQ(count(text, "class='full'"), 1U);
+  EXPECT_EQ(budget_curves(some_data(), "m.gguf", "another"), "");
+}
+
+TEST(Report, DepthMapsHaveAMeanForEachDepthAndLength) {
+  const std::string text = depth_maps(some_data(), "m.gguf", "suite");
+  EXPECT_EQ(count(text, "<figure>"), 3U);
+  EXPECT_EQ(count(text, "<td style="), 6U);
+  EXPECT_EQ(count(text, ">0.0</td>"), 1U);  // snapkv 64 at 50 %
+}
+
+TEST(Report, AnUnknownFormatListsTheKnownOnes) {
+  for (const ReportFormat& format : report_formats()) {
+    EXPECT_TRUE(find_report_format(format.name).ok());
+    EXPECT_FALSE(format.write(some_data()).empty());
+  }
+  const auto unknown = find_report_format("pdf");
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(unknown.error().message.find("html, md, csv, json"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace restkv

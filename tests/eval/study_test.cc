@@ -1,0 +1,72 @@
+#include "eval/study.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "eval/task.h"
+
+namespace restkv {
+namespace {
+
+TEST(Study, EveryScaleNamesTasksAndMethodsThatExist) {
+  for (const std::string_view scale : study_scales()) {
+    const auto parts = study_parts(scale);
+    ASSERT_TRUE(parts.ok());
+    for (const StudyPart& part : *parts) {
+      EXPECT_TRUE(select_tasks(part.tasks).ok()) << part.title;
+      EXPECT_GT(part.samples, 0U);
+      std::set<std::string> labels;
+      for (const EvalVariant& variant : part.variants) {
+        EXPECT_TRUE(check_kv_options(variant.kv).ok());
+        EXPECT_TRUE(labels.insert(variant_label(variant)).second) << variant_label(variant);
+      }
+      // The research question's own methods, and what is taken out of ours.
+      std::set<std::string> policies;
+      for (const EvalVariant& variant : part.variants) policies.insert(policy_spec(variant.kv));
+      for (const char* policy :
+           {"full", "rest-kv", "snapkv", "h2o", "tova", "streaming-llm", "random",
+            "rest-kv:ema=off", "rest-kv:wo=off", "rest-kv:smoothing=max"}) {
+        EXPECT_TRUE(policies.contains(policy)) << part.title << " lacks " << policy;
+      }
+    }
+  }
+}
+
+TEST(Study, AnUnknownScaleListsTheKnownOnes) {
+  const auto parts = study_parts("huge");
+  ASSERT_FALSE(parts.ok());
+  EXPECT_NE(parts.error().message.find("small, medium, large"), std::string::npos);
+}
+
+std::string text_of(double full, double rest_kv) {
+  ReportData data;
+  data.title = "t";
+  for (int i = 0; i < 20; ++i) {
+    for (const bool compressed : {false, true}) {
+      EvalRow row;
+      row.model = "m";
+      row.suite = "gsm8k";
+      row.task = "gsm8k/few-shot";
+      row.sample = std::to_string(i);
+      row.policy = compressed ? "rest-kv" : "full";
+      row.budget = compressed ? "10%" : "";
+      row.variant = compressed ? "rest-kv 10%" : "full";
+      row.score = compressed ? rest_kv : full;
+      data.rows.push_back(row);
+    }
+  }
+  data.summary = summarise(data.rows, {}).value();
+  return study_markdown(data, "restkv study");
+}
+
+TEST(Study, SaysWhatTheFiguresAllow) {
+  EXPECT_NE(text_of(1, 0).find("rest-kv 10% against the full cache: lower, -100.0 points"),
+            std::string::npos);
+  EXPECT_NE(text_of(1, 1).find("not told apart"), std::string::npos);
+  EXPECT_EQ(text_of(1, 1).find("too hard"), std::string::npos);
+  EXPECT_NE(text_of(0, 0).find("too hard for this model"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace restkv

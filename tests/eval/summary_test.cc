@@ -1,0 +1,160 @@
+// Sums worked out by hand.
+
+#include "eval/summary.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace restkv {
+namespace {
+
+// Scores of one variant on the samples of one task.
+struct Column {
+  std::string task;
+  std::string policy;
+  std::string budget;
+  std::vector<double> scores;
+  std::int64_t length = 512;
+};
+
+void add(std::vector<EvalRow>& rows, const Column& column) {
+  for (std::size_t i = 0; i < column.scores.size(); ++i) {
+    EvalRow row;
+    row.fingerprint = "f";
+    row.model = "m.gguf";
+    row.suite = "suite";
+    row.category = "kind";
+    row.task = "suite/" + column.task;
+    row.length = column.length;
+    row.sample = std::to_string(i);
+    row.policy = column.policy;
+    row.budget = column.budget;
+    row.allocator = column.budget.empty() ? "" : "uniform";
+    row.variant = column.policy + (column.budget.empty() ? "" : " " + column.budget);
+    row.score = column.scores[i];
+    row.prompt_tokens = 400;
+    row.kept_tokens = column.budget.empty() ? 400 : 100;
+    row.looping = i == 0 ? 1 : 0;
+    rows.push_back(row);
+  }
+}
+
+std::vector<EvalRow> two_tasks() {
+  std::vector<EvalRow> rows;
+  add(rows, {.task = "a", .policy = "full", .budget = "", .scores = {1, 1, 1, 1}});
+  add(rows, {.task = "a", .policy = "rest-kv", .budget = "64", .scores = {0, 1, 1, 0}});
+  add(rows, {.task = "a", .policy = "snapkv", .budget = "64", .scores = {1, 1, 1, 0}});
+  add(rows, {.task = "b", .policy = "full", .budget = "", .scores = {0}});
+  add(rows, {.task = "b", .policy = "rest-kv", .budget = "64", .scores = {0}});
+  add(rows, {.task = "b", .policy = "snapkv", .budget = "64", .scores = {1}});
+  return rows;
+}
+
+const SummaryEntry& entry(const Summary& summary, SummaryLevel level, const std::string& name,
+                          const std::string& variant) {
+  for (const SummaryEntry& one : summary.entries) {
+    if (one.level == level && one.name == name && one.variant == variant) return one;
+  }
+  ADD_FAILURE() << "no entry " << name << " " << variant;
+  static const SummaryEntry none;
+  return none;
+}
+
+TEST(Summary, MeansWeighTasksEqually) {
+  const auto summary = summarise(two_tasks(), {});
+  ASSERT_TRUE(summary.ok()) << summary.error().message;
+  EXPECT_EQ(entry(*summary, SummaryLevel::kTask, "suite/a", "rest-kv 64").mean, 0.5);
+  for (const SummaryLevel level : {SummaryLevel::kSuite, SummaryLevel::kLength}) {
+    EXPECT_EQ(entry(*summary, level, "suite", "full").mean, 0.5);
+    EXPECT_EQ(entry(*summary, level, "suite", "rest-kv 64").mean, 0.25);
+    EXPECT_EQ(entry(*summary, level, "suite", "snapkv 64").mean, 0.875);
+  }
+  EXPECT_EQ(entry(*summary, SummaryLevel::kCategory, "suite/kind", "snapkv 64").mean, 0.875);
+  EXPECT_EQ(entry(*summary, SummaryLevel::kSuite, "suite", "full").samples, 5U);
+  EXPECT_EQ(entry(*summary, SummaryLevel::kSuite, "suite", "rest-kv 64").kept_share, 0.25);
+  EXPECT_EQ(entry(*summary, SummaryLevel::kTask, "suite/a", "full").looping, 0.25);
+}
+
+TEST(Summary, SpreadsAreSeparate) {
+  const auto summary = summarise(two_tasks(), {});
+  const ScoreSpread& spread = entry(*summary, SummaryLevel::kSuite, "suite", "rest-kv 64").spread;
+  EXPECT_DOUBLE_EQ(*spread.over_samples, 1.0 / 3);  // of 0, 1, 1, 0; the other task has one sample
+  EXPECT_DOUBLE_EQ(*spread.over_tasks, 0.125);      // of 0.5 and 0
+  EXPECT_FALSE(spread.over_lengths);
+  EXPECT_FALSE(spread.over_seeds);
+}
+
+TEST(Summary, DifferencesToTheFullCacheArePaired) {
+  const auto summary = summarise(two_tasks(), {});
+  const auto& one = entry(*summary, SummaryLevel::kTask, "suite/a", "rest-kv 64").against_full;
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->pairs, 4U);
+  EXPECT_EQ(one->difference.estimate, -0.5);  // -1, 0, 0, -1
+  EXPECT_LE(one->difference.low, -0.75);
+  EXPECT_EQ(one->p, 0.5);  // 2 of the 4 signs of two differences
+  // ((1.95996 + 0.84162) * sqrt(1/3) / 0.5)^2 = 10.47
+  EXPECT_EQ(one->samples_needed, 11U);
+  EXPECT_FALSE(entry(*summary, SummaryLevel::kTask, "suite/a", "full").against_full);
+  const auto& suite = entry(*summary, SummaryLevel::kSuite, "suite", "snapkv 64").against_full;
+  EXPECT_EQ(suite->difference.estimate, 0.375);  // mean of -0.25 and 1
+  EXPECT_EQ(suite->pairs, 5U);
+}
+
+TEST(Summary, CorrectionsCountTheComparisonsOfALevel) {
+  std::vector<EvalRow> rows;
+  const std::vector<double> none(6, 0.0);
+  add(rows, {.task = "a", .policy = "full", .budget = "", .scores = none});
+  add(rows, {.task = "a", .policy = "h2o", .budget = "64", .scores = {1, 1, 1, 1, 1, 1}});
+  add(rows, {.task = "a", .policy = "tova", .budget = "64", .scores = {1, 1, 1, 1, 1, 0}});
+  const auto summary = summarise(rows, {});
+  const auto& sure = entry(*summary, SummaryLevel::kSuite, "suite", "h2o 64").against_full;
+  const auto& less = entry(*summary, SummaryLevel::kSuite, "suite", "tova 64").against_full;
+  EXPECT_EQ(sure->p, 2.0 / 64);
+  EXPECT_EQ(less->p, 2.0 / 32);
+  EXPECT_EQ(sure->p_holm, 4.0 / 64);  // the smaller of two is doubled
+  EXPECT_EQ(less->p_holm, 4.0 / 64);
+  EXPECT_EQ(sure->p_bh, 4.0 / 64);
+}
+
+TEST(Summary, MethodsAreComparedAtTheSameBudgetOnly) {
+  std::vector<EvalRow> rows = two_tasks();
+  add(rows, {.task = "a", .policy = "h2o", .budget = "128", .scores = {1, 1, 1, 1}});
+  const auto summary = summarise(rows, {});
+  ASSERT_EQ(summary->methods.size(), 1U);
+  const MethodComparison& methods = summary->methods.front();
+  EXPECT_EQ(methods.first, "rest-kv 64");
+  EXPECT_EQ(methods.second, "snapkv 64");
+  EXPECT_EQ(methods.comparison.difference.estimate, -0.625);  // mean of -0.25 and -1
+}
+
+// Another prompt under the same name is no pair.
+TEST(Summary, OnlyTheSamePromptIsAPair) {
+  std::vector<EvalRow> rows = two_tasks();
+  for (EvalRow& row : rows) {
+    if (row.policy == "full") row.prompt_hash = "another";
+  }
+  const auto summary = summarise(rows, {});
+  EXPECT_FALSE(entry(*summary, SummaryLevel::kSuite, "suite", "snapkv 64").against_full);
+  EXPECT_EQ(summary->methods.size(), 1U);
+}
+
+TEST(Summary, TablesHaveFullCachesFirstAndSmallBudgetsBeforeLarge) {
+  std::vector<EvalRow> rows;
+  for (const char* budget : {"1024", "64", "10%"}) {
+    add(rows, {.task = "a", .policy = "h2o", .budget = budget, .scores = {1}});
+  }
+  add(rows, {.task = "a", .policy = "full", .budget = "", .scores = {1}});
+  EXPECT_EQ(variants_in_order(rows),
+            (std::vector<std::string>{"full", "h2o 64", "h2o 1024", "h2o 10%"}));
+}
+
+TEST(Summary, NothingAndNoNumbersAreErrors) {
+  EXPECT_EQ(summarise({}, {}).error().code, ErrorCode::kInvalidArgument);
+  std::vector<EvalRow> rows = two_tasks();
+  rows.front().score = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(summarise(rows, {}).error().code, ErrorCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace restkv

@@ -1,0 +1,134 @@
+#include "eval/variant.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace restkv {
+namespace {
+
+EvalVariant variant_of(const std::string& policy, double budget) {
+  EvalVariant variant;
+  variant.kv.policy = policy;
+  variant.kv.budget.amount = budget;
+  return variant;
+}
+
+Result<std::vector<EvalVariant>> read(const std::string& text) {
+  const std::string path = ::testing::TempDir() + "variants.json";
+  std::ofstream(path) << text;
+  return read_variants(path, EvalVariant{});
+}
+
+std::string message_of(const std::string& text) {
+  const auto variants = read(text);
+  return variants.ok() ? "no error" : variants.error().message;
+}
+
+TEST(Variant, LabelsNameWhatIsUnusual) {
+  EvalVariant variant = variant_of("rest-kv", 512);
+  EXPECT_EQ(variant_label(variant), "rest-kv 512");
+  variant.kv.policy_options = {{"alpha", "0.2"}};
+  variant.kv.allocator = "ada";
+  variant.kv.window = 16;
+  EXPECT_EQ(variant_label(variant), "rest-kv:alpha=0.2 512 ada window=16");
+}
+
+TEST(Variant, TheFullCacheIsOneVariantWhateverItsBudget) {
+  const EvalVariant one = variant_of("full", 512);
+  EvalVariant other = variant_of("full", 64);
+  other.kv.allocator = "pyramid";
+  EXPECT_EQ(variant_json(one), variant_json(other));
+  EXPECT_EQ(variant_label(one), "full");
+  other.kv.type_k = KvType::kQ8_0;
+  EXPECT_NE(variant_json(one), variant_json(other));
+}
+
+TEST(Variant, EveryDimensionHasItsDefaultAndRefusesTheRest) {
+  const EvalVariant usual;
+  for (const VariantDimension& dimension : variant_dimensions()) {
+    EXPECT_EQ(usual.*dimension.value, dimension.known.front()) << dimension.field;
+    EvalVariant variant;
+    for (const std::string_view value : dimension.known) {
+      EXPECT_TRUE(set_dimension(variant, dimension, value).ok());
+      EXPECT_EQ(variant_json(variant)[std::string(dimension.field)], value);
+    }
+    const auto refused = set_dimension(variant, dimension, "sideways");
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.error().message.find(dimension.known.front()), std::string::npos);
+  }
+}
+
+TEST(Variant, AFileIsAListWithDefaults) {
+  const auto variants = read(R"([
+    {"policy": "full"},
+    {"policy": "rest-kv:alpha=0.2", "budget": 128, "allocator": "ada", "window": 16,
+     "sinks": 2, "protect": "paper", "type_k": "q8_0", "seed": 7, "mode": "aware"},
+    {"policy": "snapkv", "budget": "10%"}])");
+  ASSERT_TRUE(variants.ok()) << variants.error().message;
+  ASSERT_EQ(variants->size(), 3U);
+  const KvOptions& kv = (*variants)[1].kv;
+  EXPECT_EQ(policy_spec(kv), "rest-kv:alpha=0.2");
+  EXPECT_EQ(kv.budget.text(), "128");
+  EXPECT_EQ(kv.allocator, "ada");
+  EXPECT_EQ(kv.window, 16);
+  EXPECT_EQ(kv.sinks, 2);
+  EXPECT_EQ(kv.protect, Protect::kPaper);
+  EXPECT_EQ(kv.type_k, KvType::kQ8_0);
+  EXPECT_EQ(kv.type_v, KvType::kF16);
+  EXPECT_EQ(kv.seed, 7U);
+  EXPECT_EQ((*variants)[2].kv.budget.text(), "10%");
+}
+
+// What variant_json() writes is what a file may hold.
+TEST(Variant, ReadsWhatItWrites) {
+  EvalVariant variant = variant_of("snapkv", 96);
+  variant.kv.allocator = "pyramid";
+  variant.kv.sinks = 1;
+  const auto again = read("[" + variant_json(variant).dump() + "]");
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(variant_json(again->front()), variant_json(variant));
+}
+
+TEST(Variant, BrokenFilesNameElementAndField) {
+  const auto has = [](const std::string& text, std::initializer_list<const char*> parts) {
+    const std::string message = message_of(text);
+    for (const char* part : parts) {
+      EXPECT_NE(message.find(part), std::string::npos) << text << " gave: " << message;
+    }
+  };
+  has("[]", {"holds no variant"});
+  has("{", {"variants.json"});
+  has("{}", {"variants.json"});
+  has("[3]", {"is no object"});
+  has(R"([{"policy": "rest-kw"}])", {"rest-kw", "rest-kv"});
+  has(R"([{"polizy": "full"}])", {"polizy", "policy, budget"});
+  has(R"([{"policy": 3.5}])", {"policy"});
+  has(R"([{"window": -1}])", {"window"});
+  has(R"([{"mode": "agnostic-ish"}])", {"mode", "aware"});
+  has(R"([{"type_k": "f7"}])", {"type_k", "q8_0"});
+  has(R"([{"protect": "all"}])", {"protect"});
+  has(R"([{"budget": "0"}])", {"budget"});
+  has(R"([{"policy": "full"}, {"policy": "full", "budget": 5}])", {"same variant"});
+}
+
+TEST(Variant, RulerSmoothsOver21TokensUnlessTold) {
+  const auto kernel = [](const KvOptions& options) {
+    for (const auto& [name, value] : options.policy_options) {
+      if (name == "kernel") return value;
+    }
+    return std::string("none");
+  };
+  EvalVariant variant = variant_of("rest-kv", 128);
+  EXPECT_EQ(kernel(options_for_suite(variant, "ruler")), "21");
+  EXPECT_EQ(kernel(options_for_suite(variant, "infinitebench")), "21");
+  EXPECT_EQ(kernel(options_for_suite(variant, "longbench")), "none");
+  EXPECT_EQ(kernel(options_for_suite(variant_of("snapkv", 128), "ruler")), "none");
+  variant.kv.policy_options = {{"kernel", "7"}};
+  EXPECT_EQ(kernel(options_for_suite(variant, "ruler")), "7");
+}
+
+}  // namespace
+}  // namespace restkv
