@@ -148,6 +148,7 @@ std::string_view bench_fill_name(BenchFill fill) {
 void add_bench_flags(FlagSet& flags, BenchOptions& options) {
   options.common.policies = "full";
   add_test_flags(flags, options);
+  add_run_flags(flags, options);
   add_kv_flags(flags, options.common);
   add_model_flags(flags, options.common);
   // Here these are lists, or mean nothing.
@@ -161,7 +162,6 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
                       &options.types_k));
   flags.add(
       type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)", &options.types_v));
-  add_run_flags(flags, options);
 }
 
 Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {

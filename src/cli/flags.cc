@@ -139,6 +139,8 @@ void FlagSet::add_switch(std::vector<std::string_view> names, std::string help,
 
 void FlagSet::add_ignored(std::vector<std::string_view> names, std::string_view value_name,
                           std::string_view reason) {
+  std::erase_if(names, [this](std::string_view name) { return find(name) != nullptr; });
+  if (names.empty()) return;
   const std::string name(names.back());
   add({.names = std::move(names),
        .value_name = value_name,
@@ -154,6 +156,8 @@ void FlagSet::add_ignored(std::vector<std::string_view> names, std::string_view 
 }
 
 void FlagSet::add_refused(std::vector<std::string_view> names, std::string_view instead) {
+  std::erase_if(names, [this](std::string_view name) { return find(name) != nullptr; });
+  if (names.empty()) return;
   const std::string name(names.back());
   add({.names = std::move(names),
        .value_name = "",

@@ -50,6 +50,7 @@ class FlagSet {
   void add_number(std::vector<std::string_view> names, std::string help, double least, double most,
                   std::function<void(double)> set, std::string_view environment = {});
   void add_switch(std::vector<std::string_view> names, std::string help, std::function<void()> set);
+  // The next two leave out names that are taken: the command has its own flag of that name.
   // Accepted for the sake of llama.cpp's command lines, without effect here; says so in notices().
   // A value that looks like a flag is refused: older versions of some took no value.
   void add_ignored(std::vector<std::string_view> names, std::string_view value_name,

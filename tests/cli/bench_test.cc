@@ -134,7 +134,8 @@ TEST(Bench, PrintsATable) {
   EXPECT_TRUE(end.out.starts_with("| model ")) << end.out;
   EXPECT_NE(end.out.find("| pp8 "), std::string::npos);
   EXPECT_NE(end.out.find("| tg2 "), std::string::npos);
-  EXPECT_EQ(end.err, "restkv: --n-gpu-layers has no effect: restkv runs on the CPU\n");
+  EXPECT_EQ(end.err,
+            "restkv: --n-gpu-layers has no effect: there is no GPU here, restkv runs on the CPU\n");
 }
 
 TEST(Bench, InterruptedPrintsTheRowsSoFar) {
