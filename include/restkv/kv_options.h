@@ -5,26 +5,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "restkv/budget.h"
+#include "restkv/decode_options.h"
 #include "restkv/params.h"
 #include "restkv/result.h"
 #include "restkv/types.h"
 
 namespace restkv {
-
-// How many rows each KV head of each layer may keep, on average over heads and layers.
-struct Budget {
-  enum class Unit : std::uint8_t { kTokens, kPercent };
-  Unit unit = Unit::kTokens;
-  double amount = 1024;  // tokens, or percent of the prompt
-
-  // "1024" or "10%". kInvalidArgument for anything else, for 0 and for more than 100 %.
-  static Result<Budget> parse(std::string_view text);
-  // As parse() reads it.
-  [[nodiscard]] std::string text() const;
-};
 
 enum class Protect : std::uint8_t {
   kDefault,  // the sinks and the observation window
@@ -42,7 +31,8 @@ struct KvOptions {
   Protect protect = Protect::kDefault;
   KvType type_k = KvType::kF16;
   KvType type_v = KvType::kF16;
-  std::uint64_t seed = 0;  // of policies that draw at random
+  std::uint64_t seed = 0;     // of policies that draw at random
+  DecodeOptions decode = {};  // what a step reads of what is held
 };
 
 // Checks the options against the tables without a model: unknown names, values out of range,
