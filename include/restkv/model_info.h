@@ -40,6 +40,8 @@ struct ModelInfo {
   std::string path;
   std::string name;          // general.name, or the file's name
   std::string architecture;  // "qwen2", ...
+  // Differs between models, and between weight types of one; for files that were made for one.
+  std::string fingerprint = {};
   int n_layer = 0;
   int n_embd = 0;
   int n_head = 0;

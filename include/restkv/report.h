@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "restkv/decode_options.h"
 #include "restkv/params.h"
 #include "restkv/types.h"
 
@@ -33,7 +34,8 @@ struct KvReport {
   std::size_t bytes_peak = 0;      // own rows plus the largest single layer in full
   // Now.
   std::size_t end_tokens_max = 0;
-  double compress_ms = 0;  // scoring, allocating and compacting, all layers
+  double compress_ms = 0;    // scoring, allocating and compacting, all layers
+  DecodeReport decode = {};  // as of now
 };
 
 // Original positions that are held now, per layer and KV head: [n_layer][n_kv_head].

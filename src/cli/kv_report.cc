@@ -38,6 +38,19 @@ AnswerTimings answer_timings(std::size_t prompt_tokens, const PrefillTimings& pr
               per_second(static_cast<double>(generation.decode_steps), generation.decode_ms)};
 }
 
+nlohmann::ordered_json decode_json(const DecodeReport& report) {
+  nlohmann::ordered_json options = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : report.options) options[name] = value;
+  return {{"decode_attn", report.method},
+          {"decode_budget", report.budget},
+          {"options", options},
+          {"table", report.table},
+          {"steps", report.steps},
+          {"rows_read_mean", report.rows_read_mean},
+          {"rows_held_mean", report.rows_held_mean},
+          {"summary_bytes", report.summary_bytes}};
+}
+
 nlohmann::ordered_json answer_json(const Engine& engine, const Generation& generation,
                                    const KvReport& report, const AnswerTimings& timings) {
   nlohmann::ordered_json options = nlohmann::ordered_json::object();
@@ -65,6 +78,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"bytes", report.bytes},
         {"bytes_full", report.bytes_full},
         {"bytes_peak", report.bytes_peak}}},
+      {"decode", decode_json(report.decode)},
       {"timings",
        {{"prompt_n", timings.prompt_n},
         {"prompt_ms", timings.prompt_ms},
@@ -107,6 +121,12 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
   text += format("KV memory  %s (%.1f %% of a full cache's %s), %s at the peak; process %s\n",
                  mib(report.bytes).c_str(), share, mib(report.bytes_full).c_str(),
                  mib(report.bytes_peak).c_str(), mib(peak_rss_bytes()).c_str());
+  if (report.decode.method != "dense") {
+    text += format("reads      %s, budget %s%s%s: %.1f of %.1f rows per step and head\n",
+                   report.decode.method.c_str(), report.decode.budget.c_str(),
+                   report.decode.table.empty() ? "" : ", ", report.decode.table.c_str(),
+                   report.decode.rows_read_mean, report.decode.rows_held_mean);
+  }
   return text;
 }
 

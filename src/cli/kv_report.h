@@ -27,6 +27,8 @@ AnswerTimings answer_timings(std::size_t prompt_tokens, const PrefillTimings& pr
 // The object that `run --json` prints for one answer.
 nlohmann::ordered_json answer_json(const Engine& engine, const Generation& generation,
                                    const KvReport& report, const AnswerTimings& timings);
+// What decode read: an object of `run --json` and of every other report.
+nlohmann::ordered_json decode_json(const DecodeReport& report);
 // {"layers": [[[positions], ...], ...]}: kept rows per layer and KV head.
 nlohmann::ordered_json kept_json(const KeptPositions& kept);
 

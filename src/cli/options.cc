@@ -238,6 +238,7 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
              .help = "element type of the values (f16)",
              .environment = "LLAMA_ARG_CACHE_TYPE_V",
              .set = set_kv_type(&options.kv.type_v)});
+  add_decode_flags(flags, options.decode);
 }
 
 void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
@@ -337,6 +338,7 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
                    options.policies + "; " + options.allocators + ") has this option");
     }
   }
+  RESTKV_ASSIGN(const DecodeOptions decode, parse_decode_flags(options.decode));
   std::vector<KvOptions> variants;
   for (const Choice& policy : policies) {
     const bool keeps_all = find_policy(policy.name)->keeps_all;
@@ -349,6 +351,7 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
         variant.allocator = allocator.name;
         variant.allocator_options = allocator.assignments;
         variant.budget = budget;
+        variant.decode = decode;
         RESTKV_TRY(check_kv_options(variant));
         const bool first_of_policy =
             &allocator == allocators.data() && budget_text == split_list(options.budgets).front();

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/decode_flags.h"
 #include "cli/flags.h"
 #include "restkv/engine.h"
 #include "restkv/kv_options.h"
@@ -27,7 +28,8 @@ struct CommonOptions {
   std::string budgets = "1024";
   std::string allocators = "uniform";
   std::vector<std::string> kv_options;  // name=value, each
-  KvOptions kv;                         // window, sinks, protection, types, seed
+  DecodeFlags decode;
+  KvOptions kv;  // window, sinks, protection, types, seed
 
   bool show_help = false;
 };

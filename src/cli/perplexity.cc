@@ -150,6 +150,10 @@ int perplexity_command(Arguments args) {
   flags.add_integer({"--chunks"}, "chunks to read, -1 = all (-1)", -1, 1 << 30,
                     [&options](long long v) { options.chunks = v; });
   add_kv_flags(flags, options.common);
+  // Everything is read as a prompt, nothing decoded.
+  for (const std::string_view name : {"--decode-attn", "--decode-budget", "--decode-table"}) {
+    flags.remove(name);
+  }
   add_model_flags(flags, options.common);
   if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
   if (options.common.show_help) {

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "base/aligned.h"
+#include "engine/sparse_decode.h"
 
 namespace restkv {
 namespace {
@@ -30,7 +31,8 @@ class DecodeStep {
       : engine_(engine),
         sequences_(sequences),
         config_(engine.model->config()),
-        pass_(engine.pass(PassProducts::Phase::kDecode, 1)) {}
+        pass_(engine.pass(PassProducts::Phase::kDecode, 1)),
+        sparse_(engine, sequences) {}
 
   void run(std::span<const Token> tokens, View2<float> logits);
 
@@ -42,9 +44,11 @@ class DecodeStep {
   std::span<Sequence::State* const> sequences_;
   const ModelConfig& config_;
   Pass pass_;
+  SparseReads sparse_;
   std::vector<Position> positions_;
   AlignedArray<float> hidden_, q_, k_, v_, attended_, partials_;
   std::vector<HeadWork> work_;
+  std::vector<HeadRead> reads_;     // [work]
   std::vector<std::size_t> owner_;  // [segments] index into work_
 };
 
@@ -68,6 +72,7 @@ void DecodeStep::run(std::span<const Token> tokens, View2<float> logits) {
     engine_.model->finish_layer(pass_, layer, {attended_.data(), n, config_.q_size()}, hidden);
   }
   engine_.model->logits(pass_, hidden, logits);
+  sparse_.commit();
 }
 
 void DecodeStep::append(int layer) {
@@ -86,22 +91,31 @@ void DecodeStep::attend(int layer) {
   const auto group = static_cast<std::size_t>(config_.group());
   const auto n_kv_head = static_cast<std::size_t>(config_.n_kv_head);
   const AttentionRule rule = config_.attention_rule(layer);
+  const auto query_of = [&](const HeadWork& work) {
+    return work.sequence * config_.q_size() + work.head * group * head_dim;
+  };
   work_.resize(sequences_.size() * n_kv_head);
+  reads_.clear();
   owner_.clear();
   for (std::size_t i = 0; i < work_.size(); ++i) {
     HeadWork& work = work_[i];
     work.sequence = i / n_kv_head;
     work.head = i % n_kv_head;
     sequences_[work.sequence]->cache.pages(layer, static_cast<int>(work.head), work.pages);
+    reads_.push_back({.sequence = work.sequence,
+                      .head = work.head,
+                      .q = q_.data() + query_of(work),
+                      .pages = &work.pages});
+  }
+  sparse_.narrow(layer, reads_);
+  for (std::size_t i = 0; i < work_.size(); ++i) {
+    HeadWork& work = work_[i];
     work.first_segment = owner_.size();
     work.segments = (work.pages.pages.size() + kSegmentPages - 1) / kSegmentPages;
     owner_.insert(owner_.end(), work.segments, i);
   }
   const std::size_t partial_size = group * (2 + head_dim);
   partials_.reserve(owner_.size() * partial_size);
-  const auto query_of = [&](const HeadWork& work) {
-    return work.sequence * config_.q_size() + work.head * group * head_dim;
-  };
 
   engine_.threads.for_each(owner_.size(), [&](std::size_t segment) {
     const HeadWork& work = work_[owner_[segment]];
@@ -130,7 +144,10 @@ void DecodeStep::attend(int layer) {
 Result<void> run_decode(Engine::State& engine, std::span<Sequence::State* const> sequences,
                         std::span<const Token> tokens, View2<float> logits) {
   const auto take_back = [&](Error error) {
-    for (Sequence::State* sequence : sequences) sequence->cache.drop_from(sequence->next_position);
+    for (Sequence::State* sequence : sequences) {
+      sequence->cache.drop_from(sequence->next_position);
+      sequence->summaries.clear();  // they may know of a row that is gone
+    }
     return error;
   };
   try {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "engine/decode.h"
+#include "engine/sparse_decode.h"
 #include "engine/state.h"
 #include "engine/synthetic.h"
 #include "tensor/vocabulary_check.h"
@@ -74,6 +75,7 @@ KvReport Sequence::report() const {
       report.end_tokens_max = std::max(report.end_tokens_max, state_->cache.rows(layer, h));
     }
   }
+  report.decode = decode_report(*state_);
   return report;
 }
 
@@ -92,7 +94,9 @@ Sequence Sequence::fork() const {
   return Sequence(std::make_unique<State>(State{.variant = state_->variant,
                                                 .cache = state_->cache.fork(),
                                                 .next_position = state_->next_position,
-                                                .report = state_->report}));
+                                                .report = state_->report,
+                                                .summaries = state_->summaries,
+                                                .decode_reads = state_->decode_reads}));
 }
 
 ProductChoice Engine::State::product_choice() const {
@@ -162,6 +166,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
   RESTKV_TRY(check_tokens(state_->info, tokens));
   if (variants.empty()) return invalid("there is no cache to fill");
   RESTKV_TRY(check_types(state_->info, variants));
+  RESTKV_TRY(check_decode_options(state_->info, variants));
   std::vector<std::shared_ptr<const Variant>> made;
   for (const KvOptions& variant : variants) {
     RESTKV_ASSIGN(auto one, Variant::make(variant));
@@ -188,6 +193,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
 
 Result<Sequence> Engine::synthetic_sequence(std::size_t n_token, const KvOptions& variant) {
   RESTKV_TRY(check_types(state_->info, {&variant, 1}));
+  RESTKV_TRY(check_decode_options(state_->info, {&variant, 1}));
   RESTKV_ASSIGN(auto made, Variant::make(variant));
   RESTKV_ASSIGN(auto sequence, make_synthetic_sequence(*state_, std::move(made), n_token));
   return Sequence(std::make_unique<Sequence::State>(std::move(sequence)));
@@ -206,6 +212,8 @@ Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
                                                     last_logits));
   target.cache = std::move(outcome.caches.front());
   target.report = std::move(outcome.reports.front());
+  target.summaries.clear();
+  target.decode_reads = {};
   target.next_position += static_cast<Position>(tokens.size());
   return {};
 }

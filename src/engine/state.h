@@ -13,14 +13,25 @@
 #include "kernels/kernels.h"
 #include "model/model.h"
 #include "restkv/engine.h"
+#include "sparse/cache_summaries.h"
 
 namespace restkv {
+
+// What decode has read since the last prefill.
+struct DecodeReads {
+  std::size_t steps = 0;
+  std::size_t heads = 0;  // over all steps, layers and KV heads; the rows are those of all of them
+  std::size_t rows_read = 0;
+  std::size_t rows_held = 0;
+};
 
 struct Sequence::State {
   std::shared_ptr<const Variant> variant;
   KvCache cache;
   Position next_position = 0;
   KvReport report;
+  CacheSummaries summaries = {};  // of `cache`, for decode that reads a part of it
+  DecodeReads decode_reads = {};
 };
 
 struct Engine::State {

@@ -99,6 +99,7 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
                    std::to_string(variant->protection_.sinks) + " sinks + " +
                    std::to_string(variant->protection_.window ? options.window : 0) + " window)");
   }
+  RESTKV_TRY(variant->make_decode());
   variant->scorer_ = policy.make(variant->policy_params_);
   variant->allocator_ = allocator.make(variant->allocator_params_);
   variant->score_key_ = std::string(policy.name);

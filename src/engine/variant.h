@@ -4,12 +4,15 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "restkv/allocator.h"
+#include "restkv/decode_options.h"
 #include "restkv/kv_options.h"
 #include "restkv/policy.h"
 #include "restkv/result.h"
+#include "sparse/selection_plan.h"
 
 namespace restkv {
 
@@ -42,6 +45,18 @@ class Variant {
   };
   [[nodiscard]] BudgetRows budget_rows(std::size_t tokens) const;
 
+  // How decode reads the cache. selection(): null = everything, in every step.
+  [[nodiscard]] const DecodeMethodInfo& decode_method() const { return *decode_method_; }
+  [[nodiscard]] const ParamValues& decode_params() const { return decode_params_; }
+  [[nodiscard]] const SelectionPlan* selection() const {
+    return selection_ ? &*selection_ : nullptr;
+  }
+  // Rows that a KV head with `rows` rows reads in a step. REQUIRES: selection().
+  [[nodiscard]] std::size_t decode_rows(std::size_t rows) const;
+  // Block size of a head: the table's, or the plan's. REQUIRES: selection().
+  [[nodiscard]] std::size_t block_rows(std::size_t layer, std::size_t head) const;
+  [[nodiscard]] std::string decode_budget_text() const;
+
   // Every option in force, for reports: the policy's, then the allocator's, then the common ones.
   [[nodiscard]] std::vector<ParamValues::Assignment> all_options() const;
   // Equal for two variants whose scores are the same for the same budget.
@@ -49,6 +64,7 @@ class Variant {
 
  private:
   Variant() = default;
+  Result<void> make_decode();
 
   KvOptions options_;
   const PolicyInfo* policy_ = nullptr;
@@ -61,6 +77,10 @@ class Variant {
   std::unique_ptr<Allocator> allocator_;
   Protection protection_;
   std::string score_key_;
+  const DecodeMethodInfo* decode_method_ = nullptr;
+  ParamValues decode_params_;
+  std::optional<SelectionPlan> selection_;
+  Budget decode_budget_;
 };
 
 }  // namespace restkv

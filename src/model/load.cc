@@ -173,6 +173,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
       auto& weights = model->layers_[static_cast<std::size_t>(layer)];
       RESTKV_ASSIGN(weights, load_layer(source, config, layer));
     }
+    model->fingerprint_ = model->make_fingerprint();
     RESTKV_TRY(source.check_all_used());
     model->factors_.resize(static_cast<std::size_t>(config.n_layer));
     for (auto& factors : model->factors_) factors = std::make_unique<Factors>();
@@ -221,6 +222,7 @@ ModelInfo Model::info() const {
   return {.path = path,
           .name = config_.name.empty() ? file_name : config_.name,
           .architecture = config_.architecture,
+          .fingerprint = fingerprint_,
           .n_layer = config_.n_layer,
           .n_embd = config_.n_embd,
           .n_head = config_.n_head,

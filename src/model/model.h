@@ -111,9 +111,11 @@ class Model {
 
  private:
   Model() = default;
+  [[nodiscard]] std::string make_fingerprint() const;
 
   std::shared_ptr<const GgufFile> file_;
   ModelConfig config_;
+  std::string fingerprint_;
   std::vector<LayerWeights> layers_;
   std::vector<float> rope_factors_;  // [n_rot / 2] or empty
   std::vector<float> final_norm_;

@@ -1,0 +1,88 @@
+#include "cli/block_table_file.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cli/options.h"
+#include "sparse/selection_plan.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::string_view kFormat = "restkv block sizes 1";
+constexpr std::size_t kMostHeads = 1 << 20;
+
+bool is_block_size(int rows) {
+  return std::ranges::find(kBlockSizes, static_cast<std::size_t>(rows)) != kBlockSizes.end();
+}
+
+// Fills the sizes from [n_layer][n_kv_head]; false when they are not such an array.
+bool take_sizes(const nlohmann::json& layers, BlockTable& table) {
+  if (!layers.is_array() || layers.empty()) return false;
+  table.n_layer = static_cast<int>(layers.size());
+  for (const nlohmann::json& layer : layers) {
+    if (!layer.is_array() || layer.empty() || layer.size() != layers[0].size()) return false;
+    for (const nlohmann::json& rows : layer) {
+      if (!rows.is_number_unsigned() || rows.get<std::uint64_t>() > 1024) return false;
+      table.block_rows.push_back(rows.get<int>());
+      if (!is_block_size(table.block_rows.back())) return false;
+    }
+    if (table.block_rows.size() > kMostHeads) return false;
+  }
+  table.n_kv_head = static_cast<int>(layers[0].size());
+  return true;
+}
+
+}  // namespace
+
+Result<BlockTable> read_block_table(const std::string& path) {
+  RESTKV_ASSIGN(const std::string text, read_text_file(path));
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto wrong = [&](const char* what) {
+    return Error{ErrorCode::kCorrupt, path + ": " + what};
+  };
+  if (!json.is_object() || !json.contains("format") || !json["format"].is_string() ||
+      json["format"].get<std::string>() != kFormat) {
+    return wrong("not a table of block sizes (restkv calibrate writes one)");
+  }
+  BlockTable table{.name = path};
+  if (!json.contains("fingerprint") || !json["fingerprint"].is_string()) {
+    return wrong("the model's fingerprint is missing");
+  }
+  table.fingerprint = json["fingerprint"].get<std::string>();
+  if (!json.contains("block_rows") || !take_sizes(json["block_rows"], table)) {
+    return wrong("block_rows must hold 16, 32, 64 or 128 for each layer and KV head");
+  }
+  return table;
+}
+
+std::string block_table_text(const BlockTable& table, const BlockTableOrigin& origin) {
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
+  const auto n_kv_head = static_cast<std::ptrdiff_t>(table.n_kv_head);
+  for (std::ptrdiff_t layer = 0; layer < table.n_layer; ++layer) {
+    const auto first = table.block_rows.begin() + layer * n_kv_head;
+    layers.push_back(std::vector<int>(first, first + n_kv_head));
+  }
+  const nlohmann::ordered_json json = {
+      {"format", kFormat},
+      {"model", origin.model},
+      {"fingerprint", table.fingerprint},
+      {"estimator", origin.estimator},
+      {"summaries", origin.summaries},
+      {"sizes", kBlockSizes},
+      {"mean", origin.mean},
+      {"mean_rows", origin.mean_rows},
+      {"budget", origin.budget},
+      {"texts", origin.texts},
+      {"texts_hash", origin.texts_hash},
+      {"passages", origin.passages},
+      {"held_back", origin.held_back},
+      {"tokens", origin.tokens},
+      {"recall", origin.recall},
+      {"recall_uniform", origin.recall_uniform},
+      {"block_rows", layers},
+  };
+  return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace restkv

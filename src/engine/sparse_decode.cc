@@ -1,0 +1,143 @@
+#include "engine/sparse_decode.h"
+
+#include <algorithm>
+#include <string>
+
+namespace restkv {
+namespace {
+
+std::size_t rows_of(const KvCache::HeadPages& pages) {
+  std::size_t rows = 0;
+  for (const PageView& page : pages.pages) rows += page.rows;
+  return rows - std::min(rows, pages.skip_rows);
+}
+
+// Leaves the pages of these blocks, in their order.
+void keep_blocks(std::span<const std::uint32_t> blocks, std::size_t pages_per_block,
+                 std::vector<PageView>& pages) {
+  std::size_t kept = 0;
+  for (const std::uint32_t block : blocks) {
+    const std::size_t end = std::min((block + 1) * pages_per_block, pages.size());
+    for (std::size_t page = block * pages_per_block; page < end; ++page) {
+      pages[kept++] = pages[page];
+    }
+  }
+  pages.resize(kept);
+}
+
+}  // namespace
+
+SparseReads::SparseReads(Engine::State& engine, std::span<Sequence::State* const> sequences)
+    : engine_(engine),
+      sequences_(sequences),
+      group_(static_cast<std::size_t>(engine.model->config().group())),
+      scratch_(static_cast<std::size_t>(engine.threads.count())),
+      counts_(sequences.size()) {}
+
+// Prepares the choice of a head; false when it reads everything.
+bool SparseReads::choose(int layer, const HeadRead& read) {
+  Sequence::State& sequence = *sequences_[read.sequence];
+  const SelectionPlan* plan = sequence.variant->selection();
+  const CacheShape& shape = sequence.cache.shape();
+  if (plan == nullptr || layer < plan->dense_layers) return false;
+  if (shape.sliding_window[static_cast<std::size_t>(layer)] > 0) return false;
+  const std::size_t rows = rows_of(*read.pages);
+  const std::size_t budget = sequence.variant->decode_rows(rows);
+  if (budget >= rows) return false;
+  const std::size_t block_rows =
+      sequence.variant->block_rows(static_cast<std::size_t>(layer), read.head);
+  const std::size_t n_block = blocks_for_rows(rows, block_rows);
+  const std::size_t picked = picked_blocks(*plan, block_rows, budget);
+  if (picked + plan->first_blocks + plan->last_blocks >= n_block) return false;
+
+  if (choices_.size() == n_choices_) choices_.emplace_back();
+  Choice& choice = choices_[n_choices_++];
+  choice.read = &read;
+  choice.plan = plan;
+  choice.type_k = shape.type_k;
+  choice.summarised = summarised_blocks(rows, block_rows);
+  choice.picked = picked;
+  choice.summaries =
+      &sequence.summaries.prepare(shape, engine_.counter, layer, static_cast<int>(read.head),
+                                  {.box = plan->box,
+                                   .type = plan->summaries,
+                                   .block_rows = block_rows,
+                                   .head_dim = static_cast<std::size_t>(shape.head_dim)},
+                                  choice.summarised);
+  // Everything is allocated here: a worker must not throw.
+  choice.scores.resize(choice.summarised);
+  choice.blocks.reserve(n_block + choice.summarised);
+  const std::size_t floats =
+      std::max(choice.summaries->update_scratch(), choice.summaries->score_scratch(group_));
+  for (AlignedArray<float>& scratch : scratch_) scratch.reserve(floats);
+  return true;
+}
+
+void SparseReads::narrow(int layer, std::span<const HeadRead> reads) {
+  n_choices_ = 0;
+  for (const HeadRead& read : reads) {
+    counts_[read.sequence].heads += 1;
+    counts_[read.sequence].rows_held += rows_of(*read.pages);
+    if (!choose(layer, read)) counts_[read.sequence].rows_read += rows_of(*read.pages);
+  }
+  engine_.threads.for_each_worker(n_choices_, [&](std::size_t i, std::size_t worker) {
+    Choice& choice = choices_[i];
+    BlockSummaries& summaries = *choice.summaries;
+    float* const scratch = scratch_[worker].data();
+    summaries.update(*engine_.kernels, choice.type_k, choice.read->pages->pages, choice.summarised,
+                     scratch);
+    summaries.score(*engine_.kernels, choice.read->q, group_, choice.plan->merge, choice.scores,
+                    scratch);
+  });
+  for (std::size_t i = 0; i < n_choices_; ++i) {
+    Choice& choice = choices_[i];
+    select_blocks(*choice.plan, choice.scores, choice.picked, choice.blocks);
+    keep_blocks(choice.blocks, choice.summaries->shape().block_rows / kPageRows,
+                choice.read->pages->pages);
+    counts_[choice.read->sequence].rows_read += rows_of(*choice.read->pages);
+  }
+}
+
+void SparseReads::commit() {
+  for (std::size_t s = 0; s < sequences_.size(); ++s) {
+    DecodeReads& total = sequences_[s]->decode_reads;
+    ++total.steps;
+    total.heads += counts_[s].heads;
+    total.rows_read += counts_[s].rows_read;
+    total.rows_held += counts_[s].rows_held;
+  }
+}
+
+Result<void> check_decode_options(const ModelInfo& model, std::span<const KvOptions> variants) {
+  for (const KvOptions& options : variants) {
+    const BlockTable* table = options.decode.table.get();
+    if (table == nullptr) continue;
+    if (table->fingerprint != model.fingerprint || table->n_layer != model.n_layer ||
+        table->n_kv_head != model.n_kv_head) {
+      return Error{ErrorCode::kInvalidArgument,
+                   table->name + ": the block sizes are those of another model (" +
+                       table->fingerprint + "), not of " + model.name + " (" + model.fingerprint +
+                       ")"};
+    }
+  }
+  return {};
+}
+
+DecodeReport decode_report(const Sequence::State& sequence) {
+  const Variant& variant = *sequence.variant;
+  const DecodeReads& reads = sequence.decode_reads;
+  const auto mean = [&](std::size_t rows) {
+    return reads.heads > 0 ? static_cast<double>(rows) / static_cast<double>(reads.heads) : 0.0;
+  };
+  const BlockTable* table = variant.options().decode.table.get();
+  return {.method = std::string(variant.decode_method().name),
+          .budget = variant.decode_budget_text(),
+          .options = variant.decode_params().all(),
+          .table = table != nullptr ? table->name : std::string(),
+          .steps = reads.steps,
+          .rows_read_mean = mean(reads.rows_read),
+          .rows_held_mean = mean(reads.rows_held),
+          .summary_bytes = sequence.summaries.bytes()};
+}
+
+}  // namespace restkv
