@@ -15,6 +15,7 @@
 
 #include "restkv/kv_options.h"
 #include "restkv/model_info.h"
+#include "restkv/policy.h"
 #include "restkv/report.h"
 #include "restkv/result.h"
 #include "restkv/types.h"
@@ -86,6 +87,10 @@ struct PrefillOptions {
   // `logits_from` (counted from the start of this prefill) to the end. May be empty.
   std::function<void(std::size_t first, View2<const float> logits)> on_logits;
   std::size_t logits_from = 0;
+  // When set, called for every layer, in order, when its rows are complete and nothing has been
+  // dropped: what a policy would see, with the newest `observed_queries` queries. May be empty.
+  std::function<void(const LayerObservation&)> on_layer;
+  std::size_t observed_queries = 0;
 };
 
 struct PrefillTimings {

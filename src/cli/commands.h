@@ -25,6 +25,7 @@ int report_command(Arguments args);
 int study_command(Arguments args);
 
 inline constexpr const char* kVersion = "0.1.0";
+int calibrate_command(Arguments args);
 
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;

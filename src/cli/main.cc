@@ -31,6 +31,7 @@ constexpr Command kCommands[] = {
     {"eval", "benchmarks under many methods, results in a database", eval_command},
     {"report", "results as a page, tables or data", report_command},
     {"study", "how methods carry over to arithmetic, and how RULER scores vary", study_command},
+    {"calibrate", "a block size for each head, for --decode-attn ab-sparse", calibrate_command},
     {"policies", "the eviction policies and budget allocators", policies_command},
     {"pull", "bring a model of the catalogue", run_pull},
 };

@@ -103,6 +103,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
     with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
     if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
   }
+  if (job.options->on_layer) window_ = std::max(window_, job.options->observed_queries);
   window_ = std::min(window_, n_);
 }
 
@@ -367,6 +368,7 @@ Result<void> PrefillRun::compress(int layer) {
   const int sliding = config_.attention_rule(layer).sliding_window;
   if (sliding > 0) rows_->drop_before(end_ - sliding);
   const LayerObservation plain = observe(layer);
+  if (job_.options->on_layer) job_.options->on_layer(plain);
   std::map<std::string, LayerScores> scored;
   for (VariantRun& run : runs_) {
     const Clock::time_point start = Clock::now();

@@ -1,0 +1,136 @@
+// `restkv calibrate`: a block size for each KV head of a model, for --decode-attn ab-sparse.
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "cli/calibration.h"
+#include "cli/commands.h"
+#include "cli/decode_flags.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/session.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: restkv calibrate [-m MODEL] [-f FILE] [-o FILE] [options]\n\n"
+    "Measures how much of each head's attention blocks of 16, 32, 64 and 128 rows catch, and "
+    "writes "
+    "a table of block sizes for --decode-attn ab-sparse --decode-table FILE.";
+constexpr long long kMostTokens = 1 << 20;
+
+struct CalibrateOptions {
+  CommonOptions common;
+  CalibrationOptions calibration;
+  std::string file;
+  std::string output;
+};
+
+Result<void> write_file(const std::string& path, const std::string& text) {
+  // Beside it first: an interrupted run leaves the old table or none.
+  const std::string part = path + ".part";
+  std::ofstream file(part, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  std::error_code failed;
+  if (file) std::filesystem::rename(part, path, failed);
+  if (!file || failed) return Error{ErrorCode::kIo, path + ": cannot be written"};
+  return {};
+}
+
+Result<int> run(CalibrateOptions& options, const InterruptGuard& interrupt) {
+  std::string name;
+  RESTKV_ASSIGN(const std::string text, calibration_text(options.file, name));
+  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
+  const std::string output =
+      options.output.empty() ? session.engine->model().path + ".blocks.json" : options.output;
+  const auto progress = make_progress(stderr);
+  const CalibrationOptions& calibration = options.calibration;
+  progress->begin({.label = "measuring",
+                   .unit = ProgressUnit::kTokens,
+                   .total = (calibration.passages + calibration.held_back) * calibration.tokens});
+  PrefillOptions prefill;
+  prefill.cancel = &interrupt.flag();
+  RESTKV_ASSIGN(Calibration made,
+                calibrate(session, text, calibration, prefill, [&](std::size_t passages) {
+                  progress->update(passages * calibration.tokens);
+                }));
+  progress->end();
+  made.origin.texts = name;
+  RESTKV_TRY(write_file(output, block_table_text(made.table, made.origin)));
+  std::printf(
+      "%s\nattention caught on %zu passages of %s%s: %.2f %%, with blocks of %zu rows for "
+      "all %.2f %%\n",
+      output.c_str(), calibration.held_back > 0 ? calibration.held_back : calibration.passages,
+      name.c_str(), calibration.held_back > 0 ? " held back" : "", 100 * made.origin.recall,
+      calibration.mean_rows, 100 * made.origin.recall_uniform);
+  return 0;
+}
+
+void add_flags(FlagSet& flags, CalibrateOptions& options) {
+  CalibrationOptions& calibration = options.calibration;
+  flags.begin_section("measurement");
+  flags.add_text({"-f", "--file"}, "FNAME",
+                 "text, or a SQuAD file, whose paragraphs are read (default: text of our own)",
+                 &options.file);
+  flags.add_text({"-o", "--output"}, "FNAME", "table to write (default: beside the model)",
+                 &options.output);
+  flags.add_integer(
+      {"--passages"}, "passages to measure on (50)", 1, kMostTokens,
+      [&calibration](long long v) { calibration.passages = static_cast<std::size_t>(v); });
+  flags.add_integer(
+      {"--held-back"}, "more passages, to judge the table by (10)", 0, kMostTokens,
+      [&calibration](long long v) { calibration.held_back = static_cast<std::size_t>(v); });
+  flags.add_integer(
+      {"--tokens"}, "tokens of a passage (2048)", 65, kMostTokens,
+      [&calibration](long long v) { calibration.tokens = static_cast<std::size_t>(v); });
+  flags.add({.names = {"--mean"},
+             .value_name = "NAME",
+             .help = "what is held to 32: the harmonic mean of the sizes (equal memory), or the "
+                     "arithmetic one (harmonic)",
+             .environment = "",
+             .set = [&calibration](std::string_view name) -> Result<void> {
+               if (name == "harmonic") {
+                 calibration.mean = BlockMean::kHarmonic;
+               } else if (name == "arithmetic") {
+                 calibration.mean = BlockMean::kArithmetic;
+               } else {
+                 return Error{ErrorCode::kInvalidArgument, "unknown mean '" + std::string(name) +
+                                                               "' (known: harmonic, arithmetic)"};
+               }
+               return {};
+             }});
+  options.common.decode.method = "ab-sparse";
+  add_decode_flags(flags, options.common.decode);
+  flags.remove("--decode-table");
+  add_model_flags(flags, options.common);
+}
+
+}  // namespace
+
+int calibrate_command(Arguments args) {
+  CalibrateOptions options;
+  FlagSet flags(kUsage);
+  add_flags(flags, options);
+  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
+  if (options.common.show_help) {
+    std::fputs(flags.help().c_str(), stdout);
+    return 0;
+  }
+  auto decode = parse_decode_flags(options.common.decode);
+  if (!decode.ok()) return report_usage(decode.error());
+  KvOptions checked;
+  checked.decode = *decode;
+  if (auto fits = check_kv_options(checked); !fits.ok()) return report_usage(fits.error());
+  options.calibration.decode = *decode;
+  print_notices(flags);
+  const InterruptGuard interrupt;
+  auto status = run(options, interrupt);
+  return status.ok() ? *status : report_error(status.error());
+}
+
+}  // namespace restkv

@@ -1,0 +1,41 @@
+#pragma once
+
+// Measures what block sizes catch of each head's attention, and makes a table of it.
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/block_table_file.h"
+#include "cli/session.h"
+#include "restkv/decode_options.h"
+#include "restkv/result.h"
+#include "sparse/block_allocation.h"
+
+namespace restkv {
+
+struct CalibrationOptions {
+  DecodeOptions decode;  // of a method that takes a table: estimator, summaries, budget, layers
+  std::size_t passages = 50;
+  std::size_t held_back = 10;  // more passages, on which the table is measured afterwards
+  std::size_t tokens = 2048;   // of a passage
+  BlockMean mean = BlockMean::kHarmonic;
+  std::size_t mean_rows = 32;
+};
+
+struct Calibration {
+  BlockTable table;
+  BlockTableOrigin origin;
+};
+
+// The text of a file: the paragraphs of a SQuAD file (JSON, data[].paragraphs[].context), or the
+// file as it is. Empty path: text of our own. `name` becomes what reports call it.
+Result<std::string> calibration_text(const std::string& path, std::string& name);
+
+// kInvalidArgument: the text is too short, or the options are wrong; what Engine::prefill() says.
+Result<Calibration> calibrate(Session& session, const std::string& text,
+                              const CalibrationOptions& options, const PrefillOptions& prefill,
+                              const std::function<void(std::size_t passages_done)>& on_progress);
+
+}  // namespace restkv
