@@ -1,7 +1,6 @@
 #include "engine/variant.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "base/names.h"
@@ -31,36 +30,6 @@ Result<void> check_window(const KvOptions& options, const PolicyInfo& policy, bo
 }
 
 }  // namespace
-
-Result<Budget> Budget::parse(std::string_view text) {
-  const auto wrong = [&] {
-    return invalid("a budget is a number of tokens or a percentage like 10%, not '" +
-                   std::string(text) + "'");
-  };
-  std::string_view digits = text;
-  const bool percent = digits.ends_with('%');
-  if (percent) digits.remove_suffix(1);
-  double amount = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), amount);
-  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty())
-    return wrong();
-  if (!(amount > 0) || !std::isfinite(amount)) return wrong();
-  if (percent) {
-    if (amount > 100)
-      return invalid("a budget of " + std::string(text) + " is more than the prompt");
-    return Budget{.unit = Unit::kPercent, .amount = amount};
-  }
-  if (amount != std::floor(amount) || amount > 1e9) return wrong();
-  return Budget{.unit = Unit::kTokens, .amount = amount};
-}
-
-std::string Budget::text() const {
-  char buffer[32];
-  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), amount);
-  std::string result(buffer, error == std::errc() ? end : buffer);
-  if (unit == Unit::kPercent) result += "%";
-  return result;
-}
 
 Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   auto variant = std::shared_ptr<Variant>(new Variant());

@@ -143,7 +143,8 @@ Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defa
     if (!known) return at(record, known.error());
     if (*known) continue;
     std::string fields;
-    for (const auto& [name, _] : variant_json(defaults).items()) {
+    const Json all = variant_json(defaults);
+    for (const auto& [name, _] : all.items()) {
       fields += (fields.empty() ? "" : ", ") + name;
     }
     return record.wrong("there is no field '" + field + "' (known: " + fields + ")");
@@ -207,6 +208,8 @@ std::string variant_label(const EvalVariant& variant) {
     if (field == "policy" || field == "budget" || value.is_null() || value == usual[field]) {
       continue;
     }
+    // No other policy draws numbers.
+    if (field == "seed" && variant.kv.policy != "random") continue;
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     label += " " + (field == "allocator" ? text : field + "=" + text);
   }

@@ -71,7 +71,9 @@ TEST(Eval, OneRowForEachSampleAndVariant) {
     EXPECT_EQ(row["batch"], 3);
     const bool full = row["policy"] == "full";
     EXPECT_EQ(row["kept_tokens"] == row["prompt_tokens"], full) << row;
-    if (!full) EXPECT_EQ(row["kept_tokens"], 100);
+    if (!full) {
+      EXPECT_EQ(row["kept_tokens"], 100);
+    }
     EXPECT_EQ(row["mode"], "aware");
     EXPECT_EQ(row["fingerprint"].get<std::string>().size(), 64U);
     const bool ruler_kernel =

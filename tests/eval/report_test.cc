@@ -124,7 +124,9 @@ TEST(Report, MarkdownTablesAreAsWideAsTheirHeaders) {
   for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
     const std::string line = text.substr(begin, end - begin);
     const std::size_t bars = count(line, "|") - count(line, "\\|");
-    if (bars != 0 && width != 0) EXPECT_EQ(bars, width) << line;
+    if (bars != 0 && width != 0) {
+      EXPECT_EQ(bars, width) << line;
+    }
     width = bars;
     begin = end + 1;
   }

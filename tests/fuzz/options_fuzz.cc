@@ -10,19 +10,8 @@
 #include <vector>
 
 #include "cli/flags.h"
-#include "restkv/allocator.h"
-#include "restkv/kv_options.h"
+#include "restkv/budget.h"
 #include "restkv/params.h"
-#include "restkv/policy.h"
-
-// The parser of budgets stands beside the checks against the tables, which are not of interest
-// here.
-namespace restkv {
-std::span<const PolicyInfo* const> all_policies() { return {}; }
-const PolicyInfo* find_policy(std::string_view /*name*/) { return nullptr; }
-std::span<const AllocatorInfo* const> all_allocators() { return {}; }
-const AllocatorInfo* find_allocator(std::string_view /*name*/) { return nullptr; }
-}  // namespace restkv
 
 namespace {
 
