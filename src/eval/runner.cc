@@ -135,7 +135,8 @@ class Runner {
     row.mode = variant.mode;
     row.prefill = variant.prefill;
     row.decode_attn = variant.decode_attention;
-    row.decode_budget = variant.decode_budget;
+    row.decode_budget =
+        variant.decode_attention == "dense" ? "100%" : json["decode_budget"].get<std::string>();
     row.answers =
         nlohmann::json(item.sample.answers)
             .dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace);

@@ -31,17 +31,24 @@ Scale scale_of(std::size_t index) {
   return scales[index];
 }
 
-// A method as its publication has it: a policy and an allocator of ours.
+// A method as its publication has it: a policy and an allocator of ours, or a way to read the full
+// cache.
 struct Method {
   std::string_view policy;
   std::string_view allocator;
+  std::string_view decode_attention = "dense";
 };
 constexpr Method kMethods[] = {
-    {"rest-kv", "uniform"},       {"snapkv", "uniform"},
-    {"snapkv", "pyramid"},        {"snapkv", "ada"},
-    {"h2o", "uniform"},           {"tova", "uniform"},
-    {"streaming-llm", "uniform"}, {"lacache", "uniform"},
-    {"ab-sparse", "uniform"},     {"random", "uniform"},
+    {"rest-kv", "uniform"},
+    {"snapkv", "uniform"},
+    {"snapkv", "pyramid"},
+    {"snapkv", "ada"},
+    {"h2o", "uniform"},
+    {"tova", "uniform"},
+    {"streaming-llm", "uniform"},
+    {"lacache", "uniform"},
+    {"full", "uniform", "ab-sparse"},
+    {"random", "uniform"},
 };
 // rest-kv with one part taken out of it.
 constexpr std::string_view kAblations[] = {"rest-kv:ema=off", "rest-kv:wo=off",
@@ -52,16 +59,18 @@ bool exists(const KvOptions& options) {
          check_kv_options(options).ok();
 }
 
-void add_variant(std::string_view policy, std::string_view allocator, std::string_view budget,
+void add_variant(const Method& method, std::string_view budget,
                  std::vector<EvalVariant>& variants) {
-  const auto named = parse_named_params(policy);
+  const auto named = parse_named_params(method.policy);
   const auto amount = Budget::parse(budget);
   if (!named || !amount) return;
   EvalVariant variant;
   variant.kv.policy = named->name;
   variant.kv.policy_options = named->assignments;
-  variant.kv.allocator = allocator;
+  variant.kv.allocator = method.allocator;
   variant.kv.budget = *amount;
+  variant.decode_attention = method.decode_attention;
+  if (method.decode_attention != "dense") variant.decode_budget = budget;
   if (exists(variant.kv)) variants.push_back(std::move(variant));
 }
 
@@ -72,10 +81,12 @@ std::vector<EvalVariant> variants_of(const std::vector<std::string_view>& budget
   variants.front().kv.policy = "full";
   for (const std::string_view budget : budgets) {
     for (const Method& method : kMethods) {
-      add_variant(method.policy, method.allocator, budget, variants);
+      add_variant(method, budget, variants);
     }
     if (ablations == Ablations::kWithout) continue;
-    for (const std::string_view spec : kAblations) add_variant(spec, "uniform", budget, variants);
+    for (const std::string_view spec : kAblations) {
+      add_variant({.policy = spec, .allocator = "uniform"}, budget, variants);
+    }
   }
   return variants;
 }

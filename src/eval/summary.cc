@@ -14,9 +14,10 @@ namespace {
 
 using Rows = std::vector<const EvalRow*>;
 
+// The full cache, read in full: a decode that reads a part of it has a budget.
 bool keeps_all(const EvalRow& row) {
   const PolicyInfo* policy = find_policy(row.policy);
-  return policy != nullptr && policy->keeps_all;
+  return policy != nullptr && policy->keeps_all && row.budget.empty();
 }
 
 // What a table sorts by.

@@ -20,8 +20,10 @@ constexpr Names kSchedules = {"once"};
 constexpr Names kGranularities = {"kv-head"};
 constexpr Names kModes = {"aware"};
 constexpr Names kPrefills = {"full"};
-constexpr Names kDecodeAttentions = {"full"};
-constexpr Names kDecodeBudgets = {"all"};
+constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-sparse", "arkvale",
+                                                               "quest"};
+// Then the method's own budget holds; any other budget may stand there too.
+constexpr Names kDecodeBudgets = {"default"};
 
 constexpr VariantDimension kDimensions[] = {
     {"schedule", "--schedules", "when the cache is compressed", kSchedules, &EvalVariant::schedule},
@@ -56,9 +58,20 @@ std::string_view protect_name(Protect protect) {
   return protect == Protect::kPaper ? "paper" : "default";
 }
 
-bool is_full(const EvalVariant& variant) {
+bool keeps_all(const EvalVariant& variant) {
   const PolicyInfo* policy = find_policy(variant.kv.policy);
   return policy != nullptr && policy->keeps_all;
+}
+
+bool reads_all(const EvalVariant& variant) {
+  return variant.decode_attention == kDecodeAttentions.front();
+}
+
+// As a step obeys it.
+std::string decode_budget_text(const EvalVariant& variant) {
+  if (variant.decode_budget != kDecodeBudgets.front()) return variant.decode_budget;
+  const DecodeMethodInfo* method = find_decode_method(variant.decode_attention);
+  return method == nullptr ? "" : std::string(method->default_budget);
 }
 
 // A field of an element as the text that a user would write: strings and whole numbers.
@@ -139,6 +152,7 @@ Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defa
   if (!record.value().is_object()) return record.wrong("is no object");
   EvalVariant variant = defaults;
   for (const auto& [field, value] : record.value().items()) {
+    if (value.is_null()) continue;  // as variant_json() writes what does not matter
     const auto known = set_field(record, field, variant);
     if (!known) return at(record, known.error());
     if (*known) continue;
@@ -159,10 +173,13 @@ std::span<const VariantDimension> variant_dimensions() { return kDimensions; }
 
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
                            std::string_view value) {
-  if (std::ranges::find(dimension.known, value) == dimension.known.end()) {
+  const bool is_known = std::ranges::find(dimension.known, value) != dimension.known.end();
+  const bool is_budget = dimension.value == &EvalVariant::decode_budget;
+  if (!is_known && !(is_budget && Budget::parse(value).ok())) {
     return Error{ErrorCode::kInvalidArgument,
                  "unknown " + std::string(dimension.field) + " '" + std::string(value) +
-                     "' (known: " + listed(dimension.known, std::identity()) + ")"};
+                     "' (known: " + listed(dimension.known, std::identity()) +
+                     (is_budget ? ", or like 1024 or 10%)" : ")")};
   }
   variant.*dimension.value = value;
   return {};
@@ -190,11 +207,16 @@ Json variant_json(const EvalVariant& variant) {
   for (const VariantDimension& dimension : kDimensions) {
     json[std::string(dimension.field)] = variant.*dimension.value;
   }
-  // The full cache obeys no budget: whatever stands there, it is the same variant.
-  if (is_full(variant)) {
-    for (const char* field : {"budget", "allocator", "window", "sinks", "protect", "seed"}) {
+  json["decode_budget"] =
+      reads_all(variant) ? std::string(kDecodeBudgets.front()) : decode_budget_text(variant);
+  // The full cache obeys no budget: whatever stands there, it is the same variant. What a step
+  // reads of it is the budget that it is compared by.
+  if (keeps_all(variant)) {
+    for (const char* field : {"allocator", "window", "sinks", "protect", "seed"}) {
       json[field] = nullptr;
     }
+    json["budget"] = nullptr;
+    if (!reads_all(variant)) json["budget"] = json["decode_budget"];
   }
   return json;
 }
@@ -209,6 +231,7 @@ std::string variant_label(const EvalVariant& variant) {
       continue;
     }
     // No other policy draws numbers.
+    if (field == "decode_budget" && keeps_all(variant)) continue;  // said by the budget
     if (field == "seed" && variant.kv.policy != "random") continue;
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     label += " " + (field == "allocator" ? text : field + "=" + text);
@@ -236,6 +259,10 @@ Result<std::vector<EvalVariant>> read_variants(const std::string& path,
 
 KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite) {
   KvOptions kv = variant.kv;
+  kv.decode.method = variant.decode_attention;
+  if (!reads_all(variant) && variant.decode_budget != kDecodeBudgets.front()) {
+    kv.decode.budget = Budget::parse(variant.decode_budget).value();  // set_dimension() checked it
+  }
   for (const SuiteOption& entry : kSuiteOptions) {
     if (entry.suite != suite || entry.policy != kv.policy) continue;
     const bool named = std::ranges::any_of(

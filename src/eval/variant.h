@@ -22,8 +22,8 @@ struct EvalVariant {
   std::string granularity = "kv-head";
   std::string mode = "aware";
   std::string prefill = "full";
-  std::string decode_attention = "full";
-  std::string decode_budget = "all";
+  std::string decode_attention = "dense";
+  std::string decode_budget = "default";
 };
 
 // A dimension beside the cache's own options. Constant data. To give it another value, add the

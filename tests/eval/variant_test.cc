@@ -92,6 +92,21 @@ TEST(Variant, ReadsWhatItWrites) {
   EXPECT_EQ(variant_json(again->front()), variant_json(variant));
 }
 
+TEST(Variant, ReadingAPartOfTheFullCacheIsABudget) {
+  EvalVariant variant = variant_of("full", 128);
+  variant.decode_attention = "ab-sparse";
+  EXPECT_EQ(variant_label(variant), "full 4% decode_attn=ab-sparse");
+  variant.decode_budget = "256";
+  EXPECT_EQ(variant_label(variant), "full 256 decode_attn=ab-sparse");
+  EXPECT_EQ(variant_json(variant)["budget"], "256");
+  const KvOptions options = options_for_suite(variant, "ruler");
+  EXPECT_EQ(options.decode.method, "ab-sparse");
+  ASSERT_TRUE(options.decode.budget.has_value());
+  EXPECT_EQ(options.decode.budget->text(), "256");
+  variant.kv.policy = "snapkv";
+  EXPECT_EQ(variant_label(variant), "snapkv 128 decode_attn=ab-sparse decode_budget=256");
+}
+
 TEST(Variant, BrokenFilesNameElementAndField) {
   const auto has = [](const std::string& text, std::initializer_list<const char*> parts) {
     const std::string message = message_of(text);
