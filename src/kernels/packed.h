@@ -24,16 +24,16 @@ enum class PackedKind : std::uint8_t {
   kQ4_0,  // d * (q - 8)
   kQ5_0,  // d * (q - 16)
   kQ8_0,  // d * (q - 128)
-  kQ4_K,  // d * scale * q - dmin * min, scale and min for each block of 32, 4-bit q
-  kQ5_K,  // the same with 5-bit q
-  kQ6_K,  // d * scale * (q - 32), scale for each 16
+  kQ4K,   // d * scale * q - dmin * min, scale and min for each block of 32, 4-bit q
+  kQ5K,   // the same with 5-bit q
+  kQ6K,   // d * scale * (q - 32), scale for each 16
 };
 
-// Layout of a panel. K types: superblocks of an outer part (f16 d[8], then for kQ4_K and kQ5_K f16
+// Layout of a panel. K types: superblocks of an outer part (f16 d[8], then for kQ4K and kQ5K f16
 // dmin[8]) and 8 blocks; the others: blocks only. A block is its quants and 16 bytes of scales:
 //   kQ4_0, kQ5_0, kQ8_0   f16 d[8]
-//   kQ4_K, kQ5_K          u8 scale[8], u8 min[8]
-//   kQ6_K                 s8 scale[8] of columns 0-15, s8 scale[8] of columns 16-31
+//   kQ4K, kQ5K          u8 scale[8], u8 min[8]
+//   kQ6K                 s8 scale[8] of columns 0-15, s8 scale[8] of columns 16-31
 // Quants, V_i[4 * row + c] = q of column 4 i + c, i < 8:
 //   4 bits   P_0..P_3 of 32 bytes: P_i = V_i | V_{i+4} << 4
 //   5 bits   the same of the low 4 bits, then 32 bytes whose bit i is the high bit of V_i
@@ -49,7 +49,39 @@ struct PackedLayout {
     return n_in / kPackedBlock * block_bytes + outer;
   }
 };
-[[nodiscard]] PackedLayout packed_layout(PackedKind kind);
+[[nodiscard]] constexpr PackedLayout packed_layout(PackedKind kind) {
+  const auto layout = [](std::size_t bits, std::size_t outer_bytes) {
+    const std::size_t quant_bytes = kPanelRows * kPackedBlock * bits / 8;
+    return PackedLayout{.quant_bytes = quant_bytes,
+                        .block_bytes = quant_bytes + 2 * kPanelRows,
+                        .outer_bytes = outer_bytes};
+  };
+  switch (kind) {
+    case PackedKind::kQ4_0: return layout(4, 0);
+    case PackedKind::kQ5_0: return layout(5, 0);
+    case PackedKind::kQ8_0: return layout(8, 0);
+    case PackedKind::kQ4K: return layout(4, 4 * kPanelRows);
+    case PackedKind::kQ5K: return layout(5, 4 * kPanelRows);
+    case PackedKind::kQ6K: return layout(6, 2 * kPanelRows);
+  }
+  return {};
+}
+
+// Kinds whose blocks have a min beside the scale.
+[[nodiscard]] constexpr bool has_mins(PackedKind kind) {
+  return kind == PackedKind::kQ4K || kind == PackedKind::kQ5K;
+}
+
+// What is taken from a stored quant.
+[[nodiscard]] constexpr int zero_of(PackedKind kind) {
+  switch (kind) {
+    case PackedKind::kQ4_0: return 8;
+    case PackedKind::kQ5_0: return 16;
+    case PackedKind::kQ6K: return 32;
+    case PackedKind::kQ8_0: return 128;
+    default: return 0;  // kinds with mins
+  }
+}
 
 // Rows of activations, rounded: x = scale * quant. For block b and row r, quants are at
 // quants + (b * rows + r) * 32 and the rest in blocks[b * rows + r].

@@ -126,9 +126,9 @@ void read_block(PackedKind kind, const std::byte* row, std::size_t type_bytes, s
     case PackedKind::kQ4_0: return read_q4_0(row + b * type_bytes, block);
     case PackedKind::kQ5_0: return read_q5_0(row + b * type_bytes, block);
     case PackedKind::kQ8_0: return read_q8_0(row + b * type_bytes, block);
-    case PackedKind::kQ4_K: return read_q4_k(super_block, inside, block);
-    case PackedKind::kQ5_K: return read_q5_k(super_block, inside, block);
-    case PackedKind::kQ6_K: return read_q6_k(super_block, inside, block);
+    case PackedKind::kQ4K: return read_q4_k(super_block, inside, block);
+    case PackedKind::kQ5K: return read_q5_k(super_block, inside, block);
+    case PackedKind::kQ6K: return read_q6_k(super_block, inside, block);
   }
 }
 
@@ -166,10 +166,10 @@ Byte* write_quants(PackedKind kind, const Vectors& vectors, Byte* out) {
     return out + sizeof(vectors);
   }
   for (std::size_t i = 0; i < 4; ++i, out += 32) write_bits(vectors, 0, 4, i, 4, out);
-  if (kind == PackedKind::kQ5_0 || kind == PackedKind::kQ5_K) {
+  if (kind == PackedKind::kQ5_0 || kind == PackedKind::kQ5K) {
     write_bits(vectors, 4, 1, 0, 1, out);
     out += 32;
-  } else if (kind == PackedKind::kQ6_K) {
+  } else if (kind == PackedKind::kQ6K) {
     for (std::size_t k = 0; k < 2; ++k, out += 32) write_bits(vectors, 4, 2, 4 * k, 1, out);
   }
   return out;
@@ -217,7 +217,7 @@ class Packer {
                     Byte* out) const {
     const std::size_t bytes = packed_layout(kind_).outer_bytes;
     std::memset(out, 0, bytes);
-    const std::size_t at = kind_ == PackedKind::kQ6_K ? kQ6ScaleAt : 0;
+    const std::size_t at = kind_ == PackedKind::kQ6K ? kQ6ScaleAt : 0;
     for (std::size_t part = 0; part < bytes / (kHalfBytes * kPanelRows); ++part) {
       for (std::size_t r = 0; r < count; ++r) {
         std::memcpy(out + kHalfBytes * (kPanelRows * part + r),
@@ -243,9 +243,9 @@ std::optional<PackedKind> packed_kind(int ggml_type) {
     case GGML_TYPE_Q4_0: return PackedKind::kQ4_0;
     case GGML_TYPE_Q5_0: return PackedKind::kQ5_0;
     case GGML_TYPE_Q8_0: return PackedKind::kQ8_0;
-    case GGML_TYPE_Q4_K: return PackedKind::kQ4_K;
-    case GGML_TYPE_Q5_K: return PackedKind::kQ5_K;
-    case GGML_TYPE_Q6_K: return PackedKind::kQ6_K;
+    case GGML_TYPE_Q4_K: return PackedKind::kQ4K;
+    case GGML_TYPE_Q5_K: return PackedKind::kQ5K;
+    case GGML_TYPE_Q6_K: return PackedKind::kQ6K;
     default: return std::nullopt;
   }
 }

@@ -7,8 +7,8 @@
 //   Few rows: weights go from memory through registers once, as unsigned bytes; the activations of
 //   4 columns are broadcast from memory. Many rows: broadcasts would be half of the work. Weights
 //   are unpacked once, as signed bytes, which an instruction takes from memory; the broadcast
-//   activations, unsigned (+ 128), stay in registers while kTogether panels pass by. The 128 are
-//   taken out by a number of each row and block.
+//   activations, unsigned (+ 128), stay in registers while kPanelsTogether panels pass by. The 128
+//   are taken out by a number of each row and block.
 // Both give the same integers, and the same f32 sums of them.
 
 #if defined(RESTKV_KERNELS_HWY_PACKED_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -45,7 +45,8 @@ HWY_INLINE __m256i broadcast_4(const void* p) {
 }
 
 // Sum over the block of `product(i)`, 16 sums of two for the i-th 4 columns. kMost: how many of
-// them can be added in 16 bits. multiplier: pairs of 16 bits, 1 or inner scales, of each half.
+// them can be added in 16 bits. first, second: what multiplies each half, pairs of 16 bits, 1 or
+// inner scales.
 template <int kMost, class Product>
 HWY_INLINE __m256i add_products(const Product& product, __m256i first, __m256i second) {
   const auto two = [&](std::size_t i) { return _mm256_add_epi16(product(i), product(i + 1)); };
@@ -78,7 +79,7 @@ HWY_INLINE __m256 add_scaled(__m256i integers, __m256 scale, __m256 offset,
 // Products of 16 bits that can be added: a quant's largest value times 127, in twos, must not pass
 // 32,767; nor times 255 where signed quants meet unsigned activations.
 constexpr int most_unsigned(PackedKind kind) {
-  switch (quant_bytes_of(kind)) {
+  switch (packed_layout(kind).quant_bytes) {
     case 160: return 4;  // 31 * 127 * 2 * 4 = 31,496
     case 192: return 2;  // 63 * 127 * 2 * 2 = 32,004
     default: return 8;   // 15 * 127 * 2 * 8 = 30,480
@@ -86,8 +87,8 @@ constexpr int most_unsigned(PackedKind kind) {
 }
 constexpr int most_signed(PackedKind kind) {
   switch (kind) {
-    case PackedKind::kQ4_K: return 4;     // 15 * 255 * 2 * 4 = 30,600
-    case PackedKind::kQ5_K: return 2;     // 31 * 255 * 2 * 2 = 31,620
+    case PackedKind::kQ4K: return 4;      // 15 * 255 * 2 * 4 = 30,600
+    case PackedKind::kQ5K: return 2;      // 31 * 255 * 2 * 2 = 31,620
     default: return most_unsigned(kind);  // 8 * 255 * 2 * 8 = 16 * ... * 4 = 32 * ... * 2 = 32,640
   }
 }
@@ -102,7 +103,7 @@ HWY_INLINE __m256 add_block(const Block& block, const std::int8_t* x,
     return _mm256_maddubs_epi16(block.quants[i], broadcast_4(x + 4 * i));
   };
   __m256i integers;
-  if constexpr (kKind == PackedKind::kQ6_K) {
+  if constexpr (kKind == PackedKind::kQ6K) {
     integers = add_products<kMost>(product, block.inner[0], block.inner[1]);
   } else {
     integers = add_products<kMost>(product, ones, ones);
@@ -189,7 +190,7 @@ struct Nothing {};
 template <PackedKind kKind>
 struct alignas(32) SignedBlock
     : std::conditional_t<has_mins(kKind), Offsets, Nothing<0>>,
-      std::conditional_t<kKind == PackedKind::kQ6_K, InnerScales, Nothing<1>> {
+      std::conditional_t<kKind == PackedKind::kQ6K, InnerScales, Nothing<1>> {
   static constexpr std::size_t kParts = kKind == PackedKind::kQ8_0 ? 2 : 1;
   std::int8_t quants[kParts][kVectors * 32];  // 8 bits: q = part 0 + 16 * part 1
   std::int32_t minus_128[kPanelRows];         // -128 * the sum of the (scaled) quants of each row
@@ -208,7 +209,7 @@ HWY_INLINE __m256i multiply_signed(const SignedBlock<kKind>& block, const __m256
   const auto product = [&](std::size_t i) {
     return _mm256_maddubs_epi16(x[i], load_integers(block.quants[0] + 32 * i));
   };
-  if constexpr (kKind == PackedKind::kQ6_K) {
+  if constexpr (kKind == PackedKind::kQ6K) {
     return add_products<kMost>(product, load_integers(block.inner[0]),
                                load_integers(block.inner[1]));
   } else if constexpr (kKind == PackedKind::kQ8_0) {
@@ -242,8 +243,8 @@ HWY_INLINE void make_signed(const std::byte* p, const Outer& outer, SignedBlock<
             _mm256_sub_epi8(quants[i], _mm256_set1_epi8(static_cast<char>(zero_of(kKind)))));
     }
   }
-  p += quant_bytes_of(kKind);
-  if constexpr (kKind == PackedKind::kQ6_K) {
+  p += packed_layout(kKind).quant_bytes;
+  if constexpr (kKind == PackedKind::kQ6K) {
     __m256i scales[2];
     __m256i inner[2];
     unpack_inner_scales(p, scales, inner);
@@ -330,9 +331,9 @@ void multiply_packed(const PackedProductArgs& args) {
     case PackedKind::kQ4_0: return multiply_kind<PackedKind::kQ4_0>(args);
     case PackedKind::kQ5_0: return multiply_kind<PackedKind::kQ5_0>(args);
     case PackedKind::kQ8_0: return multiply_kind<PackedKind::kQ8_0>(args);
-    case PackedKind::kQ4_K: return multiply_kind<PackedKind::kQ4_K>(args);
-    case PackedKind::kQ5_K: return multiply_kind<PackedKind::kQ5_K>(args);
-    case PackedKind::kQ6_K: return multiply_kind<PackedKind::kQ6_K>(args);
+    case PackedKind::kQ4K: return multiply_kind<PackedKind::kQ4K>(args);
+    case PackedKind::kQ5K: return multiply_kind<PackedKind::kQ5K>(args);
+    case PackedKind::kQ6K: return multiply_kind<PackedKind::kQ6K>(args);
   }
 }
 

@@ -24,10 +24,6 @@ namespace {
 
 constexpr std::size_t kVectors = 8;  // of a block: 4 columns each
 
-constexpr bool has_mins(PackedKind kind) {
-  return kind == PackedKind::kQ4_K || kind == PackedKind::kQ5_K;
-}
-
 // 8 rows x 32 columns as few rows take them; 8 bits are two times 4, see integer_sum().
 struct Block {
   __m256i quants[kVectors];
@@ -91,10 +87,10 @@ struct Outer {
 template <PackedKind kKind>
 HWY_INLINE Outer load_outer(const std::byte* p) {
   Outer outer{_mm256_setzero_ps(), _mm256_setzero_ps()};
-  if constexpr (kKind == PackedKind::kQ4_K || kKind == PackedKind::kQ5_K) {
+  if constexpr (kKind == PackedKind::kQ4K || kKind == PackedKind::kQ5K) {
     outer.d = load_8_f16(p);
     outer.dmin = load_8_f16(p + 2 * kPanelRows);
-  } else if constexpr (kKind == PackedKind::kQ6_K) {
+  } else if constexpr (kKind == PackedKind::kQ6K) {
     outer.d = load_8_f16(p);
   }
   return outer;
@@ -113,7 +109,7 @@ HWY_INLINE void unpack_inner_scales(const std::byte* p, __m256i* scales, __m256i
 template <PackedKind kKind>
 HWY_INLINE __m256 scale_of(const std::byte* p, const Outer& outer) {
   if constexpr (has_mins(kKind)) return _mm256_mul_ps(outer.d, load_8_u8(p));
-  if constexpr (kKind == PackedKind::kQ6_K) return outer.d;
+  if constexpr (kKind == PackedKind::kQ6K) return outer.d;
   return load_8_f16(p);
 }
 template <PackedKind kKind>
@@ -121,29 +117,6 @@ HWY_INLINE __m256 offset_of(const std::byte* p, const Outer& outer) {
   if constexpr (!has_mins(kKind)) return _mm256_setzero_ps();
   const __m256 min = _mm256_mul_ps(outer.dmin, load_8_u8(p + kPanelRows));
   return _mm256_xor_ps(min, _mm256_set1_ps(-0.0F));
-}
-
-constexpr std::size_t quant_bytes_of(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::kQ4_0:
-    case PackedKind::kQ4_K: return 128;
-    case PackedKind::kQ5_0:
-    case PackedKind::kQ5_K: return 160;
-    case PackedKind::kQ6_K: return 192;
-    case PackedKind::kQ8_0: return 256;
-  }
-  return 0;
-}
-
-// What is taken from a stored quant.
-constexpr int zero_of(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::kQ4_0: return 8;
-    case PackedKind::kQ5_0: return 16;
-    case PackedKind::kQ6_K: return 32;
-    case PackedKind::kQ8_0: return 128;
-    default: return 0;  // kinds with mins
-  }
 }
 
 // The stored quants, unsigned; of 8 bits the two nibbles.
@@ -158,18 +131,18 @@ HWY_INLINE void unpack_quants(const std::byte* p, __m256i* quants, __m256i* high
     }
   } else {
     unpack_low_nibbles(p, quants);
-    if constexpr (quant_bytes_of(kKind) == 160) add_fifth_bits(p + 128, quants);
-    if constexpr (quant_bytes_of(kKind) == 192) add_high_pairs(p + 128, quants);
+    if constexpr (packed_layout(kKind).quant_bytes == 160) add_fifth_bits(p + 128, quants);
+    if constexpr (packed_layout(kKind).quant_bytes == 192) add_high_pairs(p + 128, quants);
   }
 }
 
 template <PackedKind kKind>
 HWY_INLINE void unpack_block(const std::byte* p, const Outer& outer, Block& block) {
   unpack_quants<kKind>(p, block.quants, block.high);
-  p += quant_bytes_of(kKind);
+  p += packed_layout(kKind).quant_bytes;
   block.scale = scale_of<kKind>(p, outer);
   if constexpr (has_mins(kKind)) block.offset = offset_of<kKind>(p, outer);
-  if constexpr (kKind == PackedKind::kQ6_K) {
+  if constexpr (kKind == PackedKind::kQ6K) {
     __m256i scales[2];
     unpack_inner_scales(p, scales, block.inner);
     const __m256i pair = _mm256_or_si256(_mm256_and_si256(scales[0], _mm256_set1_epi32(0xFFFF)),

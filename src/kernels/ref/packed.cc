@@ -22,8 +22,6 @@ float f16_at(const std::byte* p) {
   return element::f16_to_f32(bits);
 }
 
-bool has_mins(PackedKind kind) { return kind == PackedKind::kQ4_K || kind == PackedKind::kQ5_K; }
-
 // Quant of a row and column of a block.
 int quant_at(PackedKind kind, const std::byte* block, std::size_t row, std::size_t column) {
   const std::size_t i = column / 4;
@@ -33,8 +31,8 @@ int quant_at(PackedKind kind, const std::byte* block, std::size_t row, std::size
   const std::byte* high = block + 128 + at;
   switch (kind) {
     case PackedKind::kQ5_0:
-    case PackedKind::kQ5_K: return low | (byte_at(high) >> i & 1) << 4;
-    case PackedKind::kQ6_K: return low | (byte_at(high + 32 * (i / 4)) >> 2 * (i % 4) & 3) << 4;
+    case PackedKind::kQ5K: return low | (byte_at(high) >> i & 1) << 4;
+    case PackedKind::kQ6K: return low | (byte_at(high + 32 * (i / 4)) >> 2 * (i % 4) & 3) << 4;
     default: return low;
   }
 }
@@ -59,16 +57,6 @@ BlockPlace place_of(const PackedProductArgs& args, std::size_t panel, std::size_
   return {.outer = nullptr, .quants = p, .scales = p + layout.quant_bytes};
 }
 
-int zero_of(PackedKind kind) {
-  switch (kind) {
-    case PackedKind::kQ4_0: return 8;
-    case PackedKind::kQ5_0: return 16;
-    case PackedKind::kQ6_K: return 32;
-    case PackedKind::kQ8_0: return 128;
-    default: return 0;
-  }
-}
-
 int activation_at(const ActivationTile& tile, std::size_t at) {
   if (tile.form == ActivationForm::kSigned) return tile.quants[at];
   return static_cast<int>(static_cast<std::uint8_t>(tile.quants[at])) - 128;
@@ -82,12 +70,12 @@ float add_block(const PackedProductArgs& args, const BlockPlace& place, std::siz
   for (std::size_t c = 0; c < kPackedBlock; ++c) {
     const int product = (quant_at(kind, place.quants, row, c) - zero_of(kind)) *
                         activation_at(tile, at * kPackedBlock + c);
-    const bool inner = kind == PackedKind::kQ6_K;
+    const bool inner = kind == PackedKind::kQ6K;
     total += inner ? product * static_cast<std::int8_t>(place.scales[c / 16 * kPanelRows + row])
                    : product;
   }
   const float scaled = static_cast<float>(total) * activation.scale;
-  if (kind == PackedKind::kQ6_K) return std::fma(scaled, f16_at(place.outer + 2 * row), sum);
+  if (kind == PackedKind::kQ6K) return std::fma(scaled, f16_at(place.outer + 2 * row), sum);
   if (!has_mins(kind)) return std::fma(scaled, f16_at(place.scales + 2 * row), sum);
   const float scale =
       f16_at(place.outer + 2 * row) * static_cast<float>(byte_at(place.scales + row));
