@@ -156,6 +156,7 @@ View3<const float> Model::output_factors(const KernelTable& kernels, const Threa
 // Column c of head h is what element c of the head adds to the hidden state.
 void Model::output_columns(int layer, View3<float> out) const {
   const Linear& output = layers_[static_cast<std::size_t>(layer)].output;
+  RESTKV_CHECK(out.data != nullptr);
   std::vector<float> row(out.planes * out.rows);
   for (std::size_t e = 0; e < out.cols; ++e) {
     output.expand_row(e, row.data());

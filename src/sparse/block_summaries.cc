@@ -29,7 +29,7 @@ std::size_t BlockSummaries::row_bytes() const {
 }
 
 std::size_t BlockSummaries::head_bytes() const {
-  return shape_.type == SummaryType::kF16 ? 0 : 2 * 2 * width();
+  return shape_.type == SummaryType::kF16 ? 0 : 4 * width();
 }
 
 void BlockSummaries::reserve(std::size_t blocks) {

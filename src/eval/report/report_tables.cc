@@ -21,7 +21,7 @@ std::string variance_text(const std::optional<double>& variance) {
   return variance ? format("%.1f", *variance * 1e4) : "-";
 }
 
-std::string with_length(std::string name, std::int64_t length) {
+std::string with_length(const std::string& name, std::int64_t length) {
   return length > 0 ? name + " " + std::to_string(length) : name;
 }
 

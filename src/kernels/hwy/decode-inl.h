@@ -11,6 +11,8 @@
 #define RESTKV_KERNELS_HWY_DECODE_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <limits>
@@ -23,43 +25,114 @@ namespace {
 
 constexpr std::size_t kDecodeTile = 32;
 constexpr std::size_t kMostHeads = 6;  // query heads that one tile product takes
+constexpr std::size_t kCacheLine = 64;
 
-// A tile of rows, and where the next one starts.
-struct DecodeTile {
-  HWY_ALIGN float keys[kDecodeTile * kMaxHeadDim];  // [kDecodeTile / kPanel][dim][kPanel]
-  HWY_ALIGN float
-      values[kDecodeTile * kMaxHeadDim];  // [kDecodeTile][dim]; keys before they are packed
-  std::size_t rows = 0;
-  std::size_t page = 0;
-  std::size_t row = 0;
+// As many vectors of columns as keep the multiply-adds busy beside so many query heads.
+template <std::size_t kHeads>
+constexpr std::size_t kWide = std::min<std::size_t>(
+    kHeads >= 4 || kManyRegisters ? 2 : (kHeads == 1 ? 8 : 4), kDecodeTile / kLanes);
+
+// What the kernel reads of a missing row.
+HWY_ALIGN constexpr std::byte kNoRow[2 * kMaxHeadDim] = {};
+
+// The rows of a tile where the cache holds them.
+struct TileRows {
+  const std::byte* keys[kDecodeTile];
+  const std::byte* values[kDecodeTile];
+  std::size_t count = 0;
 };
 
-// Fills the tile with the segment's next rows. False when there is none.
-bool next_tile(const DecodeAttentionArgs& args, std::size_t dim, DecodeTile& tile) {
-  const std::size_t key_bytes = kv_row_bytes(args.type_k, args.head_dim);
-  const std::size_t value_bytes = kv_row_bytes(args.type_v, args.head_dim);
-  const std::byte* sources[kDecodeTile];
-  tile.rows = 0;
-  while (tile.rows < kDecodeTile && tile.page < args.pages.size()) {
-    const PageView& page = args.pages[tile.page];
-    if (tile.row >= page.rows) {
-      tile.row = 0;
-      ++tile.page;
-      continue;
+// Walks over the rows of a segment.
+class RowWalk {
+ public:
+  explicit RowWalk(const DecodeAttentionArgs& args)
+      : args_(args),
+        key_bytes_(kv_row_bytes(args.type_k, args.head_dim)),
+        value_bytes_(kv_row_bytes(args.type_v, args.head_dim)),
+        row_(args.skip_rows) {}
+
+  void next(TileRows& rows) {
+    rows.count = 0;
+    while (rows.count < kDecodeTile && page_ < args_.pages.size()) {
+      const PageView& page = args_.pages[page_];
+      if (row_ >= page.rows) {
+        row_ = 0;
+        ++page_;
+        continue;
+      }
+      rows.keys[rows.count] = page.keys + row_ * key_bytes_;
+      rows.values[rows.count++] = page.values + row_++ * value_bytes_;
     }
-    expand_row(args.type_k, page.keys + tile.row * key_bytes, args.head_dim, dim,
-               tile.values + tile.rows * dim);
-    sources[tile.rows++] = page.values + tile.row++ * value_bytes;
   }
-  if (tile.rows == 0) return false;
-  std::fill(tile.values + tile.rows * dim, tile.values + kDecodeTile * dim, 0.0F);
-  for (std::size_t key = 0; key < tile.rows; key += kPanel) {
-    transpose(tile.values + key * dim, dim, kPanel, tile.keys + key * dim);
+
+ private:
+  const DecodeAttentionArgs& args_;
+  std::size_t key_bytes_;
+  std::size_t value_bytes_;
+  std::size_t page_ = 0;
+  std::size_t row_ = 0;
+};
+
+// Brings the next tile's rows into the cache a few at a time, between the products of this one.
+// Pages lie anywhere in memory and are too short for the processor to guess the next one: without
+// this, decode waits for each; asked for all at once, they would wait for one another.
+class Prefetch {
+ public:
+  Prefetch(const DecodeAttentionArgs& args, const TileRows& rows, std::size_t steps)
+      : rows_(rows),
+        key_bytes_(kv_row_bytes(args.type_k, args.head_dim)),
+        value_bytes_(kv_row_bytes(args.type_v, args.head_dim)),
+        rows_per_step_((rows.count + steps - 1) / steps) {}
+
+  HWY_INLINE void step() {
+    const std::size_t end = std::min(rows_.count, done_ + rows_per_step_);
+    for (; done_ < end; ++done_) {
+      for (std::size_t i = 0; i < key_bytes_; i += kCacheLine) hwy::Prefetch(rows_.keys[done_] + i);
+      for (std::size_t i = 0; i < value_bytes_; i += kCacheLine) {
+        hwy::Prefetch(rows_.values[done_] + i);
+      }
+    }
   }
-  for (std::size_t i = 0; i < tile.rows; ++i) {
-    expand_row(args.type_v, sources[i], args.head_dim, dim, tile.values + i * dim);
+
+ private:
+  const TileRows& rows_;
+  std::size_t key_bytes_;
+  std::size_t value_bytes_;
+  std::size_t rows_per_step_;
+  std::size_t done_ = 0;
+};
+
+// A tile of rows as f32.
+struct DecodeTile {
+  HWY_ALIGN float keys[kDecodeTile * kMaxHeadDim];    // [dim][kDecodeTile]
+  HWY_ALIGN float values[kDecodeTile * kMaxHeadDim];  // [kDecodeTile][dim]
+  std::size_t rows = 0;
+};
+
+void expand_keys(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim,
+                 DecodeTile& tile) {
+  const bool halves = args.type_k == KvType::kF16 || args.type_k == KvType::kBf16;
+  if (kConvertsF16 && halves && args.head_dim % 8 == 0) {
+    std::fill(rows.keys + rows.count, rows.keys + kDecodeTile, kNoRow);
+    for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
+      transpose_halves(args.type_k, rows.keys + key, args.head_dim, kDecodeTile, tile.keys + key);
+    }
+    return;
   }
-  return true;
+  float* const flat = tile.values;  // free until the values are expanded
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    expand_row(args.type_k, rows.keys[i], args.head_dim, dim, flat + i * dim);
+  }
+  std::fill(flat + rows.count * dim, flat + kDecodeTile * dim, 0.0F);
+  transpose(flat, dim, kDecodeTile, tile.keys);
+}
+
+void expand(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim, DecodeTile& tile) {
+  tile.rows = rows.count;
+  expand_keys(args, rows, dim, tile);
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    expand_row(args.type_v, rows.values[i], args.head_dim, dim, tile.values + i * dim);
+  }
 }
 
 // acc = acc * rescale + weights * values for kVectors vectors of columns.
@@ -84,7 +157,7 @@ HWY_INLINE void accumulate(const float* weights, const float* rescale, const flo
 // Adds the tile to the partials of query heads [head, head + kHeads).
 template <std::size_t kHeads>
 void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t dim,
-                  std::size_t head) {
+                  std::size_t head, Prefetch& prefetch) {
   const F32 d;
   const std::size_t n = args.head_dim;
   float* const max = args.partial + head;
@@ -93,15 +166,17 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
   HWY_ALIGN float weights[kHeads][kDecodeTile];
   float rescale[kHeads];
 
+  constexpr std::size_t kVectors = kWide<kHeads>;
   const RowMajor queries = {args.q + head * n, n};
   const float scale = product_scale(args.rule);
   const float cap = args.rule.softcap;
   const std::size_t padded = round_up(tile.rows, kPanel);
-  for (std::size_t key = 0; key < padded; key += kPanel) {
-    auto sums = zero_sums<kHeads, 2>();
-    multiply(queries, tile.keys + key * dim, kPanel, n, sums);
+  for (std::size_t key = 0; key < padded; key += kVectors * kLanes) {
+    auto sums = zero_sums<kHeads, kVectors>();
+    multiply(queries, tile.keys + key, kDecodeTile, n, sums);
+    prefetch.step();
     for (std::size_t h = 0; h < kHeads; ++h) {
-      for (std::size_t v = 0; v < 2; ++v) {
+      for (std::size_t v = 0; v < kVectors; ++v) {
         const Vf scaled = hn::Mul(sums.at[h][v], all(scale));
         hn::Store(cap > 0.0F ? softcap(scaled, cap) : scaled, d, weights[h] + key + v * kLanes);
       }
@@ -114,22 +189,28 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
     for (std::size_t key = 0; key < padded; key += kLanes) {
       largest = hn::Max(largest, hn::Load(d, weights[h] + key));
     }
-    const float new_max = max_of(largest);
+    // Mostly the maximum stands, and nothing has to wait for the largest of the lanes.
+    float new_max = max[h];
+    rescale[h] = 1.0F;
+    if (!hn::AllTrue(d, hn::Eq(largest, all(new_max)))) {
+      new_max = max_of(largest);
+      rescale[h] = hn::GetLane(exp(all(max[h] - new_max)));
+      max[h] = new_max;
+    }
     Vf added = hn::Zero(d);
     for (std::size_t key = 0; key < padded; key += kLanes) {
       const Vf weight = exp(hn::Sub(hn::Load(d, weights[h] + key), all(new_max)));
       hn::Store(weight, d, weights[h] + key);
       added = hn::Add(added, weight);
     }
-    rescale[h] = max[h] == new_max ? 1.0F : hn::GetLane(exp(all(max[h] - new_max)));
-    max[h] = new_max;
     sum[h] = sum[h] * rescale[h] + sum_of(added);
   }
 
   std::size_t column = 0;
-  for (; column + kPanel <= n; column += kPanel) {
-    accumulate<kHeads, 2>(weights[0], rescale, tile.values + column, dim, tile.rows, acc + column,
-                          n);
+  for (; column + kVectors * kLanes <= n; column += kVectors * kLanes) {
+    accumulate<kHeads, kVectors>(weights[0], rescale, tile.values + column, dim, tile.rows,
+                                 acc + column, n);
+    prefetch.step();
   }
   for (; column + kLanes <= n; column += kLanes) {
     accumulate<kHeads, 1>(weights[0], rescale, tile.values + column, dim, tile.rows, acc + column,
@@ -147,7 +228,8 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
 }
 
 void decode_attention(const DecodeAttentionArgs& args) {
-  using Attend = void (*)(const DecodeAttentionArgs&, const DecodeTile&, std::size_t, std::size_t);
+  using Attend =
+      void (*)(const DecodeAttentionArgs&, const DecodeTile&, std::size_t, std::size_t, Prefetch&);
   constexpr Attend kAttend[kMostHeads] = {attend_heads<1>, attend_heads<2>, attend_heads<3>,
                                           attend_heads<4>, attend_heads<5>, attend_heads<6>};
   std::fill_n(args.partial, args.group, -std::numeric_limits<float>::infinity());
@@ -155,13 +237,19 @@ void decode_attention(const DecodeAttentionArgs& args) {
   const std::size_t dim = round_up(args.head_dim, kLineFloats);
   // 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
   const std::size_t parts = (args.group + kMostHeads - 1) / kMostHeads;
+  const std::size_t steps = parts * std::max<std::size_t>(2, dim / kPanel / 2 + 1);
   DecodeTile tile;
-  tile.row = args.skip_rows;
-  while (next_tile(args, dim, tile)) {
+  RowWalk walk(args);
+  TileRows rows[2];  // of this tile and of the next, in turn
+  walk.next(rows[0]);
+  for (std::size_t turn = 0; rows[turn].count > 0; turn = 1 - turn) {
+    walk.next(rows[1 - turn]);
+    Prefetch prefetch(args, rows[1 - turn], steps);
+    expand(args, rows[turn], dim, tile);
     std::size_t head = 0;
     for (std::size_t part = 0; part < parts; ++part) {
       const std::size_t heads = (args.group - head + parts - part - 1) / (parts - part);
-      kAttend[heads - 1](args, tile, dim, head);
+      kAttend[heads - 1](args, tile, dim, head, prefetch);
       head += heads;
     }
   }

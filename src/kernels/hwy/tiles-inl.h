@@ -67,15 +67,27 @@ HWY_INLINE void multiply(Left left, const float* right, std::size_t stride, std:
                          Sums<kRows, kVectors>& result) {
   Sums<kRows, kVectors> sums = result;  // a copy that the compiler can keep in registers
   for (std::size_t k = 0; k < depth; ++k) {
-    Vf columns[kVectors];
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      columns[v] = hn::LoadU(F32(), right + k * stride + v * kLanes);
-    }
-#pragma GCC unroll 12
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const Vf factor = all(left(r, k));
+    const float* const row = right + k * stride;
+    // The shorter side waits in registers, the longer one passes through a single one.
+    if constexpr (kVectors > kRows) {
+      Vf factors[kRows];
+      for (std::size_t r = 0; r < kRows; ++r) factors[r] = all(left(r, k));
+#pragma GCC unroll 8
       for (std::size_t v = 0; v < kVectors; ++v) {
-        sums.at[r][v] = hn::MulAdd(factor, columns[v], sums.at[r][v]);
+        const Vf columns = hn::LoadU(F32(), row + v * kLanes);
+        for (std::size_t r = 0; r < kRows; ++r) {
+          sums.at[r][v] = hn::MulAdd(factors[r], columns, sums.at[r][v]);
+        }
+      }
+    } else {
+      Vf columns[kVectors];
+      for (std::size_t v = 0; v < kVectors; ++v) columns[v] = hn::LoadU(F32(), row + v * kLanes);
+#pragma GCC unroll 12
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const Vf factor = all(left(r, k));
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          sums.at[r][v] = hn::MulAdd(factor, columns[v], sums.at[r][v]);
+        }
       }
     }
   }
@@ -91,6 +103,18 @@ HWY_INLINE hn::Vec<D> gather_blocks(D d, const float* row, std::size_t stride) {
     const hn::Half<D> dh;
     const auto lower = gather_blocks(dh, row, stride);
     return hn::Combine(d, gather_blocks(dh, row + hn::MaxLanes(dh) * stride, stride), lower);
+  }
+}
+
+// A vector whose 128-bit block b holds 16 bytes of rows[8 * b] from `offset` on.
+template <class D>
+HWY_INLINE hn::Vec<D> gather_halves(D d, const std::byte* const* rows, std::size_t offset) {
+  if constexpr (hn::MaxLanes(d) <= 8) {
+    return hn::LoadU(d, reinterpret_cast<const std::uint16_t*>(rows[0] + offset));
+  } else {
+    const hn::Half<D> dh;
+    const auto lower = gather_halves(dh, rows, offset);
+    return hn::Combine(d, gather_halves(dh, rows + hn::MaxLanes(dh), offset), lower);
   }
 }
 
@@ -115,6 +139,57 @@ HWY_INLINE void transpose(const float* rows, std::size_t dim, std::size_t width,
       hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + width);
       hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * width);
       hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * width);
+    }
+  }
+}
+
+// Halves of a full vector of 16-bit elements, as f32.
+template <class V16>
+HWY_INLINE Vf widen(KvType type, V16 halves) {
+  if (type == KvType::kBf16) {
+    const U32 du;
+    return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(du, halves)));
+  }
+  return hn::PromoteTo(F32(), hn::BitCast(Narrow<hwy::float16_t>(), halves));
+}
+
+// panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Works on
+// squares of 8 x 8, one in each 128-bit block, and widens last: half the moves of transpose().
+// REQUIRES: kConvertsF16, dim is a multiple of 8.
+HWY_INLINE void transpose_halves(KvType type, const std::byte* const* rows, std::size_t dim,
+                                 std::size_t stride, float* panel) {
+  const hn::Repartition<std::uint16_t, F32> d16;
+  const hn::Repartition<std::uint32_t, F32> d32;
+  const hn::Repartition<std::uint64_t, F32> d64;
+  const hn::Half<decltype(d16)> dh;
+  for (std::size_t column = 0; column < dim; column += 8) {
+    hn::Vec<decltype(d16)> r[8];
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < 8; ++i) r[i] = gather_halves(d16, rows + i, 2 * column);
+    hn::Vec<decltype(d32)> pairs[8];  // rows (2i, 2i + 1), columns 0..3, then 4..7
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < 4; ++i) {
+      pairs[i] = hn::BitCast(d32, hn::InterleaveLower(d16, r[2 * i], r[2 * i + 1]));
+      pairs[4 + i] = hn::BitCast(d32, hn::InterleaveUpper(d16, r[2 * i], r[2 * i + 1]));
+    }
+#pragma GCC unroll 2
+    for (std::size_t half = 0; half < 8; half += 4) {  // columns 0..3, then 4..7
+      const auto* const p = pairs + half;
+      const hn::Vec<decltype(d64)> fours[4] = {
+          hn::BitCast(d64, hn::InterleaveLower(d32, p[0], p[1])),
+          hn::BitCast(d64, hn::InterleaveLower(d32, p[2], p[3])),
+          hn::BitCast(d64, hn::InterleaveUpper(d32, p[0], p[1])),
+          hn::BitCast(d64, hn::InterleaveUpper(d32, p[2], p[3]))};
+#pragma GCC unroll 2
+      for (std::size_t i = 0; i < 4; i += 2) {
+        const auto even = hn::BitCast(d16, hn::InterleaveLower(d64, fours[i], fours[i + 1]));
+        const auto odd = hn::BitCast(d16, hn::InterleaveUpper(d64, fours[i], fours[i + 1]));
+        float* const to = panel + (column + half + i) * stride;
+        hn::StoreU(widen(type, hn::LowerHalf(dh, even)), F32(), to);
+        hn::StoreU(widen(type, hn::UpperHalf(dh, even)), F32(), to + kLanes);
+        hn::StoreU(widen(type, hn::LowerHalf(dh, odd)), F32(), to + stride);
+        hn::StoreU(widen(type, hn::UpperHalf(dh, odd)), F32(), to + stride + kLanes);
+      }
     }
   }
 }
