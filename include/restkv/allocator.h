@@ -14,9 +14,11 @@ namespace restkv {
 struct AllocationRequest {
   int layer = 0;
   int n_layer = 0;
-  std::size_t budget = 0;             // nominal rows per KV head and layer, protected ones included
-  std::size_t window = 0;             // observation window, in rows
-  std::span<const std::size_t> rows;  // [n_kv_head] rows held now
+  std::size_t budget = 0;  // nominal rows per KV head and layer, protected ones included
+  std::size_t window = 0;  // observation window, in rows
+  // [n_kv_head] rows held now; while generating, for an allocator without scores, the rows that a
+  // full cache would hold.
+  std::span<const std::size_t> rows;
   std::span<const std::size_t> protected_rows;  // [n_kv_head] how many of them must stay
   // [n_kv_head][rows]; empty unless AllocatorInfo::needs_scores. Protected rows hold +infinity.
   std::span<const std::span<const float>> scores;

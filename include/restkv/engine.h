@@ -118,6 +118,7 @@ class Engine {
   // Reads the prompt once and makes one sequence for each variant, each with its own cache. The
   // prompt does not depend on the variants, so the sequences are the same as if each had been read
   // alone. last_logits: resized to n_vocab, logits after the last token; the same for all variants.
+  // A variant whose schedule is chunk:N must be alone: what it drops changes what it reads.
   // kInvalidArgument: no tokens or variants, a token outside the vocabulary, a wrong variant, or
   // f32 caches mixed with others; kCancelled; kOutOfMemory. After a failure nothing has changed.
   Result<std::vector<Sequence>> prefill(std::span<const Token> tokens,
@@ -138,6 +139,7 @@ class Engine {
 
   // One step for each sequence: tokens[i] is appended to sequences[i]. logits: [n, n_vocab]. A
   // row's result does not depend on the other sequences. After a failure no sequence has changed.
+  // A new token sees all rows held and itself; then rows go as the sequence's schedule says.
   // REQUIRES: the sequences are distinct.
   Result<void> decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,
                       View2<float> logits);

@@ -92,6 +92,10 @@ struct LayerObservation {
   View3<const float> output_columns = {};
   QueryStatistics query_statistics = {};
   Rotation rotation = {};
+  // [n_kv_head][rows]: attention that the newest query pays to each row, mean over the query heads
+  // of the group. There while generating, for a policy that sets newest_query_only, which then
+  // reads it in place of queries and keys; else empty.
+  std::span<const std::span<const float>> newest_attention = {};
 
   [[nodiscard]] int group() const { return n_head / n_kv_head; }
 };
@@ -145,6 +149,11 @@ struct PolicyInfo {
   bool keeps_all = false;                // no budget: every row stays
   bool scores_depend_on_budget = false;  // else one call serves several budgets
   bool even_window = false;              // the window must be even
+  // Both make a step of decode cheap under Schedule::kCap. reads_rows = false: scores come from
+  // positions and column sums alone, and HeadRows::keys and values may be null; beside what `inner`
+  // reads.
+  bool reads_rows = true;
+  bool newest_query_only = false;  // of window_queries the last, or newest_attention
   std::span<const ParamInfo> params;
   // REQUIRES: values were parsed against `params`.
   std::unique_ptr<Scorer> (*make)(const ParamValues& values) = nullptr;

@@ -34,8 +34,15 @@ struct KvReport {
   std::size_t bytes_peak = 0;      // own rows plus the largest single layer in full
   // Now.
   std::size_t end_tokens_max = 0;
-  double compress_ms = 0;    // scoring, allocating and compacting, all layers
-  DecodeReport decode = {};  // as of now
+  double compress_ms = 0;  // scoring, allocating and compacting, all layers; of the prefill
+
+  // While generating, since the last prefill; all 0 unless the schedule acts there.
+  std::string schedule;          // as asked: "once", "every:256", "cap", "chunk:2048"
+  std::size_t compressions = 0;  // steps after which rows went
+  double generated_dropped = 0;  // rows that went, mean over layers and heads
+  double generated_compress_ms = 0;
+  std::size_t query_bytes = 0;  // queries of the newest tokens, for the next score; not in bytes
+  DecodeReport decode = {};     // as of now
 };
 
 // Original positions that are held now, per layer and KV head: [n_layer][n_kv_head].

@@ -152,6 +152,10 @@ struct KvCache::State {
   void copy_rows(const KernelTable& kernels, const LayerRows& source, int head_index,
                  std::span<const std::uint32_t> which, HeadStore& target) const;
 
+  // Copies rows from, from + 1, ... over rows to, to + 1, ... with all that goes with them.
+  // REQUIRES: neither run crosses the border of a page; to < from.
+  void move_rows(HeadStore& store, std::size_t from, std::size_t to, std::size_t count) const;
+
   // Sets the column sums of the rows held to those of the first rows of `source`. The pages must be
   // the store's own.
   void take_sums(const LayerRows& source, int head_index, HeadStore& store) const {
@@ -168,6 +172,22 @@ struct KvCache::State {
   std::shared_ptr<ByteCounter> counter;
   std::vector<HeadStore> heads;
 };
+
+void KvCache::State::move_rows(HeadStore& store, std::size_t from, std::size_t to,
+                               std::size_t count) const {
+  const Page& source = *store.pages[(store.skip + from) / kPageRows];
+  Page& target = *store.pages[(store.skip + to) / kPageRows];
+  const std::size_t first = (store.skip + from) % kPageRows;
+  const std::size_t slot = (store.skip + to) % kPageRows;
+  const auto move = [&](std::size_t offset, std::size_t row_bytes) {
+    std::memmove(target.at(offset + slot * row_bytes), source.at(offset + first * row_bytes),
+                 count * row_bytes);
+  };
+  move(0, layout.key_row);
+  move(layout.values, layout.value_row);
+  move(layout.positions, sizeof(Position));
+  if (shape.with_column_sums) move(layout.sums, sizeof(float));
+}
 
 void KvCache::State::copy_rows(const KernelTable& kernels, const LayerRows& source, int head_index,
                                std::span<const std::uint32_t> which, HeadStore& target) const {
@@ -324,6 +344,54 @@ void KvCache::append(const KernelTable& kernels, int layer, int head, Position p
                      page.at(state.layout.values + slot * state.layout.value_row), dim);
   state.label(page, slot, position, 0.0F);
   ++store.rows;
+}
+
+std::vector<float> KvCache::column_sums(int layer, int head) const {
+  const HeadStore& store = state_->head(layer, head);
+  std::vector<float> sums(store.rows);
+  for (std::size_t i = 0; i < store.rows; ++i) sums[i] = state_->column_sum(store, i);
+  return sums;
+}
+
+Result<void> KvCache::make_writable(int layer, int head, std::size_t first) {
+  HeadStore& store = state_->head(layer, head);
+  try {
+    for (std::size_t i = (store.skip + first) / kPageRows; i < store.pages.size(); ++i) {
+      if (store.pages[i].use_count() > 1) state_->make_own(store.pages[i]);
+    }
+  } catch (const std::bad_alloc&) {
+    return no_memory();
+  }
+  return {};
+}
+
+void KvCache::keep_rows(int layer, int head, std::span<const std::uint32_t> keep) {
+  HeadStore& store = state_->head(layer, head);
+  RESTKV_DCHECK(keep.empty() || keep.back() < store.rows);
+  std::size_t to = 0;
+  while (to < keep.size()) {
+    const std::size_t from = keep[to];
+    // Rows that follow one another are moved together, as far as both pages reach.
+    std::size_t count = 1;
+    const std::size_t room = kPageRows - (store.skip + to) % kPageRows;
+    const std::size_t left = kPageRows - (store.skip + from) % kPageRows;
+    const std::size_t most = std::min({room, left, keep.size() - to});
+    while (count < most && keep[to + count] == from + count) ++count;
+    if (from != to) state_->move_rows(store, from, to, count);
+    to += count;
+  }
+  store.rows = keep.size();
+  store.pages.resize(pages_for_rows(store.skip + store.rows));
+}
+
+void KvCache::add_to_sums(int layer, int head, std::span<const float> received) {
+  HeadStore& store = state_->head(layer, head);
+  RESTKV_DCHECK(state_->shape.with_column_sums && received.size() == store.rows);
+  for (std::size_t i = 0; i < store.rows; ++i) {
+    const std::size_t at = store.skip + i;
+    state_->label(*store.pages[at / kPageRows], at % kPageRows, state_->position(store, i),
+                  state_->column_sum(store, i) + received[i]);
+  }
 }
 
 void KvCache::drop_from(Position position) {

@@ -81,6 +81,19 @@ class KvCache {
   // REQUIRES: reserve_row(position) since the last append to this head.
   void append(const KernelTable& kernels, int layer, int head, Position position, const float* key,
               const float* value);
+  // What each row of the head has received, [rows]; zeros when the shape has no column sums.
+  [[nodiscard]] std::vector<float> column_sums(int layer, int head) const;
+  // Makes the pages that hold row `first` and later ones this cache's own, so that keep_rows() and
+  // add_to_sums() may write to them. kOutOfMemory leaves the rows as they were.
+  Result<void> make_writable(int layer, int head, std::size_t first);
+  // Drops all rows of the head but keep[0], keep[1], ..., in place: what stays keeps its bits, and
+  // pages that are empty afterwards are freed.
+  // REQUIRES: keep strictly increasing; make_writable() from the first dropped row on, and no fork
+  // since.
+  void keep_rows(int layer, int head, std::span<const std::uint32_t> keep);
+  // Adds received[i] to the column sum of row i. REQUIRES: received.size() == rows(layer, head);
+  // make_writable() from row 0 on, and no fork since.
+  void add_to_sums(int layer, int head, std::span<const float> received);
   // Takes back rows at `position` and later, in every head: undoes a step that failed half way.
   void drop_from(Position position);
 

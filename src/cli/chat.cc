@@ -144,12 +144,7 @@ bool is_command(std::string_view line) {
 }
 
 Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
-  std::string document;
-  if (!options.prompt.file.empty()) {
-    PromptOptions only_the_file = options.prompt;
-    only_the_file.prompt.clear();
-    RESTKV_ASSIGN(document, user_message(only_the_file));
-  }
+  RESTKV_ASSIGN(std::string document, document_text(options.prompt));
   std::optional<InterruptGuard> interrupt(std::in_place);
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt->flag()));
   RESTKV_ASSIGN(ChatTemplate chat_template,

@@ -67,6 +67,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"budget_tokens", report.budget_rows},
         {"budget_raised", report.budget_raised},
         {"allocator", report.allocator},
+        {"schedule", report.schedule},
         {"options", options},
         {"untouched", report.untouched},
         {"prompt_tokens", report.prompt_tokens},
@@ -75,6 +76,9 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"kept_tokens_max", report.kept_tokens_max},
         {"dropped_tokens_mean", report.dropped_tokens_mean},
         {"end_tokens_max", report.end_tokens_max},
+        {"compressions", report.compressions},
+        {"generated_dropped_mean", report.generated_dropped},
+        {"query_bytes", report.query_bytes},
         {"bytes", report.bytes},
         {"bytes_full", report.bytes_full},
         {"bytes_peak", report.bytes_peak}}},
@@ -87,7 +91,8 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"ttft_ms", timings.ttft_ms},
         {"predicted_n", timings.predicted_n},
         {"predicted_ms", timings.predicted_ms},
-        {"predicted_per_second", timings.predicted_per_second}}},
+        {"predicted_per_second", timings.predicted_per_second},
+        {"generated_compress_ms", report.generated_compress_ms}}},
       {"memory", {{"peak_rss_bytes", peak_rss_bytes()}}},
       {"model", engine.model().name},
       {"threads", engine.threads()},
@@ -114,6 +119,12 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
     text += format("kept       %.1f of %zu tokens per layer and head (%zu to %zu); %.1f dropped\n",
                    report.kept_tokens_mean, report.prompt_tokens, report.kept_tokens_min,
                    report.kept_tokens_max, report.dropped_tokens_mean);
+  }
+  if (report.schedule != "once") {
+    text += format("schedule   %s%s", report.schedule.c_str(),
+                   report.schedule.starts_with("chunk") ? " (an approximation)" : "");
+    text += format(": dropped after %zu generated tokens, %.1f rows per layer and head, %.1f ms\n",
+                   report.compressions, report.generated_dropped, report.generated_compress_ms);
   }
   const double share = report.bytes_full > 0 ? 100.0 * static_cast<double>(report.bytes) /
                                                    static_cast<double>(report.bytes_full)

@@ -218,6 +218,16 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
                }
                return {};
              }});
+  flags.add({.names = {"--kv-schedule"},
+             .value_name = "WHEN",
+             .help = "when rows are dropped beside the end of each prompt: once (not at all), "
+                     "every:N (after N generated tokens), cap (after each), chunk:N (also after "
+                     "every N tokens of a prompt: an approximation) (once)",
+             .environment = "RESTKV_ARG_KV_SCHEDULE",
+             .set = [&options](std::string_view text) -> Result<void> {
+               RESTKV_ASSIGN(options.kv.schedule, Schedule::parse(text));
+               return {};
+             }});
   flags.add(
       {.names = {"--kv-opt"},
        .value_name = "NAME=V",
@@ -244,7 +254,15 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
 void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
   flags.begin_section("prompt");
   flags.add_text({"-f", "--file"}, "FNAME", "text to read before the question", &options.file);
-  flags.add_text({"-p", "--prompt"}, "TEXT", "question", &options.prompt);
+  flags.add({.names = {"-p", "--prompt"},
+             .value_name = "TEXT",
+             .help = "question",
+             .environment = "",
+             .set = [&options](std::string_view text) -> Result<void> {
+               options.prompt = text;
+               options.prompts.emplace_back(text);
+               return {};
+             }});
   flags.add_text({"-sys", "--system-prompt"}, "TEXT", "system message (default: none)",
                  &options.system_prompt);
   flags.add_switch({"--raw"}, "no chat template; special tokens in the text are read as such",
@@ -380,15 +398,20 @@ Result<std::string> read_text_file(const std::string& path) {
   return text;
 }
 
-Result<std::string> user_message(const PromptOptions& options) {
+Result<std::string> document_text(const PromptOptions& options) {
   std::string text;
   if (!options.file.empty()) {
     RESTKV_ASSIGN(text, read_text_file(options.file));
     while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
     if (text.empty()) return wrong(options.file + ": there is nothing in the file");
   }
-  if (!text.empty() && !options.prompt.empty()) text += "\n\n";
-  text += options.prompt;
+  return text;
+}
+
+std::string user_message(std::string_view document, std::string_view question) {
+  std::string text(document);
+  if (!text.empty() && !question.empty()) text += "\n\n";
+  text += question;
   return text;
 }
 

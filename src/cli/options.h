@@ -36,11 +36,12 @@ struct CommonOptions {
 
 // What to ask the model, and how it answers.
 struct PromptOptions {
-  std::string file;           // -f
-  std::string prompt;         // -p
-  std::string system_prompt;  // -sys
-  bool raw = false;           // --raw
-  std::string chat_template;  // --chat-template
+  std::string file;                  // -f
+  std::string prompt;                // -p, the last one
+  std::vector<std::string> prompts;  // every -p
+  std::string system_prompt;         // -sys
+  bool raw = false;                  // --raw
+  std::string chat_template;         // --chat-template
 };
 struct GenerationOptions {
   long long n_predict = -1;  // -1 = until the model ends or the context is full
@@ -63,9 +64,11 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options);
 // Reads a whole text file. kNotFound, kIo.
 Result<std::string> read_text_file(const std::string& path);
 
-// The user's message: the file's text, a blank line, the question. A file without text is an error.
-// REQUIRES: a file or a prompt is given.
-Result<std::string> user_message(const PromptOptions& options);
+// The text of -f without the line ends at its end; empty when no file is named. A file without text
+// is an error.
+Result<std::string> document_text(const PromptOptions& options);
+// The user's message: the document, a blank line, the question; either may be empty.
+std::string user_message(std::string_view document, std::string_view question);
 
 inline constexpr std::string_view kDefaultModel = "qwen2.5-coder-0.5b";
 

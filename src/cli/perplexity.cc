@@ -172,6 +172,11 @@ int perplexity_command(Arguments args) {
   auto variants = expand_variants(options.common);
   if (!variants.ok()) return report_usage(variants.error());
   if (variants->size() != 1) return usage("perplexity takes one policy, one budget, one allocator");
+  if (variants->front().schedule.acts_in_decode()) {
+    return usage(
+        "perplexity reads all of a text and generates nothing: --kv-schedule every:N and "
+        "cap have nothing to act on (use once or chunk:N)");
+  }
   print_notices(flags);
   const InterruptGuard interrupt;
   auto status = measure(options, variants->front(), interrupt);

@@ -1,13 +1,17 @@
 // `restkv run`: one question about one text, answered under one method - or under several, from one
 // shared prefill.
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/questions.h"
 #include "cli/session.h"
 
 namespace restkv {
@@ -21,6 +25,7 @@ struct RunOptions {
   CommonOptions common;
   PromptOptions prompt;
   GenerationOptions generation;
+  QueryMode mode = QueryMode::kAware;
   bool json = false;
   bool show_kept = false;
 };
@@ -31,6 +36,15 @@ Result<void> check_together(const RunOptions& options, std::size_t n_variants) {
   };
   if (options.prompt.file.empty() && options.prompt.prompt.empty()) {
     return wrong("there is nothing to read: give -p, or -f, or both");
+  }
+  const std::vector<std::string>& questions = options.prompt.prompts;
+  if (options.mode == QueryMode::kAgnostic &&
+      (options.prompt.file.empty() || questions.empty() ||
+       std::ranges::find(questions, "") != questions.end())) {
+    return wrong("--kv-mode agnostic reads the text of -f before the question of -p: give both");
+  }
+  if (options.mode == QueryMode::kAware && questions.size() > 1) {
+    return wrong("several -p need --kv-mode agnostic, which asks them about one compressed text");
   }
   if (options.prompt.raw && !options.prompt.system_prompt.empty()) {
     return wrong("--raw has no place for -sys: there is no template");
@@ -45,56 +59,138 @@ Result<void> check_together(const RunOptions& options, std::size_t n_variants) {
   return {};
 }
 
-// Answers from every sequence in turn, so that each one's speed is its own.
-Result<int> answer(const RunOptions& options, GenerationOptions generation,
-                   const std::vector<KvOptions>& variants, const InterruptGuard& interrupt) {
-  RESTKV_ASSIGN(const std::string user, user_message(options.prompt));
-  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
-  RESTKV_ASSIGN(const std::vector<Token> tokens, session.first_prompt(options.prompt, user));
-  RESTKV_ASSIGN(const Sampler sampler, make_sampler(generation, *session.vocabulary));
+// One run of the command: everything that stays the same from answer to answer.
+class Answers {
+ public:
+  Answers(const RunOptions& options, Session session, PromptParts parts, Sampler sampler,
+          const InterruptGuard& interrupt)
+      : options_(options),
+        session_(std::move(session)),
+        parts_(std::move(parts)),
+        sampler_(std::move(sampler)),
+        interrupt_(interrupt),
+        progress_(make_progress(stderr)) {}
 
-  const auto progress = make_progress(stderr);
-  std::vector<float> prompt_logits;
+  // Reads the text once for all variants, then answers from every sequence in turn, so that each
+  // one's speed is its own.
+  Result<void> run(std::span<const KvOptions> variants);
+  // Of all runs together, one object or an array of them.
+  void print_json() const;
+
+ private:
+  // What was read for an answer, in one part or two.
+  struct Read {
+    Sequence sequence;
+    std::vector<float> logits;
+    PrefillTimings timings;
+    KvReport report;  // of the text
+    std::size_t tokens = 0;
+  };
+  Result<void> ask(const Read& text, std::size_t question);
+  Result<void> answer(Read read, std::optional<std::size_t> question);
+
+  const RunOptions& options_;
+  Session session_;
+  PromptParts parts_;
+  Sampler sampler_;
+  const InterruptGuard& interrupt_;
+  std::unique_ptr<Progress> progress_;
+  nlohmann::ordered_json answers_ = nlohmann::ordered_json::array();
+};
+
+Result<void> Answers::run(std::span<const KvOptions> variants) {
+  std::vector<float> logits;
   RESTKV_ASSIGN(
       std::vector<Sequence> sequences,
-      session.engine->prefill(tokens, variants,
-                              watched_prefill(progress.get(), interrupt.flag(), tokens.size()),
-                              prompt_logits));
-  nlohmann::ordered_json answers = nlohmann::ordered_json::array();
+      session_.engine->prefill(
+          parts_.text, variants,
+          watched_prefill(progress_.get(), interrupt_.flag(), parts_.text.size()), logits));
+  const PrefillTimings timings = session_.engine->last_prefill();
   while (!sequences.empty()) {
-    Sequence sequence = std::move(sequences.front());
+    Read read{.sequence = std::move(sequences.front()),
+              .logits = logits,
+              .timings = timings,
+              .report = {},
+              .tokens = parts_.text.size()};
+    read.report = read.sequence.report();
     sequences.erase(sequences.begin());
-    nlohmann::ordered_json kept;
-    if (options.show_kept) kept = kept_json(sequence.kept_positions());
-    Sampler own_sampler = sampler.clone();
-    std::vector<float> logits = prompt_logits;
-    GenerationRequest request{.n_predict = generation.n_predict,
-                              .context = session.context,
-                              .cancel = &interrupt.flag(),
-                              .on_text = {}};
-    if (!options.json) {
-      request.on_text = print_text;
-    }
-    RESTKV_ASSIGN(const Generation generated, generate(*session.engine, *session.vocabulary,
-                                                       sequence, own_sampler, logits, request));
-    const KvReport report = sequence.report();
-    const AnswerTimings timings =
-        answer_timings(tokens.size(), session.engine->last_prefill(), report, generated);
-    if (options.json) {
-      answers.push_back(answer_json(*session.engine, generated, report, timings));
-      if (options.show_kept) answers.back()["kept"] = std::move(kept);
-    } else {
-      std::printf("\n");
-      std::fflush(stdout);
-      std::fprintf(stderr, "\n%s", report_text(report, timings, generated.stop).c_str());
-    }
+    for (std::size_t q = 0; q < parts_.questions.size(); ++q) RESTKV_TRY(ask(read, q));
+    if (parts_.questions.empty()) RESTKV_TRY(answer(std::move(read), std::nullopt));
   }
-  if (options.json) {
-    const nlohmann::ordered_json& printed = variants.size() == 1 ? answers.front() : answers;
-    const std::string text =
-        printed.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-    std::fwrite(text.data(), 1, text.size(), stdout);
+  return {};
+}
+
+// Reads one question on a fork of what was kept of the text.
+Result<void> Answers::ask(const Read& text, std::size_t question) {
+  const std::vector<Token>& tokens = parts_.questions[question];
+  Read read{.sequence = text.sequence.fork(),
+            .logits = {},
+            .timings = text.timings,
+            .report = text.report,
+            .tokens = text.tokens + tokens.size()};
+  RESTKV_TRY(session_.engine->extend(
+      read.sequence, tokens, watched_prefill(progress_.get(), interrupt_.flag(), tokens.size()),
+      read.logits));
+  read.timings.total_ms += session_.engine->last_prefill().total_ms;
+  read.timings.compress_ms += session_.engine->last_prefill().compress_ms;
+  return answer(std::move(read), question);
+}
+
+Result<void> Answers::answer(Read read, std::optional<std::size_t> question) {
+  nlohmann::ordered_json kept;
+  if (options_.show_kept) kept = kept_json(read.sequence.kept_positions());
+  Sampler own_sampler = sampler_.clone();
+  GenerationRequest request{.n_predict = options_.generation.n_predict,
+                            .context = session_.context,
+                            .cancel = &interrupt_.flag(),
+                            .on_text = {}};
+  if (!options_.json) request.on_text = print_text;
+  RESTKV_ASSIGN(const Generation generated,
+                generate(*session_.engine, *session_.vocabulary, read.sequence, own_sampler,
+                         read.logits, request));
+  KvReport report = read.sequence.report();
+  if (question) {
+    report.bytes_peak = std::max(report.bytes_peak, read.report.bytes_peak);
+    report.compress_ms += read.report.compress_ms;
   }
+  const AnswerTimings timings = answer_timings(read.tokens, read.timings, report, generated);
+  if (!options_.json) {
+    std::printf("\n");
+    std::fflush(stdout);
+    std::fprintf(stderr, "\n%smode       %s\n",
+                 report_text(report, timings, generated.stop).c_str(),
+                 std::string(query_mode_name(options_.mode)).c_str());
+    return {};
+  }
+  answers_.push_back(answer_json(*session_.engine, generated, report, timings));
+  answers_.back()["mode"] = query_mode_name(options_.mode);
+  if (question) answers_.back()["question"] = options_.prompt.prompts[*question];
+  if (options_.show_kept) answers_.back()["kept"] = std::move(kept);
+  return {};
+}
+
+void Answers::print_json() const {
+  const nlohmann::ordered_json& printed = answers_.size() == 1 ? answers_.front() : answers_;
+  const std::string text =
+      printed.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+Result<int> answer_all(const RunOptions& options, const std::vector<KvOptions>& variants,
+                       const InterruptGuard& interrupt) {
+  RESTKV_ASSIGN(const std::string document, document_text(options.prompt));
+  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
+  RESTKV_ASSIGN(PromptParts parts, prompt_parts(session, options.prompt, document, options.mode));
+  GenerationOptions generation = options.generation;
+  RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
+  Answers answers(options, std::move(session), std::move(parts), std::move(sampler), interrupt);
+  // A prefill in pieces depends on what is dropped: each variant has its own.
+  const bool shared = options.common.kv.schedule.kind != Schedule::Kind::kChunk;
+  const std::size_t together = shared ? variants.size() : 1;
+  for (std::size_t first = 0; first < variants.size(); first += together) {
+    RESTKV_TRY(answers.run(std::span(variants).subspan(first, together)));
+  }
+  if (options.json) answers.print_json();
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 
@@ -106,6 +202,15 @@ int run_command(Arguments args) {
   add_prompt_flags(flags, options.prompt);
   add_generation_flags(flags, options.generation, options.common);
   add_kv_flags(flags, options.common);
+  flags.add({.names = {"--kv-mode"},
+             .value_name = "NAME",
+             .help = "aware: the question is read before rows are dropped; agnostic: the rows of "
+                     "the text of -f are dropped first, and any number of -p may ask (aware)",
+             .environment = "RESTKV_ARG_KV_MODE",
+             .set = [&options](std::string_view name) -> Result<void> {
+               RESTKV_ASSIGN(options.mode, parse_query_mode(name));
+               return {};
+             }});
   flags.begin_section("output");
   flags.add_switch({"--json"}, "print one JSON object (an array for several variants)",
                    [&options] { options.json = true; });
@@ -124,7 +229,7 @@ int run_command(Arguments args) {
   }
   print_notices(flags);
   const InterruptGuard interrupt;
-  auto status = answer(options, options.generation, *variants, interrupt);
+  auto status = answer_all(options, *variants, interrupt);
   return status.ok() ? *status : report_error(status.error());
 }
 

@@ -44,6 +44,42 @@ std::vector<std::span<const float>> spans_of(const LayerScores& scores) {
   return {scores.begin(), scores.end()};
 }
 
+std::vector<std::size_t> rows_of(const LayerObservation& layer) {
+  std::vector<std::size_t> rows;
+  for (const HeadRows& head : layer.heads) rows.push_back(head.positions.size());
+  return rows;
+}
+
+struct Division {
+  std::size_t budget = 0;
+  std::size_t full_rows = 0;
+  std::span<const std::size_t> protected_rows;
+};
+
+// What the allocator gives to each head, within [protected, rows].
+std::vector<std::size_t> allocated(const Variant& variant, const LayerObservation& layer,
+                                   const Division& division,
+                                   std::span<const std::span<const float>> scores) {
+  const bool needs_scores = variant.allocator_info().needs_scores;
+  const std::vector<std::size_t> held = rows_of(layer);
+  std::vector<std::size_t> rows = held;
+  if (division.full_rows > 0 && !needs_scores) std::ranges::fill(rows, division.full_rows);
+  std::vector<std::size_t> counts(rows.size(), 0);
+  variant.allocator().allocate(
+      {.layer = layer.layer,
+       .n_layer = layer.n_layer,
+       .budget = division.budget,
+       .window = variant.window(),
+       .rows = rows,
+       .protected_rows = division.protected_rows,
+       .scores = needs_scores ? scores : std::span<const std::span<const float>>()},
+      counts);
+  for (std::size_t h = 0; h < counts.size(); ++h) {
+    counts[h] = std::clamp(counts[h], std::min(division.protected_rows[h], held[h]), held[h]);
+  }
+  return counts;
+}
+
 }  // namespace
 
 bool over_budget(const LayerObservation& layer, std::size_t budget) {
@@ -67,32 +103,39 @@ LayerScores score_layer(const Variant& variant, const LayerObservation& layer, s
 }
 
 KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
-                     const LayerScores& scores, std::size_t budget, Position next_position) {
+                     const LayerScores& scores, std::size_t budget, Position next_position,
+                     std::size_t full_rows) {
   std::vector<std::size_t> protected_rows;
   const LayerScores effective =
       with_protection(variant, layer, scores, next_position, protected_rows);
-  std::vector<std::size_t> rows;
-  for (const HeadRows& head : layer.heads) rows.push_back(head.positions.size());
+  const std::vector<std::size_t> rows = rows_of(layer);
   const std::vector<std::span<const float>> views = spans_of(effective);
-
-  std::vector<std::size_t> counts(rows.size(), 0);
-  const AllocationRequest request{.layer = layer.layer,
-                                  .n_layer = layer.n_layer,
-                                  .budget = budget,
-                                  .window = variant.window(),
-                                  .rows = rows,
-                                  .protected_rows = protected_rows,
-                                  .scores = variant.allocator_info().needs_scores
-                                                ? std::span<const std::span<const float>>(views)
-                                                : std::span<const std::span<const float>>()};
-  variant.allocator().allocate(request, counts);
-
+  const std::vector<std::size_t> counts = allocated(
+      variant, layer, {.budget = budget, .full_rows = full_rows, .protected_rows = protected_rows},
+      views);
   KeepSets keep(rows.size());
-  for (std::size_t h = 0; h < rows.size(); ++h) {
-    const std::size_t count = std::clamp(counts[h], std::min(protected_rows[h], rows[h]), rows[h]);
-    top_k(effective[h], count, keep[h]);
-  }
+  for (std::size_t h = 0; h < rows.size(); ++h) top_k(effective[h], counts[h], keep[h]);
   return keep;
+}
+
+bool must_drop(const Variant& variant, const LayerObservation& layer, std::size_t budget,
+               Position next_position, std::size_t full_rows) {
+  const std::vector<std::size_t> rows = rows_of(layer);
+  if (variant.allocator_info().needs_scores) {
+    // Its counts are not known without scores, but their sum is the layer's budget.
+    return std::accumulate(rows.begin(), rows.end(), std::size_t{0}) > budget * rows.size();
+  }
+  std::vector<std::size_t> protected_rows;
+  for (const HeadRows& head : layer.heads) {
+    protected_rows.push_back(
+        static_cast<std::size_t>(std::ranges::count_if(head.positions, [&](Position position) {
+          return is_protected(variant, position, next_position);
+        })));
+  }
+  const std::vector<std::size_t> counts =
+      allocated(variant, layer,
+                {.budget = budget, .full_rows = full_rows, .protected_rows = protected_rows}, {});
+  return counts != rows;
 }
 
 }  // namespace restkv

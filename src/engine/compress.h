@@ -30,8 +30,15 @@ using LayerScores = std::vector<std::vector<float>>;
 
 // The rows that stay. next_position: position after the newest row. Every protected row stays,
 // counts are what the allocator says within [protected, rows], ties go to the lower position.
+// full_rows: 0 after a prefill; while generating, the rows of a head that never dropped any. An
+// allocator that divides by length alone is then told these: what it gives to a layer stays the
+// same from step to step, whatever the layer has dropped before.
 [[nodiscard]] KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                                    const LayerScores& scores, std::size_t budget,
-                                   Position next_position);
+                                   Position next_position, std::size_t full_rows = 0);
+
+// False when choose_rows() would keep every row, as far as that can be told without scores.
+[[nodiscard]] bool must_drop(const Variant& variant, const LayerObservation& layer,
+                             std::size_t budget, Position next_position, std::size_t full_rows);
 
 }  // namespace restkv

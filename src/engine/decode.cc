@@ -10,6 +10,7 @@
 
 #include "base/aligned.h"
 #include "engine/sparse_decode.h"
+#include "engine/step_schedule.h"
 
 namespace restkv {
 namespace {
@@ -32,9 +33,11 @@ class DecodeStep {
         sequences_(sequences),
         config_(engine.model->config()),
         pass_(engine.pass(PassProducts::Phase::kDecode, 1)),
-        sparse_(engine, sequences) {}
+        sparse_(engine, sequences),
+        schedule_(engine, sequences) {}
 
-  void run(std::span<const Token> tokens, View2<float> logits);
+  // On success every sequence has passed its token; on failure only new rows are there.
+  Result<void> run(std::span<const Token> tokens, View2<float> logits);
 
  private:
   void append(int layer);
@@ -45,6 +48,7 @@ class DecodeStep {
   const ModelConfig& config_;
   Pass pass_;
   SparseReads sparse_;
+  StepSchedule schedule_;
   std::vector<Position> positions_;
   AlignedArray<float> hidden_, q_, k_, v_, attended_, partials_;
   std::vector<HeadWork> work_;
@@ -52,7 +56,7 @@ class DecodeStep {
   std::vector<std::size_t> owner_;  // [segments] index into work_
 };
 
-void DecodeStep::run(std::span<const Token> tokens, View2<float> logits) {
+Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits) {
   const std::size_t n = sequences_.size();
   const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   for (const Sequence::State* sequence : sequences_) positions_.push_back(sequence->next_position);
@@ -68,11 +72,16 @@ void DecodeStep::run(std::span<const Token> tokens, View2<float> logits) {
                                {k_.data(), n, config_.kv_size()},
                                {v_.data(), n, config_.kv_size()});
     append(layer);
+    schedule_.begin_layer(layer);
     attend(layer);
+    schedule_.end_layer(layer, {q_.data(), n, config_.q_size()});
     engine_.model->finish_layer(pass_, layer, {attended_.data(), n, config_.q_size()}, hidden);
   }
   engine_.model->logits(pass_, hidden, logits);
+  RESTKV_TRY(schedule_.choose());
   sparse_.commit();
+  schedule_.apply();
+  return {};
 }
 
 void DecodeStep::append(int layer) {
@@ -122,6 +131,8 @@ void DecodeStep::attend(int layer) {
     const std::size_t first = (segment - work.first_segment) * kSegmentPages;
     const std::size_t count = std::min(kSegmentPages, work.pages.pages.size() - first);
     const CacheShape& shape = sequences_[work.sequence]->cache.shape();
+    const StepSchedule::Logits watched = schedule_.logits(work.sequence, work.head);
+    const std::size_t first_row = first == 0 ? 0 : first * kPageRows - work.pages.skip_rows;
     engine_.kernels->decode_attention(
         {.q = q_.data() + query_of(work),
          .group = group,
@@ -131,7 +142,9 @@ void DecodeStep::attend(int layer) {
          .type_k = shape.type_k,
          .type_v = shape.type_v,
          .rule = rule,
-         .partial = partials_.data() + segment * partial_size});
+         .partial = partials_.data() + segment * partial_size,
+         .logits = watched.data == nullptr ? nullptr : watched.data + first_row,
+         .logit_stride = watched.stride});
   });
   for (const HeadWork& work : work_) {
     merge_decode(partials_.data() + work.first_segment * partial_size, work.segments, group,
@@ -154,11 +167,11 @@ Result<void> run_decode(Engine::State& engine, std::span<Sequence::State* const>
     for (Sequence::State* sequence : sequences) {
       RESTKV_TRY(sequence->cache.reserve_row(sequence->next_position));
     }
-    DecodeStep(engine, sequences).run(tokens, logits);
+    const auto done = DecodeStep(engine, sequences).run(tokens, logits);
+    if (!done.ok()) return take_back(done.error());
   } catch (const std::bad_alloc&) {
     return take_back({ErrorCode::kOutOfMemory, "no memory for a decode step"});
   }
-  for (Sequence::State* sequence : sequences) ++sequence->next_position;
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "engine/decode.h"
+#include "engine/pieces.h"
 #include "engine/sparse_decode.h"
 #include "engine/state.h"
 #include "engine/synthetic.h"
@@ -46,6 +47,12 @@ Result<void> check_types(const ModelInfo& model, std::span<const KvOptions> vari
   return {};
 }
 
+bool any_in_pieces(std::span<const std::shared_ptr<const Variant>> variants) {
+  return std::ranges::any_of(variants, [](const auto& variant) {
+    return variant->options().schedule.kind == Schedule::Kind::kChunk;
+  });
+}
+
 }  // namespace
 
 Sequence::Sequence(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -76,6 +83,12 @@ KvReport Sequence::report() const {
     }
   }
   report.decode = decode_report(*state_);
+  const GeneratedCounts& generated = state_->generated;
+  report.compressions = generated.compressions;
+  report.generated_dropped = static_cast<double>(generated.dropped_rows) /
+                             (static_cast<double>(shape.n_layer) * shape.n_kv_head);
+  report.generated_compress_ms = generated.compress_ms;
+  report.query_bytes = state_->queries.bytes();
   return report;
 }
 
@@ -95,6 +108,8 @@ Sequence Sequence::fork() const {
                                                 .cache = state_->cache.fork(),
                                                 .next_position = state_->next_position,
                                                 .report = state_->report,
+                                                .queries = state_->queries,
+                                                .generated = state_->generated,
                                                 .summaries = state_->summaries,
                                                 .decode_reads = state_->decode_reads}));
 }
@@ -120,6 +135,18 @@ CacheShape Engine::State::cache_shape(const Variant& variant) const {
   for (const LayerConfig& layer : config.layers)
     shape.sliding_window.push_back(layer.sliding_window);
   return shape;
+}
+
+QueryRing Engine::State::query_ring(const Variant& variant) const {
+  if (!variant.options().schedule.acts_in_decode() || variant.newest_query_only() ||
+      !has(variant.needs(), Needs::kWindowQueries)) {
+    return {};
+  }
+  const ModelConfig& config = model->config();
+  return QueryRing({.n_layer = static_cast<std::size_t>(config.n_layer),
+                    .n_head = static_cast<std::size_t>(config.n_head),
+                    .head_dim = static_cast<std::size_t>(config.head_dim),
+                    .window = variant.window()});
 }
 
 Pass Engine::State::pass(PassProducts::Phase phase, std::size_t n_token) {
@@ -173,20 +200,36 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
     RESTKV_TRY(one->check_model(state_->info.n_layer));
     made.push_back(std::move(one));
   }
+  std::vector<Sequence> sequences;
+  if (any_in_pieces(made)) {
+    if (made.size() > 1) {
+      return invalid("a prefill in pieces depends on what is dropped and cannot be shared by " +
+                     std::to_string(made.size()) + " variants");
+    }
+    const Sequence::State empty{
+        .variant = made.front(),
+        .cache = KvCache(state_->cache_shape(*made.front()), state_->counter),
+        .next_position = 0,
+        .report = {}};
+    RESTKV_ASSIGN(auto read, read_in_pieces(*state_, empty, tokens, options, last_logits));
+    sequences.push_back(Sequence(std::make_unique<Sequence::State>(std::move(read))));
+    return sequences;
+  }
   RESTKV_ASSIGN(PrefillOutcome outcome, run_prefill(*state_,
                                                     {.tokens = tokens,
                                                      .first_position = 0,
                                                      .base = nullptr,
+                                                     .base_queries = nullptr,
                                                      .variants = made,
                                                      .options = &options},
                                                     last_logits));
-  std::vector<Sequence> sequences;
   for (std::size_t i = 0; i < made.size(); ++i) {
     sequences.push_back(Sequence(std::make_unique<Sequence::State>(
         Sequence::State{.variant = made[i],
                         .cache = std::move(outcome.caches[i]),
                         .next_position = static_cast<Position>(tokens.size()),
-                        .report = std::move(outcome.reports[i])})));
+                        .report = std::move(outcome.reports[i]),
+                        .queries = std::move(outcome.queries[i])})));
   }
   return sequences;
 }
@@ -203,15 +246,22 @@ Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
                             const PrefillOptions& options, std::vector<float>& last_logits) {
   RESTKV_TRY(check_tokens(state_->info, tokens));
   Sequence::State& target = *sequence.state_;
+  if (target.variant->options().schedule.kind == Schedule::Kind::kChunk) {
+    RESTKV_ASSIGN(target, read_in_pieces(*state_, target, tokens, options, last_logits));
+    return {};
+  }
   RESTKV_ASSIGN(PrefillOutcome outcome, run_prefill(*state_,
                                                     {.tokens = tokens,
                                                      .first_position = target.next_position,
                                                      .base = &target.cache,
+                                                     .base_queries = &target.queries,
                                                      .variants = {&target.variant, 1},
                                                      .options = &options},
                                                     last_logits));
   target.cache = std::move(outcome.caches.front());
   target.report = std::move(outcome.reports.front());
+  target.queries = std::move(outcome.queries.front());
+  target.generated = {};
   target.summaries.clear();
   target.decode_reads = {};
   target.next_position += static_cast<Position>(tokens.size());

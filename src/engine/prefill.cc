@@ -25,6 +25,7 @@ struct VariantRun {
   const Variant* variant = nullptr;
   Variant::BudgetRows budget;
   KvCache cache;
+  QueryRing queries;
   std::size_t peak_bytes = 0;
   std::size_t kept_min = static_cast<std::size_t>(-1);
   std::size_t kept_max = 0;
@@ -52,6 +53,7 @@ class PrefillRun {
   Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
                      const KeepSets* keep);
   void count_rows(VariantRun& run, int layer);
+  void note_queries(VariantRun& run, int layer);
   void all_logits();
   Result<void> after_chunk(int layer, std::size_t done);
   [[nodiscard]] bool only_last_row(int layer) const;
@@ -96,7 +98,8 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
     runs_.push_back(
         {.variant = variant.get(),
          .budget = variant->budget_rows(static_cast<std::size_t>(end_)),
-         .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter)});
+         .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter),
+         .queries = job.base_queries != nullptr ? *job.base_queries : engine.query_ring(*variant)});
     const Needs needs = variant->needs();
     with_column_sums_ |= has(needs, Needs::kColumnSums);
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
@@ -149,6 +152,8 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   for (VariantRun& run : runs_) {
     outcome.reports.push_back(report(run));
     outcome.caches.push_back(std::move(run.cache));
+    run.queries.advance(n_);
+    outcome.queries.push_back(std::move(run.queries));
   }
   return outcome;
 }
@@ -407,6 +412,7 @@ Result<void> PrefillRun::compress(int layer) {
       RESTKV_TRY(store(run, layer, observation, &keep));
     }
     count_rows(run, layer);
+    note_queries(run, layer);
     run.compress_ms += ms_since(start);
     engine_.last_prefill.compress_ms += ms_since(start);
   }
@@ -458,6 +464,17 @@ void PrefillRun::count_rows(VariantRun& run, int layer) {
   run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes);
 }
 
+// For scores that are made while generating.
+void PrefillRun::note_queries(VariantRun& run, int layer) {
+  if (!run.queries.keeps_any()) return;
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const std::size_t own = std::min(window_, run.variant->window());
+  for (std::size_t i = 0; i < own; ++i) {
+    run.queries.put(static_cast<std::size_t>(layer), n_ - own + i,
+                    window_queries_.data() + (window_ - own + i) * head_dim, window_ * head_dim);
+  }
+}
+
 KvReport PrefillRun::report(const VariantRun& run) const {
   const auto heads = static_cast<double>(config_.n_layer) * config_.n_kv_head;
   const Variant& variant = *run.variant;
@@ -477,7 +494,8 @@ KvReport PrefillRun::report(const VariantRun& run) const {
           .bytes_full = full_cache_bytes(run.cache.shape(), static_cast<std::size_t>(end_)),
           .bytes_peak = run.peak_bytes,
           .end_tokens_max = run.kept_max,
-          .compress_ms = run.compress_ms};
+          .compress_ms = run.compress_ms,
+          .schedule = variant.options().schedule.text()};
 }
 
 void PrefillRun::all_logits() {

@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "cache/byte_counter.h"
 #include "cache/kv_cache.h"
+#include "engine/query_ring.h"
 #include "engine/variant.h"
 #include "kernels/kernels.h"
 #include "model/model.h"
@@ -25,11 +26,21 @@ struct DecodeReads {
   std::size_t rows_held = 0;
 };
 
+// What the schedule did since the last prefill.
+struct GeneratedCounts {
+  std::size_t steps = 0;  // since it last acted
+  std::size_t compressions = 0;
+  std::size_t dropped_rows = 0;  // of all layers and heads
+  double compress_ms = 0;
+};
+
 struct Sequence::State {
   std::shared_ptr<const Variant> variant;
   KvCache cache;
   Position next_position = 0;
   KvReport report;
+  QueryRing queries = {};  // keeps any only where the schedule scores by them while generating
+  GeneratedCounts generated = {};
   CacheSummaries summaries = {};  // of `cache`, for decode that reads a part of it
   DecodeReads decode_reads = {};
 };
@@ -46,6 +57,8 @@ struct Engine::State {
 
   [[nodiscard]] ProductChoice product_choice() const;
   [[nodiscard]] CacheShape cache_shape(const Variant& variant) const;
+  // A ring without queries yet, for as many as the variant wants to keep. Throws std::bad_alloc.
+  [[nodiscard]] QueryRing query_ring(const Variant& variant) const;
   [[nodiscard]] Pass pass(PassProducts::Phase phase, std::size_t n_token);
 };
 
@@ -55,12 +68,14 @@ struct PrefillJob {
   std::span<const Token> tokens;
   Position first_position = 0;
   const KvCache* base = nullptr;
+  const QueryRing* base_queries = nullptr;  // of the sequence that is continued
   std::span<const std::shared_ptr<const Variant>> variants;
   const PrefillOptions* options = nullptr;
 };
 struct PrefillOutcome {
   std::vector<KvCache> caches;
   std::vector<KvReport> reports;
+  std::vector<QueryRing> queries;
 };
 Result<PrefillOutcome> run_prefill(Engine::State& engine, const PrefillJob& job,
                                    std::vector<float>& last_logits);

@@ -80,10 +80,12 @@ Result<Sequence::State> SyntheticFill::run() {
     RESTKV_TRY(store_layer(rows, layer));
   }
   KvReport made = report(rows.bytes());
+  QueryRing queries = engine_.query_ring(*variant_);
   return Sequence::State{.variant = std::move(variant_),
                          .cache = std::move(cache_),
                          .next_position = static_cast<Position>(n_),
-                         .report = std::move(made)};
+                         .report = std::move(made),
+                         .queries = std::move(queries)};
 }
 
 // The newest `count` positions, the same for every layer that holds as many.
@@ -160,7 +162,8 @@ KvReport SyntheticFill::report(std::size_t layer_bytes) const {
           .bytes_full = full_cache_bytes(cache_.shape(), n_),
           .bytes_peak = cache_.bytes() + layer_bytes,
           .end_tokens_max = kept_max_,
-          .compress_ms = 0};
+          .compress_ms = 0,
+          .schedule = variant_->options().schedule.text()};
 }
 
 }  // namespace

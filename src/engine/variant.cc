@@ -57,6 +57,7 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   variant->needs_ = policy.needs | scores.needs;
   variant->scores_depend_on_budget_ =
       policy.scores_depend_on_budget || scores.scores_depend_on_budget;
+  variant->reads_rows_ = policy.reads_rows || scores.reads_rows;
   variant->protection_ = options.protect == Protect::kPaper
                              ? scores.paper_protection
                              : Protection{.sinks = options.sinks, .window = true};
@@ -69,6 +70,7 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
                    std::to_string(variant->protection_.window ? options.window : 0) + " window)");
   }
   RESTKV_TRY(variant->make_decode());
+  RESTKV_TRY(variant->check_schedule());
   variant->scorer_ = policy.make(variant->policy_params_);
   variant->allocator_ = allocator.make(variant->allocator_params_);
   variant->score_key_ = std::string(policy.name);

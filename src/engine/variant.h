@@ -27,6 +27,9 @@ class Variant {
   // What the policy needs, with what it needs for the policy whose scores it works on.
   [[nodiscard]] Needs needs() const { return needs_; }
   [[nodiscard]] bool scores_depend_on_budget() const { return scores_depend_on_budget_; }
+  // As PolicyInfo says, with the policy whose scores it works on.
+  [[nodiscard]] bool reads_rows() const { return reads_rows_; }
+  [[nodiscard]] bool newest_query_only() const { return policy_->newest_query_only; }
   // kInvalidArgument when the policy's options do not go with a model of that many layers.
   [[nodiscard]] Result<void> check_model(int n_layer) const;
   [[nodiscard]] const Scorer& scorer() const { return *scorer_; }
@@ -65,12 +68,15 @@ class Variant {
  private:
   Variant() = default;
   Result<void> make_decode();
+  // Whether the schedule goes with policy, window and decode. REQUIRES: all of them are made.
+  [[nodiscard]] Result<void> check_schedule() const;
 
   KvOptions options_;
   const PolicyInfo* policy_ = nullptr;
   const AllocatorInfo* allocator_info_ = nullptr;
   Needs needs_ = Needs::kNothing;
   bool scores_depend_on_budget_ = false;
+  bool reads_rows_ = true;
   ParamValues policy_params_;
   ParamValues allocator_params_;
   std::unique_ptr<Scorer> scorer_;

@@ -67,6 +67,10 @@ struct DecodeAttentionArgs {
   KvType type_v = KvType::kF16;
   AttentionRule rule;        // sliding_window is the caller's business here
   float* partial = nullptr;  // group * (2 + head_dim) floats
+  // When not null: cap(scale * q.k) of query head g and the segment's row r (rows that are skipped
+  // do not count) goes to logits[g * logit_stride + r]. Changes nothing of the partial.
+  float* logits = nullptr;
+  std::size_t logit_stride = 0;
 };
 
 // Probabilities of a few queries of one query head over all rows of its KV head.

@@ -126,6 +126,7 @@ constinit const PolicyInfo chunkkv_policy{
     .keeps_all = false,
     .scores_depend_on_budget = false,
     .even_window = false,
+    .reads_rows = false,  // beyond what the other policy reads
     .params = kParams,
     .make = make,
     .check = check,

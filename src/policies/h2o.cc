@@ -32,6 +32,7 @@ constinit const PolicyInfo h2o_policy{
     .keeps_all = false,
     .scores_depend_on_budget = false,
     .even_window = false,
+    .reads_rows = false,
     .params = {},
     .make = make,
 };

@@ -138,6 +138,7 @@ constinit const PolicyInfo lacache_policy{
     .keeps_all = false,
     .scores_depend_on_budget = true,
     .even_window = false,
+    .reads_rows = false,
     .params = kParams,
     .make = make,
     .check = check,

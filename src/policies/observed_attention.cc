@@ -42,6 +42,7 @@ constinit const PolicyInfo observed_attention_policy{
     .keeps_all = false,
     .scores_depend_on_budget = false,
     .even_window = false,
+    .reads_rows = false,
     .params = {},
     .make = make,
 };

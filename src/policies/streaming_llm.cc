@@ -36,6 +36,7 @@ constinit const PolicyInfo streaming_llm_policy{
     .keeps_all = false,
     .scores_depend_on_budget = false,
     .even_window = false,
+    .reads_rows = false,
     .params = {},
     .make = make,
 };

@@ -272,5 +272,78 @@ TEST(LayerRows, DropsWhatHasLeftTheWindow) {
   EXPECT_EQ(key, row_for(0, 0, 4, 0));
 }
 
+// Every byte that a head holds, row after row.
+std::vector<std::vector<std::byte>> row_bytes_of(const KvCache& cache, int layer, int head) {
+  KvCache::HeadPages pages;
+  cache.pages(layer, head, pages);
+  const std::size_t bytes = kv_row_bytes(cache.shape().type_k, kDim);
+  std::vector<std::vector<std::byte>> rows;
+  std::size_t skip = pages.skip_rows;
+  for (const PageView& page : pages.pages) {
+    for (std::size_t r = skip; r < page.rows; ++r) {
+      std::vector<std::byte>& row = rows.emplace_back();
+      row.insert(row.end(), page.keys + r * bytes, page.keys + (r + 1) * bytes);
+      row.insert(row.end(), page.values + r * bytes, page.values + (r + 1) * bytes);
+    }
+    skip = 0;
+  }
+  return rows;
+}
+
+// Rows dropped in place, again and again, with new ones in between, forks that look on, and a
+// sliding window: what is left is what a std::vector would hold, to the bit.
+TEST(KvCache, KeepsRowsInPlaceLikeAVector) {
+  std::mt19937 random(3);
+  for (const KvType type : kAllKvTypes) {
+    auto counter = std::make_shared<ByteCounter>();
+    constexpr int kSliding = 37;
+    KvCache cache(shape_of(type, {kSliding, 0}, /*sums=*/true), counter);
+    Position next = 0;
+    for (int round = 0; round < 40; ++round) {
+      const auto appended = static_cast<Position>(random() % 30);
+      for (Position i = 0; i < appended; ++i) append_all(cache, next++);
+      const KvCache onlooker = cache.fork();
+      const int layer = static_cast<int>(random() % kLayers);
+      const int head = static_cast<int>(random() % kHeads);
+      const auto rows = row_bytes_of(cache, layer, head);
+      const auto positions = cache.positions(layer, head);
+      ASSERT_TRUE(cache.make_writable(layer, head, 0).ok());
+      std::vector<float> received(rows.size());
+      for (float& one : received) one = static_cast<float>(random() % 100);
+      auto sums = cache.column_sums(layer, head);
+      const auto sums_before = sums;
+      cache.add_to_sums(layer, head, received);
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += received[i];
+      ASSERT_EQ(cache.column_sums(layer, head), sums);
+
+      // From "all but one" to "none".
+      const std::size_t share = random() % 4;
+      std::vector<std::uint32_t> keep;
+      const std::size_t lost = rows.empty() ? 0 : random() % rows.size();
+      for (std::uint32_t i = 0; i < rows.size(); ++i) {
+        if (share == 0 ? i != lost : random() % 4 < share) keep.push_back(i);
+      }
+      cache.keep_rows(layer, head, keep);
+      std::vector<std::vector<std::byte>> wanted;
+      std::vector<Position> wanted_positions;
+      std::vector<float> wanted_sums;
+      for (const std::uint32_t i : keep) {
+        wanted.push_back(rows[i]);
+        wanted_positions.push_back(positions[i]);
+        wanted_sums.push_back(sums[i]);
+      }
+      ASSERT_EQ(row_bytes_of(cache, layer, head), wanted);
+      ASSERT_EQ(cache.positions(layer, head), wanted_positions);
+      ASSERT_EQ(cache.column_sums(layer, head), wanted_sums);
+      EXPECT_EQ(cache.rows(layer, head), keep.size());
+      // The fork still holds what there was.
+      ASSERT_EQ(row_bytes_of(onlooker, layer, head), rows);
+      ASSERT_EQ(onlooker.positions(layer, head), positions);
+      ASSERT_EQ(onlooker.column_sums(layer, head), sums_before);
+    }
+    EXPECT_EQ(counter->now(), cache.bytes()) << "every page that was left is freed";
+  }
+}
+
 }  // namespace
 }  // namespace restkv

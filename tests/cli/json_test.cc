@@ -96,5 +96,62 @@ TEST(Json, SeveralVariantsAreAnArrayOfWhatEachPrintsAlone) {
   EXPECT_EQ(together[0]["kv"]["bytes"], together[0]["kv"]["bytes_full"]);
 }
 
+TEST(Json, StatesTheScheduleAndTheMode) {
+  const json once = run_json({"--kv-policy", "tova", "--kv-budget", "50"});
+  EXPECT_EQ(once["kv"]["schedule"], "once");
+  EXPECT_EQ(once["kv"]["compressions"], 0);
+  EXPECT_EQ(once["mode"], "aware");
+
+  const json cap = run_json({"--kv-policy", "tova", "--kv-budget", "50", "--kv-schedule", "cap"});
+  EXPECT_EQ(cap["kv"]["schedule"], "cap");
+  EXPECT_EQ(cap["kv"]["kept_tokens_max"], 50);
+  EXPECT_EQ(cap["kv"]["end_tokens_max"], 50);
+  EXPECT_EQ(cap["kv"]["compressions"], 4);
+  EXPECT_EQ(cap["kv"]["generated_dropped_mean"], 4);
+
+  const json pieces =
+      run_json({"--kv-policy", "tova,knorm", "--kv-budget", "50", "--kv-schedule", "chunk:200"});
+  ASSERT_EQ(pieces.size(), 2U);
+  for (const json& one : pieces) {
+    EXPECT_EQ(one["kv"]["schedule"], "chunk:200");
+    EXPECT_EQ(one["kv"]["prompt_tokens"], once["kv"]["prompt_tokens"]);
+    EXPECT_LT(one["kv"]["bytes_peak"], once["kv"]["bytes_peak"]);
+  }
+}
+
+// The text is compressed before the questions are there, so what is kept of it for one question is
+// kept for all, and the tokens read are those of the other mode.
+TEST(Json, SeveralQuestionsAskOneCompressedText) {
+  const std::vector<std::string> common = {"--kv-policy", "snapkv", "--kv-budget", "80",
+                                           "--kv-kept"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = common;
+    args.insert(args.end(), more.begin(), more.end());
+    return run_json(args);
+  };
+  const json both = with({"--kv-mode", "agnostic", "-p", "What is it?", "-p", "And who wrote it?"});
+  ASSERT_TRUE(both.is_array()) << both;
+  ASSERT_EQ(both.size(), 2U);
+  for (const char* question : {"What is it?", "And who wrote it?"}) {
+    const json& one = both[question == std::string("What is it?") ? 0 : 1];
+    EXPECT_EQ(one["question"], question);
+    EXPECT_EQ(one["mode"], "agnostic");
+    const json alone = with({"--kv-mode", "agnostic", "-p", question});
+    EXPECT_EQ(one["kv"], alone["kv"]);
+    EXPECT_EQ(one["tokens"], alone["tokens"]);
+    EXPECT_EQ(one["kept"], alone["kept"]);
+    const json aware = with({"-p", question});
+    EXPECT_EQ(aware["mode"], "aware");
+    EXPECT_EQ(aware["usage"], one["usage"]);
+    EXPECT_EQ(aware["kv"]["prompt_tokens"], one["kv"]["prompt_tokens"]);
+    EXPECT_EQ(aware["kv"]["kept_tokens_max"], one["kv"]["kept_tokens_max"]);
+  }
+  // A full cache cannot tell the modes apart.
+  const std::vector<std::string> full = {"--kv-policy", "full", "-p", "What is it?"};
+  std::vector<std::string> agnostic = full;
+  agnostic.insert(agnostic.end(), {"--kv-mode", "agnostic"});
+  EXPECT_EQ(run_json(full)["tokens"], run_json(agnostic)["tokens"]);
+}
+
 }  // namespace
 }  // namespace restkv::testing

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "kernels/attention_oracle.h"
@@ -284,6 +285,47 @@ TEST(MergeDecode, PartsAreTheWhole) {
       EXPECT_TRUE(same_bits(merged(segment, with_empty), out)) << length;
     }
   });
+}
+
+// The logits that a caller may ask for are those of the softmax, and asking changes no bit of it.
+TEST(DecodeAttention, ShowsItsLogits) {
+  for (const float softcap : {0.0F, 5.0F}) {
+    for (const std::size_t group : {1, 3, 7}) {
+      const Segment segment = make_segment(
+          {.group = group, .head_dim = 64, .rows = 83, .softcap = softcap, .deviation = 2.0F});
+      const std::size_t skip = 5;
+      const std::size_t rows = segment.rows() - skip;
+      const Pages pages(segment, 0, segment.rows(), {16});
+      for_each_table([&](const KernelTable& table) {
+        const std::size_t stride = rows + 3;
+        std::vector<float> logits(group * stride, -7.0F);
+        std::vector<float> partial(segment.partial_size());
+        table.decode_attention({.q = segment.q.data(),
+                                .group = group,
+                                .head_dim = segment.head_dim,
+                                .pages = pages.views(),
+                                .skip_rows = skip,
+                                .type_k = segment.keys.type,
+                                .type_v = segment.values.type,
+                                .rule = segment.rule,
+                                .partial = partial.data(),
+                                .logits = logits.data(),
+                                .logit_stride = stride});
+        EXPECT_EQ(partial, partial_of(table, segment, pages, skip));
+        for (std::size_t g = 0; g < group; ++g) {
+          const auto wanted = exact_probabilities(segment.q.data() + g * segment.head_dim,
+                                                  segment.keys, skip, segment.rows(), segment.rule);
+          const std::span<const float> row(logits.data() + g * stride, stride);
+          double sum = 0;
+          for (std::size_t i = 0; i < rows; ++i) sum += std::exp(double(row[i]));
+          for (std::size_t i = 0; i < rows; ++i) {
+            EXPECT_NEAR(std::exp(double(row[i])) / sum, wanted[wanted.size() - rows + i], 1e-5);
+          }
+          for (std::size_t i = rows; i < stride; ++i) EXPECT_EQ(row[i], -7.0F);
+        }
+      });
+    }
+  }
 }
 
 }  // namespace

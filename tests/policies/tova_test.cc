@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <map>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -55,6 +56,40 @@ TEST(Tova, MeansOverTheHeadsThatHoldAPosition) {
   layer.keep_positions(0, std::vector<Position>{0, 3, 4, 18, 19});
   layer.keep_positions(1, std::vector<Position>{0, 2, 3, 5, 6, 18, 19});
   expect_scores(layer);
+}
+
+// While generating, the engine shows what decode has worked out already, and neither keys nor
+// queries.
+TEST(Tova, TakesTheAttentionThatItIsShown) {
+  for (const bool same : {true, false}) {
+    TestLayer layer = TestLayer::random({.n_head = 6, .n_kv_head = 2, .rows = 20, .queries = 1}, 9);
+    layer.keep_positions(0, std::vector<Position>{0, 3, 4, 6, 18, 19});
+    layer.keep_positions(1, same ? layer.positions(0) : std::vector<Position>{0, 2, 3, 5, 18, 19});
+    const HeadScores wanted = scores_of({.policy = "tova"}, layer.observation());
+
+    HeadScores means(2, std::vector<float>(6, 0.0F));
+    for (std::size_t head = 0; head < 6; ++head) {
+      const std::vector<double> row = plain_attention(layer, head).back();
+      for (std::size_t j = 0; j < row.size(); ++j) {
+        means[head / 3][j] += static_cast<float>(row[j] / 3);
+      }
+    }
+    std::vector<HeadRows> heads;
+    for (std::size_t h = 0; h < 2; ++h) {
+      heads.push_back({.keys = nullptr, .values = nullptr, .positions = layer.positions(h)});
+    }
+    const std::vector<std::span<const float>> shown(means.begin(), means.end());
+    LayerObservation observation = layer.observation();
+    observation.heads = heads;
+    observation.window_queries = {};
+    observation.newest_attention = shown;
+    const HeadScores scores = scores_of({.policy = "tova"}, observation);
+    for (std::size_t h = 0; h < 2; ++h) {
+      for (std::size_t j = 0; j < 6; ++j) {
+        EXPECT_NEAR(scores[h][j], wanted[h][j], 1e-6) << "head " << h << " row " << j;
+      }
+    }
+  }
 }
 
 // One KV head, two query heads, scale 1. The newest query of head 0 is 0: 1/3 for each of 3 rows.

@@ -106,6 +106,7 @@ class Prefetch {
 struct DecodeTile {
   HWY_ALIGN float keys[kDecodeTile * kMaxHeadDim];    // [dim][kDecodeTile]
   HWY_ALIGN float values[kDecodeTile * kMaxHeadDim];  // [kDecodeTile][dim]
+  std::size_t first = 0;                              // rows of the segment before this tile
   std::size_t rows = 0;
 };
 
@@ -128,6 +129,7 @@ void expand_keys(const DecodeAttentionArgs& args, TileRows& rows, std::size_t di
 }
 
 void expand(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim, DecodeTile& tile) {
+  tile.first += tile.rows;
   tile.rows = rows.count;
   expand_keys(args, rows, dim, tile);
   for (std::size_t i = 0; i < rows.count; ++i) {
@@ -183,6 +185,11 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
     }
   }
 
+  if (args.logits != nullptr) {
+    for (std::size_t h = 0; h < kHeads; ++h) {
+      std::copy_n(weights[h], tile.rows, args.logits + (head + h) * args.logit_stride + tile.first);
+    }
+  }
   for (std::size_t h = 0; h < kHeads; ++h) {
     std::fill(weights[h] + tile.rows, weights[h] + padded, kHidden);
     Vf largest = all(std::max(max[h], kLowestLogit));

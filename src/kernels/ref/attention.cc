@@ -90,10 +90,12 @@ void decode_attention(const DecodeAttentionArgs& args) {
   for (std::size_t g = 0; g < args.group; ++g) {
     OnlineSoftmax softmax(args.partial + 2 * args.group + g * args.head_dim, args.head_dim);
     std::size_t skip = args.skip_rows;
+    std::size_t row = 0;
     for (const PageView& page : args.pages) {
-      for (std::size_t r = skip; r < page.rows; ++r) {
+      for (std::size_t r = skip; r < page.rows; ++r, ++row) {
         const float logit = logit_of(args.q + g * args.head_dim, page.keys + r * key_bytes,
                                      args.type_k, args.head_dim, args.rule);
+        if (args.logits != nullptr) args.logits[g * args.logit_stride + row] = logit;
         softmax.add(logit, page.values + r * value_bytes, args.type_v);
       }
       skip = 0;

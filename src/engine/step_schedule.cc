@@ -1,0 +1,269 @@
+#include "engine/step_schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/clock.h"
+
+namespace restkv {
+namespace {
+
+// Rows that a head of the layer would hold had none ever been dropped.
+std::size_t full_rows(const ModelConfig& config, int layer, std::size_t tokens) {
+  const int window = config.attention_rule(layer).sliding_window;
+  return window > 0 ? std::min(tokens, static_cast<std::size_t>(window)) : tokens;
+}
+
+// weights[row] = mean over the group of softmax(logits). The order of sums depends on the rows
+// only.
+void mean_probabilities(const float* logits, std::size_t stride, std::size_t group,
+                        std::span<float> weights) {
+  std::ranges::fill(weights, 0.0F);
+  for (std::size_t g = 0; g < group; ++g) {
+    const std::span<const float> row(logits + g * stride, weights.size());
+    const float max = *std::ranges::max_element(row);
+    double sum = 0;
+    for (const float logit : row) sum += std::exp(logit - max);
+    const auto share = static_cast<float>(1.0 / (sum * static_cast<double>(group)));
+    for (std::size_t i = 0; i < row.size(); ++i) weights[i] += std::exp(row[i] - max) * share;
+  }
+}
+
+}  // namespace
+
+StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* const> sequences)
+    : engine_(engine), config_(engine.model->config()) {
+  const auto heads = static_cast<std::size_t>(config_.n_kv_head);
+  for (Sequence::State* sequence : sequences) {
+    const Variant& variant = *sequence->variant;
+    const Schedule& schedule = variant.options().schedule;
+    Watch watch;
+    watch.sequence = sequence;
+    const auto seen = static_cast<std::size_t>(sequence->next_position) + 1;
+    watch.budget = variant.budget_rows(seen);
+    if (schedule.acts_in_decode() && !variant.policy().keeps_all) {
+      watch.due = schedule.kind == Schedule::Kind::kCap ||
+                  sequence->generated.steps + 1 >= schedule.interval;
+      watch.compress = watch.due && seen > watch.budget.rows;
+      watch.sums = has(variant.needs(), Needs::kColumnSums);
+      watch.newest = watch.compress && variant.newest_query_only();
+    }
+    if (watch.compress) watch.keep.resize(static_cast<std::size_t>(config_.n_layer));
+    if (watch.watched()) watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads);
+    watch.logits.resize(heads);
+    watches_.push_back(std::move(watch));
+  }
+}
+
+void StepSchedule::begin_layer(int layer) {
+  const auto group = static_cast<std::size_t>(config_.group());
+  std::size_t size = 0;
+  for (const Watch& watch : watches_) {
+    if (!watch.watched()) continue;
+    for (int h = 0; h < config_.n_kv_head; ++h) size += watch.sequence->cache.rows(layer, h);
+  }
+  logits_.reserve(size * group);
+  float* next = logits_.data();
+  for (Watch& watch : watches_) {
+    if (!watch.watched()) continue;
+    for (std::size_t h = 0; h < watch.logits.size(); ++h) {
+      const std::size_t rows = watch.sequence->cache.rows(layer, static_cast<int>(h));
+      watch.logits[h] = {.data = next, .stride = rows};
+      watch.weights[static_cast<std::size_t>(layer) * watch.logits.size() + h].resize(rows);
+      next += rows * group;
+    }
+  }
+}
+
+StepSchedule::Logits StepSchedule::logits(std::size_t sequence, std::size_t head) const {
+  return watches_[sequence].logits[head];
+}
+
+void StepSchedule::end_layer(int layer, View2<const float> q) {
+  const auto heads = static_cast<std::size_t>(config_.n_kv_head);
+  engine_.threads.for_each(watches_.size() * heads, [&](std::size_t item) {
+    Watch& watch = watches_[item / heads];
+    if (!watch.watched()) return;
+    const Logits& logits = watch.logits[item % heads];
+    mean_probabilities(logits.data, logits.stride, static_cast<std::size_t>(config_.group()),
+                       watch.weights[static_cast<std::size_t>(layer) * heads + item % heads]);
+  });
+  for (std::size_t s = 0; s < watches_.size(); ++s) {
+    QueryRing& queries = watches_[s].sequence->queries;
+    if (!queries.keeps_any()) continue;
+    queries.put(static_cast<std::size_t>(layer), /*ahead=*/0, q.row(s).data(),
+                static_cast<std::size_t>(config_.head_dim));
+  }
+}
+
+Result<void> StepSchedule::choose() {
+  for (Watch& watch : watches_) {
+    const Clock::time_point start = Clock::now();
+    if (watch.compress) RESTKV_TRY(choose(watch));
+    RESTKV_TRY(make_writable(watch));
+    watch.compress_ms = ms_since(start);
+  }
+  dropped_.assign(watches_.size() * static_cast<std::size_t>(config_.n_layer) *
+                      static_cast<std::size_t>(config_.n_kv_head),
+                  0);
+  return {};
+}
+
+Result<void> StepSchedule::choose(Watch& watch) {
+  const Variant& variant = *watch.sequence->variant;
+  const Position end = watch.sequence->next_position + 1;
+  Shown shown;
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    show(watch, layer, shown);
+    const std::size_t full = full_rows(config_, layer, static_cast<std::size_t>(end));
+    if (!must_drop(variant, shown.observation, watch.budget.rows, end, full)) continue;
+    RESTKV_TRY(show_rows(watch, layer, shown));
+    const LayerScores scores = score_layer(variant, shown.observation, watch.budget.rows,
+                                           *engine_.kernels, engine_.threads);
+    watch.keep[static_cast<std::size_t>(layer)] =
+        choose_rows(variant, shown.observation, scores, watch.budget.rows, end, full);
+  }
+  return {};
+}
+
+// Everything that costs little: no keys and no values.
+void StepSchedule::show(const Watch& watch, int layer, Shown& shown) {
+  const KvCache& cache = watch.sequence->cache;
+  const auto heads = static_cast<std::size_t>(config_.n_kv_head);
+  shown.positions.resize(heads);
+  shown.sums.resize(heads);
+  shown.heads.assign(heads, {});
+  shown.sum_views.clear();
+  shown.newest_views.clear();
+  for (std::size_t h = 0; h < heads; ++h) {
+    shown.positions[h] = cache.positions(layer, static_cast<int>(h));
+    shown.heads[h].positions = shown.positions[h];
+    if (!watch.watched()) continue;
+    const std::vector<float>& weights = watch.weights[static_cast<std::size_t>(layer) * heads + h];
+    if (watch.newest) shown.newest_views.emplace_back(weights);
+    if (!watch.sums) continue;
+    shown.sums[h] = cache.column_sums(layer, static_cast<int>(h));
+    for (std::size_t i = 0; i < weights.size(); ++i) shown.sums[h][i] += weights[i];
+    shown.sum_views.emplace_back(shown.sums[h]);
+  }
+  shown.query_positions = {watch.sequence->next_position};
+  shown.observation = {.layer = layer,
+                       .n_layer = config_.n_layer,
+                       .n_head = config_.n_head,
+                       .n_kv_head = config_.n_kv_head,
+                       .head_dim = config_.head_dim,
+                       .attention = config_.attention_rule(layer),
+                       .heads = shown.heads,
+                       .window_queries = {},
+                       .window_positions = shown.query_positions,
+                       .output_factors = {},
+                       .column_sums = shown.sum_views,
+                       .newest_attention = shown.newest_views};
+}
+
+// The rest, as far as the policy looks at it.
+Result<void> StepSchedule::show_rows(const Watch& watch, int layer, Shown& shown) {
+  const Variant& variant = *watch.sequence->variant;
+  const KvCache& cache = watch.sequence->cache;
+  if (has(variant.needs(), Needs::kOutputProjection)) {
+    shown.observation.output_factors =
+        engine_.model->output_factors(*engine_.kernels, engine_.threads, layer);
+  }
+  if (has(variant.needs(), Needs::kOutputColumns)) {
+    const auto n_head = static_cast<std::size_t>(config_.n_head);
+    const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+    const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+    output_columns_.reserve(n_head * head_dim * n_embd);
+    const View3<float> columns{output_columns_.data(), n_head, head_dim, n_embd};
+    engine_.model->output_columns(layer, columns);
+    shown.observation.output_columns = columns;
+  }
+  const QueryRing& queries = watch.sequence->queries;
+  if (queries.keeps_any()) {
+    const std::size_t n = queries.count(/*ahead=*/1);
+    shown.queries.reserve(config_.q_size() * n);
+    queries.copy(static_cast<std::size_t>(layer), /*ahead=*/1, shown.queries.data());
+    shown.query_positions.resize(n);
+    std::iota(shown.query_positions.begin(), shown.query_positions.end(),
+              watch.sequence->next_position + 1 - static_cast<Position>(n));
+    shown.observation.window_positions = shown.query_positions;
+    shown.observation.window_queries = {shown.queries.data(),
+                                        static_cast<std::size_t>(config_.n_head), n,
+                                        static_cast<std::size_t>(config_.head_dim)};
+  }
+  if (!variant.reads_rows() || watch.newest) return {};
+  const CacheShape& shape = cache.shape();
+  const bool f32 = shape.type_k == KvType::kF32 || shape.type_v == KvType::kF32;
+  const KvType type = f32 ? KvType::kF32 : KvType::kF16;
+  if (!dense_ || dense_->shape().type != type) {
+    dense_.emplace(LayerRows::Shape{.n_kv_head = config_.n_kv_head,
+                                    .head_dim = config_.head_dim,
+                                    .type = type,
+                                    .with_column_sums = false},
+                   *engine_.counter);
+  }
+  std::vector<std::size_t> capacity;
+  for (const auto& positions : shown.positions) capacity.push_back(positions.size());
+  RESTKV_TRY(dense_->reset(capacity));
+  cache.load(*engine_.kernels, layer, *dense_);
+  for (std::size_t h = 0; h < shown.heads.size(); ++h) {
+    shown.heads[h] = dense_->view(static_cast<int>(h));
+  }
+  return {};
+}
+
+Result<void> StepSchedule::make_writable(Watch& watch) {
+  KvCache& cache = watch.sequence->cache;
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    for (int h = 0; h < config_.n_kv_head; ++h) {
+      std::size_t first = cache.rows(layer, h);
+      if (watch.sums) {
+        first = 0;
+      } else if (watch.compress && !watch.keep[static_cast<std::size_t>(layer)].empty()) {
+        const std::vector<std::uint32_t>& keep =
+            watch.keep[static_cast<std::size_t>(layer)][static_cast<std::size_t>(h)];
+        std::size_t same = 0;
+        while (same < keep.size() && keep[same] == same) ++same;
+        first = same;
+      }
+      if (first < cache.rows(layer, h)) RESTKV_TRY(cache.make_writable(layer, h, first));
+    }
+  }
+  return {};
+}
+
+void StepSchedule::apply() {
+  const auto heads = static_cast<std::size_t>(config_.n_kv_head);
+  const std::size_t all_heads = static_cast<std::size_t>(config_.n_layer) * heads;
+  engine_.threads.for_each(dropped_.size(), [&](std::size_t item) {
+    Watch& watch = watches_[item / all_heads];
+    const std::size_t at = item % all_heads;
+    const std::size_t layer = at / heads;
+    const auto head = static_cast<int>(at % heads);
+    KvCache& cache = watch.sequence->cache;
+    if (watch.sums) cache.add_to_sums(static_cast<int>(layer), head, watch.weights[at]);
+    if (!watch.compress || watch.keep[layer].empty()) return;
+    const std::vector<std::uint32_t>& keep = watch.keep[layer][at % heads];
+    dropped_[item] = cache.rows(static_cast<int>(layer), head) - keep.size();
+    if (dropped_[item] > 0) cache.keep_rows(static_cast<int>(layer), head, keep);
+  });
+  for (std::size_t s = 0; s < watches_.size(); ++s) {
+    const Watch& watch = watches_[s];
+    Sequence::State& sequence = *watch.sequence;
+    if (sequence.queries.keeps_any()) sequence.queries.advance(1);
+    ++sequence.next_position;
+    const auto first = dropped_.begin() + static_cast<std::ptrdiff_t>(s * all_heads);
+    const std::size_t gone =
+        std::accumulate(first, first + static_cast<std::ptrdiff_t>(all_heads), std::size_t{0});
+    GeneratedCounts& counts = sequence.generated;
+    counts.steps = watch.due ? 0 : counts.steps + 1;
+    counts.compressions += gone > 0 ? 1 : 0;
+    // Rows have moved: the summaries are of blocks that are no more.
+    if (gone > 0) sequence.summaries.clear();
+    counts.dropped_rows += gone;
+    counts.compress_ms += watch.compress_ms;
+  }
+}
+
+}  // namespace restkv

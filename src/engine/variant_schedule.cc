@@ -1,0 +1,38 @@
+// Which schedules go with which policies and ways of decode. Every refusal says what is missing and
+// what to ask for instead.
+
+#include <string>
+
+#include "engine/variant.h"
+
+namespace restkv {
+namespace {
+
+Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+}  // namespace
+
+Result<void> Variant::check_schedule() const {
+  const Schedule& schedule = options_.schedule;
+  if (schedule.kind == Schedule::Kind::kChunk && schedule.interval < window()) {
+    return invalid("pieces of " + std::to_string(schedule.interval) +
+                   " tokens are shorter than the window of " + std::to_string(options_.window));
+  }
+  if (!schedule.acts_in_decode() || policy_->keeps_all) return {};
+  const std::string name(policy_->name);
+  if (has(needs_, Needs::kQueryStatistics)) {
+    return invalid("the schedule " + schedule.text() + " does not go with " + name +
+                   ": it scores by statistics of all queries of a prompt, and there are none of "
+                   "generated tokens (use once or chunk:N)");
+  }
+  // These look at the attention of every step, over all rows held; a selector computes a part.
+  if (selection_ && (has(needs_, Needs::kColumnSums) || newest_query_only())) {
+    return invalid("the schedule " + schedule.text() + " of " + name + " does not go with " +
+                   std::string(decode_method_->name) + " decode attention: " + name +
+                   " scores by the attention that each step pays to all rows, and this reads a "
+                   "part of them (use dense, or the schedule once)");
+  }
+  return {};
+}
+
+}  // namespace restkv
