@@ -63,15 +63,18 @@ bool lists_given(const EvalOptions& options) {
   return given;
 }
 
-// Each variant with each value of the list.
+// Each variant with each value of the list; once where the value does not matter.
 Result<std::vector<EvalVariant>> multiply(const std::vector<EvalVariant>& variants,
                                           const VariantDimension& dimension,
                                           std::string_view list) {
   std::vector<EvalVariant> product;
   for (const EvalVariant& variant : variants) {
+    const bool matters = dimension_matters(variant, dimension);
+    if (!matters) product.push_back(variant);
     for (const std::string& value : split_list(list)) {
-      product.push_back(variant);
-      RESTKV_TRY(set_dimension(product.back(), dimension, value));
+      EvalVariant one = variant;
+      RESTKV_TRY(set_dimension(one, dimension, value));
+      if (matters) product.push_back(std::move(one));
     }
   }
   return product;
@@ -104,7 +107,10 @@ std::string settings_text(const EvalOptions& options) {
 
 void add_variant_flags(FlagSet& flags, EvalOptions& options) {
   add_kv_flags(flags, options.common);
-  for (const char* name : {"--kv-policy", "--kv-budget", "--kv-alloc"}) flags.remove(name);
+  for (const char* name : {"--kv-policy", "--kv-budget", "--kv-alloc", "--kv-schedule",
+                           "--decode-attn", "--decode-budget", "--decode-table"}) {
+    flags.remove(name);
+  }
   flags.begin_section("variants");
   flags.add_text({"--policies", "--kv-policy"}, "NAME[:OPT=V],...",
                  "what a token is worth: " + listed(all_policies(), &PolicyInfo::name) + " (" +
@@ -120,7 +126,9 @@ void add_variant_flags(FlagSet& flags, EvalOptions& options) {
                  &options.allocators);
   for (std::size_t d = 0; d < kVariantDimensions; ++d) {
     const VariantDimension& dimension = variant_dimensions()[d];
-    flags.add_text({dimension.flag}, "NAME,...",
+    std::vector<std::string_view> names = {dimension.flag};
+    if (!dimension.alias.empty()) names.push_back(dimension.alias);
+    flags.add_text(std::move(names), "NAME,...",
                    std::string(dimension.summary) + ": " +
                        listed(dimension.known, std::identity()) + " (" +
                        std::string(dimension.known.front()) + ")",
@@ -191,6 +199,7 @@ Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options) {
     RESTKV_ASSIGN(variants, multiply(variants, variant_dimensions()[d], options.dimensions[d]));
   }
   for (std::size_t i = 0; i < variants.size(); ++i) {
+    RESTKV_TRY(check_kv_options(options_of(variants[i])));
     for (std::size_t j = 0; j < i; ++j) {
       if (variant_json(variants[i]) != variant_json(variants[j])) continue;
       return wrong("the variant '" + variant_label(variants[i]) + "' is asked for twice");

@@ -91,9 +91,10 @@ bool is_looping(std::span<const Token> tokens) {
 
 Result<std::vector<Answer>> decode_answers(Engine& engine, const Vocabulary& vocabulary,
                                            std::span<Sequence> sequences,
-                                           std::span<const float> prompt_logits,
+                                           View2<const float> prompt_logits,
                                            const AnswerRule& rule) {
   RESTKV_CHECK(!sequences.empty() && rule.max_new_tokens > 0);
+  RESTKV_CHECK(prompt_logits.rows == 1 || prompt_logits.rows == sequences.size());
   RESTKV_ASSIGN(Sampler any, greedy(vocabulary, {}));
   RESTKV_ASSIGN(Sampler going_on, greedy(vocabulary, vocabulary.end_of_generation()));
   std::vector<Answer> answers(sequences.size());
@@ -101,7 +102,7 @@ Result<std::vector<Answer>> decode_answers(Engine& engine, const Vocabulary& voc
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     writers[i] = {.sequence = &sequences[i], .answer = &answers[i], .tokens = {}};
   }
-  const std::size_t n_vocab = prompt_logits.size();
+  const std::size_t n_vocab = prompt_logits.cols;
   std::vector<float> logits;
   const Clock::time_point start = Clock::now();
   for (std::size_t step = 0; !writers.empty(); ++step) {
@@ -113,7 +114,8 @@ Result<std::vector<Answer>> decode_answers(Engine& engine, const Vocabulary& voc
     std::vector<Token> tokens;
     for (std::size_t i = 0; i < writers.size(); ++i) {
       const std::span<const float> mine =
-          step == 0 ? prompt_logits : std::span<const float>(logits).subspan(i * n_vocab, n_vocab);
+          step == 0 ? prompt_logits.row(prompt_logits.rows == 1 ? 0 : i)
+                    : std::span<const float>(logits).subspan(i * n_vocab, n_vocab);
       const Token token = sampler.sample(mine);
       if (const auto end = take(writers[i], token, vocabulary, rule)) {
         finish(writers[i], *end, ms_since(start));

@@ -1,7 +1,7 @@
 #pragma once
 
-// Greedy answers of several sequences that have read the same prompt, written side by side: the
-// weights are read once a step for all of them, and each ends by itself.
+// Greedy answers of several sequences to one question, written side by side: the weights are read
+// once a step for all of them, and each ends by itself.
 
 #include <atomic>
 #include <cstddef>
@@ -40,12 +40,12 @@ struct Answer {
   double decode_ms = 0;  // from the first step until its own end
 };
 
-// prompt_logits: after the last token of the prompt, the same for all. The answers are those that
-// each sequence would give alone. kCancelled between steps; the engine's errors.
-// REQUIRES: sequences of the engine, distinct, at least one
+// prompt_logits: after the last token of the prompt, [sequences, n_vocab], or one row for all. The
+// answers are those that each sequence would give alone. kCancelled between steps; the engine's
+// errors. REQUIRES: sequences of the engine, distinct, at least one
 Result<std::vector<Answer>> decode_answers(Engine& engine, const Vocabulary& vocabulary,
                                            std::span<Sequence> sequences,
-                                           std::span<const float> prompt_logits,
+                                           View2<const float> prompt_logits,
                                            const AnswerRule& rule);
 
 // Whether the tokens end in the same passage four times over, and that is 16 tokens or more.

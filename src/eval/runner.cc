@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/check.h"
 #include "eval/decode_answers.h"
@@ -61,16 +63,25 @@ class Runner {
     watch_.on_progress(now);
   }
 
-  // One prefill for all, but caches in f32 cannot share one with others.
+  // One prefill for all, but caches in f32 cannot share one with others, nor those that have seen
+  // the question with those that have not; a prefill in pieces is a variant's own.
+  [[nodiscard]] std::vector<std::vector<std::size_t>> groups_of(const EvalItem& item) const {
+    std::map<std::tuple<bool, bool, std::size_t>, std::vector<std::size_t>> groups;
+    for (const std::size_t v : item.variants) {
+      const KvOptions kv = options_of(variants_[v]);
+      const bool wide = kv.type_k == KvType::kF32 || kv.type_v == KvType::kF32;
+      const bool alone = kv.schedule.kind == Schedule::Kind::kChunk;
+      groups[{wide, reads_question_later(variants_[v]), alone ? v + 1 : 0}].push_back(v);
+    }
+    std::vector<std::vector<std::size_t>> list;
+    for (auto& [_, group] : groups) list.push_back(std::move(group));
+    return list;
+  }
+
   Result<std::size_t> run_item(const EvalItem& item) {
     std::vector<EvalRow> rows;
-    for (const bool wide : {false, true}) {
-      std::vector<std::size_t> group;
-      for (const std::size_t v : item.variants) {
-        const KvOptions& kv = variants_[v].kv;
-        if ((kv.type_k == KvType::kF32 || kv.type_v == KvType::kF32) == wide) group.push_back(v);
-      }
-      if (!group.empty()) RESTKV_TRY(run_group(item, group, rows));
+    for (const std::vector<std::size_t>& group : groups_of(item)) {
+      RESTKV_TRY(run_group(item, group, rows));
     }
     EvalPrompt prompt;
     if (item.marked) {
@@ -89,19 +100,19 @@ class Runner {
     for (const std::size_t v : group) {
       options.push_back(options_for_suite(variants_[v], suite_of(*item.task)));
     }
-    PrefillOptions prefill;
-    prefill.cancel = watch_.cancel;
-    prefill.on_progress = [this](const PrefillProgress& now) { tell(now.tokens_done); };
-    std::vector<float> logits;
-    RESTKV_ASSIGN(std::vector<Sequence> sequences,
-                  model_.engine.prefill(item.tokens, options, prefill, logits));
+    const bool later = reads_question_later(variants_[group.front()]);
+    RESTKV_ASSIGN(Reading reading, later ? read_twice(item, options) : read_once(item, options));
     const std::size_t first = rows.size();
     for (std::size_t i = 0; i < group.size(); ++i) {
-      rows.push_back(row_of(item, variants_[group[i]], sequences[i]));
+      rows.push_back(row_of(item, variants_[group[i]]));
+      set_cache(item, reading.sequences[i], reading.reports[i], rows.back());
+      rows.back().prefill_ms = reading.prefill_ms[i];
       rows.back().batch = static_cast<std::int64_t>(group.size());
     }
+    const std::size_t n_row = later ? group.size() : 1;
     RESTKV_ASSIGN(const std::vector<Answer> answers,
-                  decode_answers(model_.engine, *model_.vocabulary, sequences, logits,
+                  decode_answers(model_.engine, *model_.vocabulary, reading.sequences,
+                                 {reading.logits.data(), n_row, reading.logits.size() / n_row},
                                  {.stops = item.sample.stops,
                                   .min_new_tokens = item.sample.min_new_tokens,
                                   .max_new_tokens = item.sample.max_new_tokens,
@@ -113,8 +124,61 @@ class Runner {
     return {};
   }
 
-  [[nodiscard]] EvalRow row_of(const EvalItem& item, const EvalVariant& variant,
-                               const Sequence& sequence) const {
+  // A prompt in the caches of a group.
+  struct Reading {
+    std::vector<Sequence> sequences;
+    std::vector<KvReport> reports;   // of each, over text and question
+    std::vector<double> prefill_ms;  // of each, without compression
+    std::vector<float> logits;       // one row for all, or one of each
+  };
+
+  [[nodiscard]] PrefillOptions watched(std::size_t before) const {
+    PrefillOptions prefill;
+    prefill.cancel = watch_.cancel;
+    prefill.on_progress = [this, before](const PrefillProgress& now) {
+      tell(before + now.tokens_done);
+    };
+    return prefill;
+  }
+
+  [[nodiscard]] double prefill_ms() const {
+    const PrefillTimings& timings = model_.engine.last_prefill();
+    return timings.total_ms - timings.compress_ms;
+  }
+
+  Result<Reading> read_once(const EvalItem& item, std::span<const KvOptions> options) const {
+    Reading reading;
+    RESTKV_ASSIGN(reading.sequences,
+                  model_.engine.prefill(item.tokens, options, watched(0), reading.logits));
+    for (const Sequence& sequence : reading.sequences) {
+      reading.reports.push_back(sequence.report());
+      reading.prefill_ms.push_back(prefill_ms());
+    }
+    return reading;
+  }
+
+  // The text for all, then the question on top of what each has left of it.
+  Result<Reading> read_twice(const EvalItem& item, std::span<const KvOptions> options) const {
+    Reading reading;
+    const std::span<const Token> tokens(item.tokens);
+    std::vector<float> last;
+    RESTKV_ASSIGN(reading.sequences,
+                  model_.engine.prefill(tokens.first(item.text_tokens), options, watched(0), last));
+    const double text_ms = prefill_ms();
+    for (Sequence& sequence : reading.sequences) {
+      const KvReport text = sequence.report();
+      RESTKV_TRY(model_.engine.extend(sequence, tokens.subspan(item.text_tokens),
+                                      watched(item.text_tokens), last));
+      KvReport& report = reading.reports.emplace_back(sequence.report());
+      report.bytes_peak = std::max(report.bytes_peak, text.bytes_peak);
+      report.compress_ms += text.compress_ms;
+      reading.prefill_ms.push_back(text_ms + prefill_ms());
+      reading.logits.insert(reading.logits.end(), last.begin(), last.end());
+    }
+    return reading;
+  }
+
+  [[nodiscard]] EvalRow row_of(const EvalItem& item, const EvalVariant& variant) const {
     EvalRow row = row_key(item, settings_);
     const nlohmann::ordered_json json = variant_json(variant);
     row.variant_json = json.dump();
@@ -130,9 +194,9 @@ class Runner {
     row.policy = variant.kv.policy;
     row.budget = json["budget"].is_string() ? json["budget"].get<std::string>() : "";
     row.allocator = json["allocator"].is_string() ? json["allocator"].get<std::string>() : "";
-    row.schedule = variant.schedule;
+    row.schedule = json["schedule"].get<std::string>();
     row.granularity = variant.granularity;
-    row.mode = variant.mode;
+    row.mode = json["mode"].get<std::string>();
     row.prefill = variant.prefill;
     row.decode_attn = variant.decode_attention;
     row.decode_budget =
@@ -143,20 +207,17 @@ class Runner {
     row.version = settings_.version;
     row.kernels = model_.engine.kernels();
     row.settings = settings_.settings;
-    set_cache(item, sequence, row);
     return row;
   }
 
-  void set_cache(const EvalItem& item, const Sequence& sequence, EvalRow& row) const {
-    const KvReport report = sequence.report();
-    const PrefillTimings& timings = model_.engine.last_prefill();
+  static void set_cache(const EvalItem& item, const Sequence& sequence, const KvReport& report,
+                        EvalRow& row) {
     row.options = text_of(report.options);
     row.prompt_tokens = static_cast<std::int64_t>(report.prompt_tokens);
     row.kept_tokens = report.kept_tokens_mean;
     row.bytes = static_cast<std::int64_t>(report.bytes);
     row.bytes_full = static_cast<std::int64_t>(report.bytes_full);
     row.bytes_peak = static_cast<std::int64_t>(report.bytes_peak);
-    row.prefill_ms = timings.total_ms - timings.compress_ms;
     row.compress_ms = report.compress_ms;
     if (item.marked && !report.untouched) row.kept = kept_digits(sequence, item.tokens.size());
   }

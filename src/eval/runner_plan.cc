@@ -14,7 +14,7 @@ class Planner {
  public:
   Planner(const EvalModel& model, std::span<const EvalVariant> variants,
           const EvalSettings& settings, const EvalWatch& watch, const ResultStore& store)
-      : model_(model), settings_(settings), watch_(watch), store_(store) {
+      : model_(model), variants_(variants), settings_(settings), watch_(watch), store_(store) {
     for (const EvalVariant& variant : variants) names_.push_back(variant_json(variant).dump());
   }
 
@@ -93,6 +93,7 @@ class Planner {
     }
     item.hash = hash_of(item.tokens);
     RESTKV_TRY(find_missing(item));
+    RESTKV_TRY(find_question(item));
     if (!item.variants.empty()) plan_.items.push_back(std::move(item));
     return {};
   }
@@ -151,7 +152,26 @@ class Planner {
     return {};
   }
 
+  Result<void> find_question(EvalItem& item) const {
+    const bool asked = std::ranges::any_of(
+        item.variants, [&](std::size_t v) { return reads_question_later(variants_[v]); });
+    if (!asked) return {};
+    TaskSample text = item.sample;
+    text.question.clear();
+    text.answer_prefix.clear();
+    RESTKV_ASSIGN(const std::vector<Token> tokens, tokens_of(text));
+    const auto apart = std::ranges::mismatch(item.tokens, tokens).in1;
+    item.text_tokens = static_cast<std::size_t>(apart - item.tokens.begin());
+    if (!text.context.empty() && item.text_tokens > 0 && item.text_tokens < item.tokens.size()) {
+      return {};
+    }
+    return Error{ErrorCode::kInvalidArgument,
+                 std::string(item.task->name) + ", sample " + item.sample.id +
+                     ", has no text before its question: mode agnostic cannot be asked of it"};
+  }
+
   const EvalModel& model_;
+  std::span<const EvalVariant> variants_;
   const EvalSettings& settings_;
   const EvalWatch& watch_;
   const ResultStore& store_;

@@ -20,6 +20,9 @@ struct EvalItem {
   const ScorerInfo* scorer = nullptr;
   TaskSample sample;
   std::vector<Token> tokens;
+  // How many of them come before the question, where a variant reads that later: as far as the
+  // prompt agrees with that of the context alone.
+  std::size_t text_tokens = 0;
   std::string hash;                   // of the tokens and the settings
   std::vector<std::size_t> variants;  // indices; not empty
   bool marked = false;

@@ -54,7 +54,8 @@ constexpr Method kMethods[] = {
 constexpr std::string_view kAblations[] = {"rest-kv:ema=off", "rest-kv:wo=off",
                                            "rest-kv:smoothing=max"};
 
-bool exists(const KvOptions& options) {
+bool exists(const EvalVariant& variant) {
+  const KvOptions options = options_of(variant);
   return find_policy(options.policy) != nullptr && find_allocator(options.allocator) != nullptr &&
          check_kv_options(options).ok();
 }
@@ -71,7 +72,7 @@ void add_variant(const Method& method, std::string_view budget,
   variant.kv.budget = *amount;
   variant.decode_attention = method.decode_attention;
   if (method.decode_attention != "dense") variant.decode_budget = budget;
-  if (exists(variant.kv)) variants.push_back(std::move(variant));
+  if (exists(variant)) variants.push_back(std::move(variant));
 }
 
 enum class Ablations : std::uint8_t { kWithout, kWith };

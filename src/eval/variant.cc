@@ -16,9 +16,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Names = std::array<std::string_view, 1>;
 
-constexpr Names kSchedules = {"once"};
+// Others have a number: every:N, chunk:N.
+constexpr std::array<std::string_view, 2> kSchedules = {"once", "cap"};
 constexpr Names kGranularities = {"kv-head"};
-constexpr Names kModes = {"aware"};
+constexpr std::array<std::string_view, 2> kModes = {"aware", "agnostic"};
 constexpr Names kPrefills = {"full"};
 constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-sparse", "arkvale",
                                                                "quest"};
@@ -26,16 +27,20 @@ constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-spar
 constexpr Names kDecodeBudgets = {"default"};
 
 constexpr VariantDimension kDimensions[] = {
-    {"schedule", "--schedules", "when the cache is compressed", kSchedules, &EvalVariant::schedule},
-    {"granularity", "--granularities", "what has rows of its own", kGranularities,
+    {"schedule", "--schedules", "--kv-schedule", "when the cache is compressed", kSchedules,
+     &EvalVariant::schedule},
+    {"granularity", "--granularities", "", "what has rows of its own", kGranularities,
      &EvalVariant::granularity},
-    {"mode", "--modes", "whether the question is seen before rows go", kModes, &EvalVariant::mode},
-    {"prefill", "--prefills", "attention while reading", kPrefills, &EvalVariant::prefill},
-    {"decode_attn", "--decode-attns", "attention while writing", kDecodeAttentions,
+    {"mode", "--modes", "--kv-mode", "whether the question is seen before rows go", kModes,
+     &EvalVariant::mode},
+    {"prefill", "--prefills", "", "attention while reading", kPrefills, &EvalVariant::prefill},
+    {"decode_attn", "--decode-attns", "--decode-attn", "attention while writing", kDecodeAttentions,
      &EvalVariant::decode_attention},
-    {"decode_budget", "--decode-budgets", "rows read in a step", kDecodeBudgets,
+    {"decode_budget", "--decode-budgets", "--decode-budget", "rows read in a step", kDecodeBudgets,
      &EvalVariant::decode_budget},
 };
+
+constexpr std::string_view kAgnostic = kModes.back();
 
 // Options that a suite's publications set.
 struct SuiteOption {
@@ -163,7 +168,9 @@ Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defa
     }
     return record.wrong("there is no field '" + field + "' (known: " + fields + ")");
   }
-  if (const auto fits = check_kv_options(variant.kv); !fits) return at(record, fits.error());
+  if (const auto fits = check_kv_options(options_of(variant)); !fits) {
+    return at(record, fits.error());
+  }
   return variant;
 }
 
@@ -171,15 +178,32 @@ Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defa
 
 std::span<const VariantDimension> variant_dimensions() { return kDimensions; }
 
+bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension) {
+  const bool about_dropping =
+      dimension.value == &EvalVariant::schedule || dimension.value == &EvalVariant::mode;
+  return !(about_dropping && keeps_all(variant));
+}
+
+bool reads_question_later(const EvalVariant& variant) {
+  return variant.mode == kAgnostic && !keeps_all(variant);
+}
+
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
                            std::string_view value) {
-  const bool is_known = std::ranges::find(dimension.known, value) != dimension.known.end();
-  const bool is_budget = dimension.value == &EvalVariant::decode_budget;
-  if (!is_known && !(is_budget && Budget::parse(value).ok())) {
+  bool is_known = std::ranges::find(dimension.known, value) != dimension.known.end();
+  std::string others;
+  if (dimension.value == &EvalVariant::decode_budget) {
+    is_known |= Budget::parse(value).ok();
+    others = ", or like 1024 or 10%";
+  }
+  if (dimension.value == &EvalVariant::schedule) {
+    is_known |= Schedule::parse(value).ok();
+    others = ", every:TOKENS, chunk:TOKENS";
+  }
+  if (!is_known) {
     return Error{ErrorCode::kInvalidArgument,
                  "unknown " + std::string(dimension.field) + " '" + std::string(value) +
-                     "' (known: " + listed(dimension.known, std::identity()) +
-                     (is_budget ? ", or like 1024 or 10%)" : ")")};
+                     "' (known: " + listed(dimension.known, std::identity()) + others + ")"};
   }
   variant.*dimension.value = value;
   return {};
@@ -204,8 +228,10 @@ Json variant_json(const EvalVariant& variant) {
                {"type_k", kv_type_name(kv.type_k)},
                {"type_v", kv_type_name(kv.type_v)},
                {"seed", kv.seed}};
+  const EvalVariant usual;
   for (const VariantDimension& dimension : kDimensions) {
-    json[std::string(dimension.field)] = variant.*dimension.value;
+    const EvalVariant& from = dimension_matters(variant, dimension) ? variant : usual;
+    json[std::string(dimension.field)] = from.*dimension.value;
   }
   json["decode_budget"] =
       reads_all(variant) ? std::string(kDecodeBudgets.front()) : decode_budget_text(variant);
@@ -257,12 +283,20 @@ Result<std::vector<EvalVariant>> read_variants(const std::string& path,
   return variants;
 }
 
-KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite) {
+KvOptions options_of(const EvalVariant& variant) {
   KvOptions kv = variant.kv;
+  if (!keeps_all(variant)) {
+    kv.schedule = Schedule::parse(variant.schedule).value();  // set_dimension() checked it
+  }
   kv.decode.method = variant.decode_attention;
   if (!reads_all(variant) && variant.decode_budget != kDecodeBudgets.front()) {
-    kv.decode.budget = Budget::parse(variant.decode_budget).value();  // set_dimension() checked it
+    kv.decode.budget = Budget::parse(variant.decode_budget).value();
   }
+  return kv;
+}
+
+KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite) {
+  KvOptions kv = options_of(variant);
   for (const SuiteOption& entry : kSuiteOptions) {
     if (entry.suite != suite || entry.policy != kv.policy) continue;
     const bool named = std::ranges::any_of(

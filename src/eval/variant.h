@@ -31,11 +31,19 @@ struct EvalVariant {
 struct VariantDimension {
   std::string_view field;    // in files and columns: "decode_attn"
   std::string_view flag;     // of the command line: "--decode-attns"
+  std::string_view alias;    // as the other commands name it: "--decode-attn"; empty: they do not
   std::string_view summary;  // one line
   std::span<const std::string_view> known;
   std::string EvalVariant::* value = nullptr;
 };
 std::span<const VariantDimension> variant_dimensions();
+
+// False when every value of the dimension comes to the same variant: nothing ever goes from a full
+// cache, so it does not matter when, nor what has been seen by then.
+[[nodiscard]] bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension);
+
+// Rows of the text go before the question is read.
+[[nodiscard]] bool reads_question_later(const EvalVariant& variant);
 
 // kInvalidArgument when the value is none that the dimension has; the message lists those.
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
@@ -58,8 +66,12 @@ Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimensi
 Result<std::vector<EvalVariant>> read_variants(const std::string& path,
                                                const EvalVariant& defaults);
 
-// What a benchmark's publications set for a policy: rest-kv smooths over 21 tokens on RULER and
-// InfiniteBench. Options that the variant itself names stay.
+// The cache's options with those that stand beside them. check_kv_options() says whether all of
+// them go together.
+[[nodiscard]] KvOptions options_of(const EvalVariant& variant);
+
+// options_of() with what a benchmark's publications set for a policy: rest-kv smooths over 21
+// tokens on RULER and InfiniteBench. Options that the variant itself names stay.
 [[nodiscard]] KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite);
 
 }  // namespace restkv

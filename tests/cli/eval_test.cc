@@ -141,6 +141,39 @@ TEST(Eval, VariantsOfAFile) {
   EXPECT_EQ(both.status, 2);
 }
 
+// Schedules and modes side by side give what each gives alone; a full cache is there once.
+TEST(Eval, SchedulesAndModesAreVariants) {
+  const std::string together = fresh("schedules.db");
+  const ProgramEnd end = run_program(eval_args(
+      together, {"--policies", "full,snapkv", "--budgets", "100", "--samples", "1", "--schedules",
+                 "once,cap,every:2,chunk:600", "--modes", "aware,agnostic"}));
+  ASSERT_EQ(end.status, 0) << end.err;
+  const json rows = comparable(report_of(together));
+  ASSERT_EQ(rows.size(), 9U);
+  std::set<std::string> seen;
+  for (const json& row : rows) {
+    EXPECT_EQ(row["prompt_tokens"], rows[0]["prompt_tokens"]);
+    if (row["policy"] == "full") continue;
+    seen.insert(row["schedule"].get<std::string>() + " " + row["mode"].get<std::string>());
+    EXPECT_EQ(row["kept_tokens"], 100) << row;
+  }
+  EXPECT_EQ(seen.size(), 8U);
+  const std::string alone = fresh("alone.db");
+  for (const char* schedule : {"once", "cap", "every:2", "chunk:600"}) {
+    for (const char* mode : {"aware", "agnostic"}) {
+      const ProgramEnd one =
+          run_program(eval_args(alone, {"--policies", "snapkv", "--budgets", "100", "--samples",
+                                        "1", "--kv-schedule", schedule, "--kv-mode", mode}));
+      ASSERT_EQ(one.status, 0) << one.err;
+    }
+  }
+  ASSERT_EQ(
+      run_program(eval_args(alone, {"--policies", "full", "--samples", "1", "--modes", "agnostic"}))
+          .status,
+      0);
+  EXPECT_EQ(comparable(report_of(alone)), rows);
+}
+
 TEST(Eval, WrongUsageIsOneLine) {
   const auto fails = [](const std::vector<std::string>& args, const char* part) {
     const ProgramEnd end = run_program(args);
@@ -150,7 +183,13 @@ TEST(Eval, WrongUsageIsOneLine) {
   };
   fails({"eval"}, "restkv eval list");
   fails({"eval", "rulr"}, "ruler");
-  fails({"eval", "ruler", "--modes", "agnostic"}, "aware");
+  fails({"eval", "ruler", "--modes", "blind"}, "aware, agnostic");
+  fails({"eval", "ruler", "--schedules", "each:3"}, "once, cap, every:TOKENS, chunk:TOKENS");
+  fails({"eval", "ruler", "--policies", "expected-attention", "--schedules", "cap"},
+        "does not go with expected-attention");
+  fails({"eval", "ruler", "--policies", "full,h2o", "--schedules", "cap", "--decode-attns",
+         "arkvale"},
+        "the schedule cap of h2o does not go with arkvale decode attention");
   fails({"eval", "ruler", "--policies", "rest"}, "rest-kv");
   fails({"eval", "ruler", "--policies", "full,full"}, "twice");
   fails({"eval", "ruler", "--lengths", "2k"}, "--lengths");

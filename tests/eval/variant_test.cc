@@ -107,6 +107,32 @@ TEST(Variant, ReadingAPartOfTheFullCacheIsABudget) {
   EXPECT_EQ(variant_label(variant), "snapkv 128 decode_attn=ab-sparse decode_budget=256");
 }
 
+TEST(Variant, SchedulesAndModesAreOptionsOfTheCache) {
+  EvalVariant variant = variant_of("snapkv", 128);
+  for (const char* schedule : {"once", "cap", "every:16", "chunk:512"}) {
+    const auto& dimension = variant_dimensions().front();
+    ASSERT_EQ(dimension.field, "schedule");
+    ASSERT_TRUE(set_dimension(variant, dimension, schedule).ok()) << schedule;
+    EXPECT_EQ(options_for_suite(variant, "ruler").schedule.text(), schedule);
+    EXPECT_EQ(variant_json(variant)["schedule"], schedule);
+    ASSERT_FALSE(set_dimension(variant, dimension, "every:0").ok());
+  }
+  EXPECT_EQ(variant_label(variant), "snapkv 128 schedule=chunk:512");
+  variant.mode = "agnostic";
+  EXPECT_EQ(variant_label(variant), "snapkv 128 schedule=chunk:512 mode=agnostic");
+  EXPECT_TRUE(reads_question_later(variant));
+  // Nothing goes from a full cache: neither when nor what has been read matters.
+  variant.kv.policy = "full";
+  EXPECT_EQ(variant_json(variant), variant_json(variant_of("full", 128)));
+  EXPECT_FALSE(reads_question_later(variant));
+  EXPECT_EQ(options_for_suite(variant, "ruler").schedule.text(), "once");
+  for (const VariantDimension& dimension : variant_dimensions()) {
+    const bool dropping = dimension.field == "schedule" || dimension.field == "mode";
+    EXPECT_EQ(dimension_matters(variant, dimension), !dropping) << dimension.field;
+    EXPECT_TRUE(dimension_matters(variant_of("snapkv", 128), dimension)) << dimension.field;
+  }
+}
+
 TEST(Variant, BrokenFilesNameElementAndField) {
   const auto has = [](const std::string& text, std::initializer_list<const char*> parts) {
     const std::string message = message_of(text);
@@ -123,6 +149,9 @@ TEST(Variant, BrokenFilesNameElementAndField) {
   has(R"([{"policy": 3.5}])", {"policy"});
   has(R"([{"window": -1}])", {"window"});
   has(R"([{"mode": "agnostic-ish"}])", {"mode", "aware"});
+  has(R"([{"schedule": "each:3"}])", {"schedule", "cap", "every:TOKENS"});
+  has(R"([{"policy": "expected-attention", "schedule": "cap"}])", {"expected-attention", "cap"});
+  has(R"([{"policy": "tova", "schedule": "every:4", "decode_attn": "quest"}])", {"tova", "quest"});
   has(R"([{"type_k": "f7"}])", {"type_k", "q8_0"});
   has(R"([{"protect": "all"}])", {"protect"});
   has(R"([{"budget": "0"}])", {"budget"});
