@@ -127,6 +127,7 @@ std::vector<Field> fields_of(const BenchRow& row) {
   text("kv_policy", policy_text(row.test.kv));
   text("kv_budget", row.kv_budget);
   text("kv_alloc", allocator_text(row.test.kv));
+  text("kv_schedule", row.test.kv.schedule.text());
   text("decode_attn", with_options(row.test.kv.decode.method, row.test.kv.decode.method_options));
   text("decode_budget", row.test.kv.decode.budget ? row.test.kv.decode.budget->text() : "");
   text("fill", bench_fill_name(row.fill));
