@@ -47,6 +47,22 @@ struct PrefillAttentionArgs {
   float* scratch = nullptr;  // prefill_attention_scratch() floats, 64-byte aligned
 };
 
+// Rows [begin, end) of a KV head.
+struct RowSpan {
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+};
+
+// As prefill_attention, but a token sees only those of its rows that are listed. With one span that
+// holds all rows the result has the same bits.
+struct SparseAttentionArgs {
+  PrefillAttentionArgs block;
+  // Ascending, not empty, disjoint. Only these rows are read, and the work is in proportion to
+  // their number: they are gathered into tiles, so a single row costs no more than one of many.
+  // Every token sees at least one of them.
+  std::span<const RowSpan> listed;
+};
+
 // A page of the cache as decode reads it: up to `rows` rows of keys and of values.
 struct PageView {
   const std::byte* keys = nullptr;
@@ -124,6 +140,7 @@ struct KernelTable {
 
   // ---- attention ---------------------------------------------------------------------------
   void (*prefill_attention)(const PrefillAttentionArgs& args);
+  void (*sparse_attention)(const SparseAttentionArgs& args);
   void (*decode_attention)(const DecodeAttentionArgs& args);
   void (*window_attention)(const WindowAttentionArgs& args);
   void (*column_sums)(const ColumnSumArgs& args);
@@ -147,7 +164,8 @@ struct KernelTable {
 
 // Largest number of query tokens that a caller may put into one prefill_attention block.
 inline constexpr std::size_t kMaxQueryBlock = 64;
-// Floats of scratch that prefill_attention and column_sums need for any block of one KV head.
+// Floats of scratch that prefill_attention, sparse_attention and column_sums need for any block of
+// one KV head.
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim);
 
 // Combines `n` partials of decode attention, in order, into out [group, head_dim]. The order and

@@ -47,7 +47,7 @@ TEST(KernelRegistry, TablesAreNamedDescribedAndComplete) {
                 table->gelu_mul && table->add && table->rope_adjacent && table->rope_halves);
     EXPECT_TRUE(table->encode_row && table->decode_row);
     EXPECT_TRUE(table->prefill_attention && table->decode_attention && table->window_attention &&
-                table->column_sums);
+                table->column_sums && table->sparse_attention);
     EXPECT_TRUE(table->output_distances && table->weighted_sum);
   }
 }

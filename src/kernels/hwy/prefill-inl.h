@@ -81,13 +81,18 @@ void start_block(const PrefillBlock& block) {
   std::fill_n(block.sum, block.padded_rows, 0.0F);
 }
 
+// Puts the expanded keys that stand where values will stand into the order of the tile product.
+void transpose_keys(const PrefillBlock& block) {
+  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+    transpose(block.values + key * block.dim, block.dim, kPanel, block.keys + key * block.dim);
+  }
+}
+
 void pack_keys(const PrefillBlock& block, std::size_t first) {
   const PrefillAttentionArgs& args = block.args;
   expand_rows(args.keys, first, kKeyTile, block.first_row(), block.last_row(), args.head_dim,
               block.dim, block.values);
-  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
-    transpose(block.values + key * block.dim, block.dim, kPanel, block.keys + key * block.dim);
-  }
+  transpose_keys(block);
 }
 
 void pack_values(const PrefillBlock& block, std::size_t first) {
@@ -213,6 +218,25 @@ void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight
   for (; column < block.dim; column += kLanes) add_values<1>(block, row, column, weights, rescale);
 }
 
+// All query rows over the packed tile that begins at row `first`.
+void attend_tile(const PrefillBlock& block, std::size_t first) {
+  for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
+    const Sight sight = sight_of(block, row, first);
+    if (sight != Sight::kNothing) attend(block, row, first, sight);
+  }
+}
+
+void write_outputs(const PrefillBlock& block) {
+  const PrefillAttentionArgs& args = block.args;
+  for (std::size_t row = 0; row < block.rows; ++row) {
+    const float* const from = block.outputs + row * block.dim;
+    float* const to =
+        args.out + row / args.group * args.token_stride + row % args.group * args.head_dim;
+    const float factor = 1.0F / block.sum[row];
+    for (std::size_t d = 0; d < args.head_dim; ++d) to[d] = from[d] * factor;
+  }
+}
+
 void prefill_attention(const PrefillAttentionArgs& args) {
   const PrefillBlock block = lay_out(args);
   start_block(block);
@@ -221,18 +245,9 @@ void prefill_attention(const PrefillAttentionArgs& args) {
   for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
     pack_keys(block, first);
     pack_values(block, first);
-    for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
-      const Sight sight = sight_of(block, row, first);
-      if (sight != Sight::kNothing) attend(block, row, first, sight);
-    }
+    attend_tile(block, first);
   }
-  for (std::size_t row = 0; row < block.rows; ++row) {
-    const float* const from = block.outputs + row * block.dim;
-    float* const to =
-        args.out + row / args.group * args.token_stride + row % args.group * args.head_dim;
-    const float factor = 1.0F / block.sum[row];
-    for (std::size_t d = 0; d < args.head_dim; ++d) to[d] = from[d] * factor;
-  }
+  write_outputs(block);
 }
 
 // First pass of column_sums: the running softmax of one tile of query rows.

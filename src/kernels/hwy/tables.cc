@@ -22,6 +22,7 @@
 #include "kernels/hwy/prefill-inl.h"
 #include "kernels/hwy/rows-inl.h"
 #include "kernels/hwy/scoring-inl.h"
+#include "kernels/hwy/sparse-inl.h"
 #include "kernels/hwy/types-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -41,6 +42,7 @@ KernelTable make_table() {
           .encode_row = encode_row,
           .decode_row = decode_row,
           .prefill_attention = prefill_attention,
+          .sparse_attention = sparse_attention,
           .decode_attention = decode_attention,
           .window_attention = window_attention,
           .column_sums = column_sums,

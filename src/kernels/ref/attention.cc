@@ -68,16 +68,25 @@ void probabilities(const float* q, TypedRows keys, std::size_t begin, std::size_
 }  // namespace
 
 void prefill_attention(const PrefillAttentionArgs& args) {
+  const RowSpan all{.begin = 0, .end = args.row_end[args.n_query - 1]};
+  sparse_attention({.block = args, .listed = {&all, 1}});
+}
+
+void sparse_attention(const SparseAttentionArgs& sparse) {
+  const PrefillAttentionArgs& args = sparse.block;
   const std::size_t row_bytes = kv_row_bytes(args.keys.type, args.head_dim);
   for (std::size_t i = 0; i < args.n_query; ++i) {
     for (std::size_t g = 0; g < args.group; ++g) {
       const std::size_t at = i * args.token_stride + g * args.head_dim;
       float* out = args.out + at;
       OnlineSoftmax softmax(out, args.head_dim);
-      for (std::size_t j = args.row_begin[i]; j < args.row_end[i]; ++j) {
-        const float logit = logit_of(args.q + at, args.keys.data + j * row_bytes, args.keys.type,
-                                     args.head_dim, args.rule);
-        softmax.add(logit, args.values.data + j * row_bytes, args.values.type);
+      for (const RowSpan& span : sparse.listed) {
+        const std::size_t end = std::min(span.end, args.row_end[i]);
+        for (std::size_t j = std::max(span.begin, args.row_begin[i]); j < end; ++j) {
+          const float logit = logit_of(args.q + at, args.keys.data + j * row_bytes, args.keys.type,
+                                       args.head_dim, args.rule);
+          softmax.add(logit, args.values.data + j * row_bytes, args.values.type);
+        }
       }
       for (std::size_t d = 0; d < args.head_dim; ++d) out[d] /= softmax.sum();
     }

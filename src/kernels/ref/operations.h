@@ -25,6 +25,7 @@ void decode_row(KvType type, const std::byte* x, float* out, std::size_t n);
 
 // attention.cc
 void prefill_attention(const PrefillAttentionArgs& args);
+void sparse_attention(const SparseAttentionArgs& args);
 void decode_attention(const DecodeAttentionArgs& args);
 void window_attention(const WindowAttentionArgs& args);
 void column_sums(const ColumnSumArgs& args);

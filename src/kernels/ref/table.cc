@@ -18,6 +18,7 @@ const KernelTable& ref_table() {
       .encode_row = ref::encode_row,
       .decode_row = ref::decode_row,
       .prefill_attention = ref::prefill_attention,
+      .sparse_attention = ref::sparse_attention,
       .decode_attention = ref::decode_attention,
       .window_attention = ref::window_attention,
       .column_sums = ref::column_sums,

@@ -1,0 +1,102 @@
+// Attention of a block of queries over listed rows. Compiled once per target.
+//
+// Why this method: the listed rows are numbered one after the other, and tiles of 64 of these
+// numbers are gathered and then handled as prefill-inl.h handles tiles of neighbours. A visible
+// interval of rows is an interval of numbers, so nothing else changes: lists of whole tiles cost
+// what dense attention costs for them, a list of single rows wastes no product, and a list of all
+// rows gives the bits of prefill_attention. Precision: as prefill-inl.h.
+
+#if defined(RESTKV_KERNELS_HWY_SPARSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RESTKV_KERNELS_HWY_SPARSE_INL_H_
+#undef RESTKV_KERNELS_HWY_SPARSE_INL_H_
+#else
+#define RESTKV_KERNELS_HWY_SPARSE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/hwy/prefill-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace restkv::HWY_NAMESPACE {
+namespace {
+
+// out[i] = how many listed rows lie before bounds[i]; bounds are non-decreasing.
+void number_bounds(const SparseAttentionArgs& args, const std::uint32_t* bounds,
+                   std::uint32_t* out) {
+  std::size_t span = 0;
+  std::uint32_t before = 0;  // rows of the spans passed
+  for (std::size_t i = 0; i < args.block.n_query; ++i) {
+    while (span < args.listed.size() && args.listed[span].end <= bounds[i]) {
+      before += args.listed[span].end - args.listed[span].begin;
+      ++span;
+    }
+    const bool inside = span < args.listed.size() && args.listed[span].begin < bounds[i];
+    out[i] = before + (inside ? bounds[i] - args.listed[span].begin : 0);
+  }
+}
+
+// Where a number stands in the list.
+struct ListCursor {
+  std::size_t span = 0;
+  std::uint32_t number = 0;  // of the span's first row
+};
+
+// Expands the rows numbered [first, first + kKeyTile) into block.values. What lies outside the
+// block's rows is not read and becomes zero. The cursor only moves forward.
+void gather(const PrefillBlock& block, std::span<const RowSpan> listed, const ListCursor& cursor,
+            TypedRows rows, std::size_t first) {
+  const std::size_t head_dim = block.args.head_dim;
+  const std::size_t end = std::min(first + kKeyTile, block.last_row());
+  std::size_t at = first;
+  std::size_t number = cursor.number;
+  for (std::size_t s = cursor.span; s < listed.size() && at < end; ++s) {
+    const std::size_t span_end = number + (listed[s].end - listed[s].begin);
+    const std::size_t stop = std::min(span_end, end);
+    if (at < stop) {
+      const std::size_t shift = listed[s].begin - number;  // from a number to its row; may wrap
+      expand_rows(rows, at + shift, stop - at, std::max(at, block.first_row()) + shift,
+                  stop + shift, head_dim, block.dim, block.values + (at - first) * block.dim);
+      at = stop;
+    }
+    number = span_end;
+  }
+  std::fill_n(block.values + (at - first) * block.dim, (first + kKeyTile - at) * block.dim, 0.0F);
+}
+
+void sparse_attention(const SparseAttentionArgs& args) {
+  std::uint32_t begin[kMaxQueryBlock];
+  std::uint32_t end[kMaxQueryBlock];
+  number_bounds(args, args.block.row_begin, begin);
+  number_bounds(args, args.block.row_end, end);
+  PrefillAttentionArgs numbered = args.block;
+  numbered.row_begin = begin;
+  numbered.row_end = end;
+  const PrefillBlock block = lay_out(numbered);
+  start_block(block);
+  std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
+  ListCursor cursor;
+  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+    while (true) {
+      const RowSpan& span = args.listed[cursor.span];
+      if (cursor.number + (span.end - span.begin) > first) break;
+      cursor.number += span.end - span.begin;
+      ++cursor.span;
+    }
+    gather(block, args.listed, cursor, numbered.keys, first);
+    transpose_keys(block);
+    gather(block, args.listed, cursor, numbered.values, first);
+    attend_tile(block, first);
+  }
+  write_outputs(block);
+}
+
+}  // namespace
+}  // namespace restkv::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,191 @@
+// Attention over listed rows: every table against the definition in double over just these rows,
+// and against prefill_attention, bit for bit, where the list has them all. docs/kernels.md repeats
+// the error budget.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/attention_oracle.h"
+#include "kernels/measure.h"
+
+namespace restkv::kernel_test {
+namespace {
+
+// Relative L2, as prefill_attention.
+constexpr double kBudget = 1.5e-6;
+constexpr double kCappedBudget = 2e-6;
+
+struct Shape {
+  std::size_t group;
+  std::size_t head_dim;
+  std::size_t n_query;
+  std::size_t past;
+};
+constexpr Shape kShapes[] = {
+    {1, 64, 64, 300}, {1, 8, 1, 0},    {2, 6, 5, 62},    {7, 16, 13, 63},
+    {1, 40, 64, 130}, {4, 80, 11, 30}, {1, 128, 64, 90}, {3, 18, 25, 1},
+};
+
+struct Case {
+  Shape shape;
+  RowRanges ranges;
+  std::vector<RowSpan> listed;
+  std::vector<float> q;
+  Rows keys;
+  Rows values;
+  AttentionRule rule;
+
+  [[nodiscard]] PrefillAttentionArgs args(float* out, float* scratch) const {
+    return {.q = q.data(),
+            .out = out,
+            .token_stride = shape.group * shape.head_dim,
+            .n_query = shape.n_query,
+            .group = shape.group,
+            .head_dim = shape.head_dim,
+            .keys = keys.view(),
+            .values = values.view(),
+            .row_begin = ranges.begin.data(),
+            .row_end = ranges.end.data(),
+            .rule = rule,
+            .scratch = scratch};
+  }
+};
+
+bool is_listed(const std::vector<RowSpan>& listed, std::size_t row) {
+  return std::ranges::any_of(
+      listed, [&](const RowSpan& span) { return span.begin <= row && row < span.end; });
+}
+
+// Single rows, short runs and long ones, with holes of all lengths; and each token's own last row.
+std::vector<RowSpan> random_list(Random& random, const RowRanges& ranges) {
+  std::vector<bool> rows(ranges.rows(), false);
+  for (std::size_t at = 0; at < rows.size();) {
+    at += random.below(random.below(2) == 0 ? 4 : 90);
+    const std::size_t end = std::min(rows.size(), at + 1 + random.below(at % 3 == 0 ? 100 : 3));
+    for (; at < end; ++at) rows[at] = true;
+    ++at;
+  }
+  for (const std::uint32_t end : ranges.end) rows[end - 1] = true;
+  std::vector<RowSpan> listed;
+  for (std::uint32_t row = 0; row < rows.size(); ++row) {
+    if (!rows[row]) continue;
+    if (listed.empty() || listed.back().end != row) listed.push_back({.begin = row, .end = row});
+    ++listed.back().end;
+  }
+  return listed;
+}
+
+// Rows that are not listed, or that no token sees, hold NaN.
+Case make_case(const Shape& shape, Sight sight, KvType type, std::uint64_t seed) {
+  Random random(seed);
+  RowRanges ranges = make_ranges(sight, shape.n_query, shape.past);
+  std::vector<RowSpan> listed = random_list(random, ranges);
+  std::vector<float> keys = random.normals(ranges.rows() * shape.head_dim);
+  std::vector<float> values = random.normals(keys.size());
+  for (std::size_t row = 0; row < ranges.rows(); ++row) {
+    if (is_listed(listed, row) && row >= ranges.begin.front()) continue;
+    constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+    const auto at = static_cast<std::ptrdiff_t>(row * shape.head_dim);
+    std::fill_n(keys.begin() + at, shape.head_dim, kNan);
+    std::fill_n(values.begin() + at, shape.head_dim, kNan);
+  }
+  return {.shape = shape,
+          .ranges = std::move(ranges),
+          .listed = std::move(listed),
+          .q = random.normals(shape.n_query * shape.group * shape.head_dim),
+          .keys = make_rows(type, shape.head_dim, keys),
+          .values = make_rows(type, shape.head_dim, values),
+          .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim)),
+                   .softcap = seed % 4 == 0 ? 30.0F : 0.0F,
+                   .sliding_window = 0}};
+}
+
+std::vector<float> sparse_outputs(const KernelTable& table, const Case& one,
+                                  std::span<const RowSpan> listed) {
+  Guarded<float> out(std::vector<float>(one.q.size()), 1);
+  Guarded<float> scratch(prefill_attention_scratch(one.shape.group, one.shape.head_dim));
+  table.sparse_attention({.block = one.args(out.data(), scratch.data()), .listed = listed});
+  EXPECT_TRUE(out.intact());
+  EXPECT_TRUE(scratch.intact());
+  return out.values();
+}
+
+// The rows that are both listed and visible, put side by side, and attention over all of these.
+std::vector<double> exact_outputs(const Case& one) {
+  const std::size_t d = one.shape.head_dim;
+  std::vector<double> out(one.q.size());
+  for (std::size_t i = 0; i < one.shape.n_query; ++i) {
+    Rows keys{.type = one.keys.type, .head_dim = d, .bytes = {}, .expanded = {}};
+    Rows values = keys;
+    for (std::size_t row = one.ranges.begin[i]; row < one.ranges.end[i]; ++row) {
+      if (!is_listed(one.listed, row)) continue;
+      const auto add = [&](const Rows& from, Rows& to) {
+        const auto at = from.expanded.begin() + static_cast<std::ptrdiff_t>(row * d);
+        to.expanded.insert(to.expanded.end(), at, at + static_cast<std::ptrdiff_t>(d));
+      };
+      add(one.keys, keys);
+      add(one.values, values);
+    }
+    for (std::size_t g = 0; g < one.shape.group; ++g) {
+      const std::size_t at = (i * one.shape.group + g) * d;
+      const std::vector<double> weights =
+          exact_probabilities(one.q.data() + at, keys, 0, keys.expanded.size() / d, one.rule);
+      exact_mean(weights, values, 0, out.data() + at);
+    }
+  }
+  return out;
+}
+
+TEST(SparseAttention, IsNearTheDefinition) {
+  Worst worst("sparse_attention, relative L2");
+  std::uint64_t seed = 1;
+  for (const Shape& shape : kShapes) {
+    for (const Sight sight : kAllSights) {
+      for (const KvType type : {KvType::kF32, KvType::kF16}) {
+        const Case one = make_case(shape, sight, type, seed++);
+        SCOPED_TRACE("seed " + std::to_string(seed - 1));
+        const std::vector<double> wanted = exact_outputs(one);
+        const double budget = one.rule.softcap > 0 ? kCappedBudget : kBudget;
+        for_each_table([&](const KernelTable& table) {
+          EXPECT_LE(worst(relative_l2(sparse_outputs(table, one, one.listed), wanted)), budget);
+        });
+      }
+    }
+  }
+}
+
+// A list of everything, whole or in pieces of any length, changes no bit.
+TEST(SparseAttention, OfAllRowsIsPrefillAttention) {
+  Random random(5);
+  for (const Shape& shape : kShapes) {
+    for (const Sight sight : kAllSights) {
+      Case one = make_case(shape, sight, KvType::kF16, 1);
+      one.keys = make_rows(KvType::kF16, shape.head_dim,
+                           random.normals(one.ranges.rows() * shape.head_dim));
+      one.values = make_rows(KvType::kF16, shape.head_dim,
+                             random.normals(one.ranges.rows() * shape.head_dim));
+      const auto n = static_cast<std::uint32_t>(one.ranges.rows());
+      std::vector<RowSpan> pieces;
+      for (std::uint32_t at = 0; at < n;) {
+        const auto length = 1 + static_cast<std::uint32_t>(random.below(99));
+        const std::uint32_t end = std::min(n, at + length);
+        pieces.push_back({.begin = at, .end = end});
+        at = end;
+      }
+      const std::vector<RowSpan> more_than_visible = {{.begin = 0, .end = n + 1000}};
+      for_each_table([&](const KernelTable& table) {
+        std::vector<float> dense(one.q.size());
+        AlignedArray<float> scratch(prefill_attention_scratch(shape.group, shape.head_dim));
+        table.prefill_attention(one.args(dense.data(), scratch.data()));
+        EXPECT_TRUE(same_bits(sparse_outputs(table, one, pieces), dense));
+        EXPECT_TRUE(same_bits(sparse_outputs(table, one, more_than_visible), dense));
+      });
+    }
+  }
+}
+
+}  // namespace
+}  // namespace restkv::kernel_test
