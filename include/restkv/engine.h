@@ -16,6 +16,7 @@
 #include "restkv/kv_options.h"
 #include "restkv/model_info.h"
 #include "restkv/policy.h"
+#include "restkv/prefill_attention.h"
 #include "restkv/report.h"
 #include "restkv/result.h"
 #include "restkv/types.h"
@@ -91,6 +92,8 @@ struct PrefillOptions {
   // dropped: what a policy would see, with the newest `observed_queries` queries. May be empty.
   std::function<void(const LayerObservation&)> on_layer;
   std::size_t observed_queries = 0;
+  // What of the attention is computed. A wrong name or option is kInvalidArgument.
+  PrefillAttention attention = {};
 };
 
 struct PrefillTimings {

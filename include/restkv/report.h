@@ -8,6 +8,7 @@
 
 #include "restkv/decode_options.h"
 #include "restkv/params.h"
+#include "restkv/prefill_attention.h"
 #include "restkv/types.h"
 
 namespace restkv {
@@ -43,6 +44,7 @@ struct KvReport {
   double generated_compress_ms = 0;
   std::size_t query_bytes = 0;  // queries of the newest tokens, for the next score; not in bytes
   DecodeReport decode = {};     // as of now
+  PrefillReport prefill = {};   // of the last prefill; the same for all variants that shared it
 };
 
 // Original positions that are held now, per layer and KV head: [n_layer][n_kv_head].

@@ -113,6 +113,7 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
   } else if (test.n_prompt > 0) {
     PrefillOptions prefill;
     prefill.cancel = &cancel_;
+    prefill.attention = options_.common.prefill;
     RESTKV_TRY(engine_->extend(*sequence, prompt, prefill, logits_));
   }
   if (test.n_prompt > 0) {
@@ -133,6 +134,7 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
 Result<Sequence> BenchRunner::read_prompt(const BenchCase& test, std::span<const Token> prompt) {
   PrefillOptions prefill;
   prefill.cancel = &cancel_;
+  prefill.attention = options_.common.prefill;
   RESTKV_ASSIGN(std::vector<Sequence> made,
                 engine_->prefill(prompt, {&test.kv, 1}, prefill, logits_));
   return std::move(made.front());

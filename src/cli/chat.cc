@@ -82,8 +82,9 @@ Result<void> Chat::read(const std::vector<Message>& messages, const std::atomic<
     n_read_ = prompt.tokens.size();
     RESTKV_ASSIGN(
         std::vector<Sequence> made,
-        session_.engine->prefill(prompt.tokens, {&variant_, 1},
-                                 watched_prefill(progress_.get(), cancel, n_read_), logits_));
+        session_.engine->prefill(
+            prompt.tokens, {&variant_, 1},
+            watched_prefill(progress_.get(), cancel, n_read_, options_.common.prefill), logits_));
     sequence_ = std::move(made.front());
     last_token_ = prompt.tokens.back();
     return {};
@@ -96,8 +97,9 @@ Result<void> Chat::read(const std::vector<Message>& messages, const std::atomic<
   RESTKV_TRY(
       session_.check_length(static_cast<std::size_t>(sequence_->next_position()) + tokens.size()));
   n_read_ = tokens.size();
-  RESTKV_TRY(session_.engine->extend(*sequence_, tokens,
-                                     watched_prefill(progress_.get(), cancel, n_read_), logits_));
+  RESTKV_TRY(session_.engine->extend(
+      *sequence_, tokens,
+      watched_prefill(progress_.get(), cancel, n_read_, options_.common.prefill), logits_));
   last_token_ = tokens.back();
   return {};
 }

@@ -46,11 +46,11 @@ Result<int> show(const CommonOptions& common, const std::vector<KvOptions>& vari
 
   const auto progress = make_progress(stderr);
   std::vector<float> prompt_logits;
-  RESTKV_ASSIGN(
-      std::vector<Sequence> sequences,
-      session.engine->prefill(tokens, variants,
-                              watched_prefill(progress.get(), interrupt.flag(), tokens.size()),
-                              prompt_logits));
+  RESTKV_ASSIGN(std::vector<Sequence> sequences,
+                session.engine->prefill(tokens, variants,
+                                        watched_prefill(progress.get(), interrupt.flag(),
+                                                        tokens.size(), common.prefill),
+                                        prompt_logits));
   const double seconds = session.engine->last_prefill().total_ms / 1000.0;
   std::printf("prefill   %.1f s, %.1f tokens/s, shared by all methods\n\n", seconds,
               static_cast<double>(tokens.size()) / seconds);

@@ -1,5 +1,6 @@
 #include "cli/kv_report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,13 @@
 namespace restkv {
 namespace {
 
+double mean_density(const PrefillReport& report) {
+  double sum = 0;
+  for (const double density : report.layer_density) sum += density;
+  return report.layer_density.empty() ? 1.0
+                                      : sum / static_cast<double>(report.layer_density.size());
+}
+
 double per_second(double count, double ms) { return ms > 0 ? count * 1000.0 / ms : 0.0; }
 
 template <typename... Values>
@@ -15,6 +23,27 @@ std::string format(const char* pattern, Values... values) {
   char buffer[512];
   std::snprintf(buffer, sizeof(buffer), pattern, values...);
   return buffer;
+}
+
+nlohmann::ordered_json prefill_json(const PrefillReport& report) {
+  nlohmann::ordered_json options = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : report.options) options[name] = value;
+  return {{"attention", report.pattern},           {"options", options},
+          {"dense_because", report.dense_because}, {"density", mean_density(report)},
+          {"layer_density", report.layer_density}, {"estimate_ms", report.estimate_ms},
+          {"attention_ms", report.attention_ms}};
+}
+
+// Nothing for a prefill that was asked to be dense.
+std::string prefill_text(const PrefillReport& report) {
+  if (report.pattern == "dense") return "";
+  if (!report.dense_because.empty()) {
+    return format("prefill    dense: %s\n", report.dense_because.c_str());
+  }
+  if (report.layer_density.empty()) return "";
+  const auto [least, most] = std::ranges::minmax(report.layer_density);
+  return format("prefill    %s, %.1f %% of the attention computed (%.1f to %.1f per layer)\n",
+                report.pattern.c_str(), 100.0 * mean_density(report), 100.0 * least, 100.0 * most);
 }
 
 }  // namespace
@@ -82,6 +111,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"bytes", report.bytes},
         {"bytes_full", report.bytes_full},
         {"bytes_peak", report.bytes_peak}}},
+      {"prefill", prefill_json(report.prefill)},
       {"decode", decode_json(report.decode)},
       {"timings",
        {{"prompt_n", timings.prompt_n},
@@ -109,6 +139,7 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
       timings.prompt_n, per_second(static_cast<double>(timings.prompt_n), timings.prompt_ms),
       timings.ttft_ms / 1000.0, timings.predicted_n, timings.predicted_per_second,
       stop_reason_name(stop));
+  text += prefill_text(report.prefill);
   text += format("cache      %s, budget %s%s, %s\n", report.policy.c_str(), report.budget.c_str(),
                  report.budget_raised ? " (raised to the protected rows)" : "",
                  report.allocator.c_str());

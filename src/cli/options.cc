@@ -14,6 +14,7 @@
 #include "kernels/kernels.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
+#include "sparse/pattern.h"
 #include "text/chat_template.h"
 
 namespace restkv {
@@ -238,6 +239,19 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
          options.kv_options.emplace_back(text);
          return {};
        }});
+  flags.add({.names = {"--prefill"},
+             .value_name = "NAME[:OPT=V]",
+             .help = "attention of the prompt: " + listed(all_patterns(), &PatternInfo::name) +
+                     " (" + options.prefill.pattern + ")",
+             .environment = "RESTKV_ARG_PREFILL",
+             .set = [&options](std::string_view text) -> Result<void> {
+               RESTKV_ASSIGN(NamedParams named, parse_named_params(text));
+               PrefillAttention chosen{.pattern = std::move(named.name),
+                                       .options = std::move(named.assignments)};
+               RESTKV_TRY(check_prefill_attention(chosen));
+               options.prefill = std::move(chosen);
+               return {};
+             }});
   flags.add({.names = {"-ctk", "--cache-type-k"},
              .value_name = "TYPE",
              .help = "element type of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",

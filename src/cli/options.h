@@ -29,7 +29,8 @@ struct CommonOptions {
   std::string allocators = "uniform";
   std::vector<std::string> kv_options;  // name=value, each
   DecodeFlags decode;
-  KvOptions kv;  // window, sinks, protection, types, seed
+  KvOptions kv;              // window, sinks, protection, types, seed
+  PrefillAttention prefill;  // --prefill
 
   bool show_help = false;
 };

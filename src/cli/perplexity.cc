@@ -123,6 +123,7 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
     }
     PrefillOptions prefill;
     prefill.cancel = &interrupt.flag();
+    prefill.attention = options.common.prefill;
     RESTKV_TRY(measure_chunk(session, chunk, variant, prefill, likelihood));
     chunk.front() = first;
     if (progress) progress->update((c + 1) * n_ctx);

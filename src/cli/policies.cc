@@ -7,6 +7,7 @@
 #include "cli/flags.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
+#include "sparse/pattern.h"
 
 namespace restkv {
 namespace {
@@ -58,6 +59,12 @@ void print_plain() {
                 std::string(allocator->summary).c_str(), std::string(allocator->paper).c_str());
     print_params(allocator->params);
   }
+  std::puts("\nprefill: which part of a prompt's attention is computed (--prefill)");
+  for (const PatternInfo* pattern : all_patterns()) {
+    std::printf("  %-15s %s\n      %s\n", std::string(pattern->name).c_str(),
+                std::string(pattern->summary).c_str(), std::string(pattern->paper).c_str());
+    print_params(pattern->params);
+  }
 }
 
 template <typename Info>
@@ -93,6 +100,14 @@ void print_markdown() {
                 std::string(allocator->summary).c_str(), std::string(allocator->paper).c_str());
   }
   print_option_table(all_allocators());
+  std::puts(
+      "\n## Prefill\n\n| name | which part of the attention is computed | publication "
+      "|\n|---|---|---|");
+  for (const PatternInfo* pattern : all_patterns()) {
+    std::printf("| `%s` | %s | %s |\n", std::string(pattern->name).c_str(),
+                std::string(pattern->summary).c_str(), std::string(pattern->paper).c_str());
+  }
+  print_option_table(all_patterns());
 }
 
 }  // namespace
@@ -100,7 +115,9 @@ void print_markdown() {
 int policies_command(Arguments args) {
   bool markdown = false;
   bool help = false;
-  FlagSet flags("usage: restkv policies [--markdown]\n\nLists the policies and allocators.");
+  FlagSet flags(
+      "usage: restkv policies [--markdown]\n\n"
+      "Lists the policies, the allocators and the patterns of sparse prefill.");
   flags.add_switch({"--markdown"}, "as docs/policies.md", [&markdown] { markdown = true; });
   flags.add_switch({"-h", "--help"}, "this text", [&help] { help = true; });
   if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());

@@ -102,9 +102,10 @@ Result<void> Answers::run(std::span<const KvOptions> variants) {
   std::vector<float> logits;
   RESTKV_ASSIGN(
       std::vector<Sequence> sequences,
-      session_.engine->prefill(
-          parts_.text, variants,
-          watched_prefill(progress_.get(), interrupt_.flag(), parts_.text.size()), logits));
+      session_.engine->prefill(parts_.text, variants,
+                               watched_prefill(progress_.get(), interrupt_.flag(),
+                                               parts_.text.size(), options_.common.prefill),
+                               logits));
   const PrefillTimings timings = session_.engine->last_prefill();
   while (!sequences.empty()) {
     Read read{.sequence = std::move(sequences.front()),
@@ -129,7 +130,8 @@ Result<void> Answers::ask(const Read& text, std::size_t question) {
             .report = text.report,
             .tokens = text.tokens + tokens.size()};
   RESTKV_TRY(session_.engine->extend(
-      read.sequence, tokens, watched_prefill(progress_.get(), interrupt_.flag(), tokens.size()),
+      read.sequence, tokens,
+      watched_prefill(progress_.get(), interrupt_.flag(), tokens.size(), options_.common.prefill),
       read.logits));
   read.timings.total_ms += session_.engine->last_prefill().total_ms;
   read.timings.compress_ms += session_.engine->last_prefill().compress_ms;

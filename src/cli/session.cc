@@ -150,9 +150,10 @@ Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocab
 }
 
 PrefillOptions watched_prefill(Progress* progress, const std::atomic<bool>& cancel,
-                               std::size_t n_tokens) {
+                               std::size_t n_tokens, const PrefillAttention& attention) {
   PrefillOptions options;
   options.cancel = &cancel;
+  options.attention = attention;
   if (progress == nullptr) return options;
   progress->begin({.label = "reading", .unit = ProgressUnit::kTokens, .total = n_tokens});
   options.on_progress = [progress](const PrefillProgress& now) {

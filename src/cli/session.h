@@ -73,6 +73,6 @@ Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocab
 
 // Prefill options that drive a progress display and look at a flag.
 PrefillOptions watched_prefill(Progress* progress, const std::atomic<bool>& cancel,
-                               std::size_t n_tokens);
+                               std::size_t n_tokens, const PrefillAttention& attention);
 
 }  // namespace restkv

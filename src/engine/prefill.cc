@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "engine/compress.h"
 #include "engine/query_statistics.h"
+#include "engine/sparse_prefill.h"
 #include "engine/state.h"
 
 namespace restkv {
@@ -36,13 +37,17 @@ struct VariantRun {
 
 class PrefillRun {
  public:
-  PrefillRun(Engine::State& engine, const PrefillJob& job);
+  PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefill sparse);
   Result<PrefillOutcome> run(std::vector<float>& last_logits);
 
  private:
   Result<void> run_layer(int layer);
   Result<void> fill_rows(int layer);
+  void project(int layer, std::size_t first, std::size_t count);
   void run_chunk(int layer, std::size_t first, std::size_t count);
+  void choose_by_last_queries(int layer);
+  [[nodiscard]] PatternInput pattern_input(int layer, std::size_t first, std::size_t count);
+  [[nodiscard]] std::size_t chunk_size() const;
   void append_rows(std::size_t first, std::size_t count);
   void attend(int layer, std::size_t first, std::size_t count);
   void keep_window_queries(std::size_t first, std::size_t count);
@@ -65,6 +70,8 @@ class PrefillRun {
   const std::size_t n_;
   const Position end_;
   Pass pass_;
+  SparsePrefill sparse_;
+  std::size_t appended_ = 0;  // tokens of this prefill whose rows the layer in hand has
 
   std::vector<VariantRun> runs_;
   bool with_column_sums_ = false;
@@ -86,13 +93,15 @@ class PrefillRun {
   std::vector<std::span<const float>> sum_views_;
 };
 
-PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
+PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefill sparse)
     : engine_(engine),
       job_(job),
       config_(engine.model->config()),
       n_(job.tokens.size()),
       end_(job.first_position + static_cast<Position>(job.tokens.size())),
-      pass_(engine.pass(PassProducts::Phase::kPrefill, job.tokens.size())) {
+      pass_(engine.pass(PassProducts::Phase::kPrefill, job.tokens.size())),
+      sparse_(std::move(sparse)) {
+  std::size_t largest_window = 0;
   for (const auto& variant : job.variants) {
     const CacheShape shape = engine.cache_shape(*variant);
     runs_.push_back(
@@ -105,14 +114,21 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job)
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
     with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
     if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
+    largest_window = std::max(largest_window, variant->window());
   }
   if (job.options->on_layer) window_ = std::max(window_, job.options->observed_queries);
+  largest_window = std::max(largest_window, window_);
   window_ = std::min(window_, n_);
+  sparse_.begin({.tokens = n_,
+                 .largest_window = largest_window,
+                 .continued = job.base != nullptr,
+                 .n_head = static_cast<std::size_t>(config_.n_head),
+                 .workers = static_cast<std::size_t>(engine.threads.count())});
 }
 
 Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   const auto n_embd = static_cast<std::size_t>(config_.n_embd);
-  const std::size_t chunk = std::min(n_, engine_.options.chunk);
+  const std::size_t chunk = chunk_size();
   const bool f32_cache = runs_.front().cache.shape().type_k == KvType::kF32 ||
                          runs_.front().cache.shape().type_v == KvType::kF32;
   rows_.emplace(LayerRows::Shape{.n_kv_head = config_.n_kv_head,
@@ -158,19 +174,71 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   return outcome;
 }
 
+// Patterns see whole blocks of queries.
+std::size_t PrefillRun::chunk_size() const {
+  std::size_t chunk = engine_.options.chunk;
+  if (sparse_.active()) chunk = (chunk + kPatternChunk - 1) / kPatternChunk * kPatternChunk;
+  return std::min(n_, chunk);
+}
+
 Result<void> PrefillRun::run_layer(int layer) {
   RESTKV_TRY(fill_rows(layer));
   if (queries_) {
     queries_->reset();
     rotation_ = engine_.model->rope_frequencies(layer);
   }
-  const std::size_t chunk = std::min(n_, engine_.options.chunk);
+  appended_ = 0;
+  // Where only the last row is read, a pattern has nothing to leave out.
+  const bool dense = config_.attention_rule(layer).sliding_window > 0 || only_last_row(layer);
+  sparse_.begin_layer(dense ? SparsePrefill::Layer::kDense : SparsePrefill::Layer::kSparse);
+  if (sparse_.wants(PatternNeeds::kNothing, 0)) sparse_.choose(pattern_input(layer, 0, 0));
+  if (sparse_.wants(PatternNeeds::kLastQueries, 0)) choose_by_last_queries(layer);
+  const std::size_t chunk = chunk_size();
   for (std::size_t first = 0; first < n_; first += chunk) {
     const std::size_t count = std::min(chunk, n_ - first);
     run_chunk(layer, first, count);
     RESTKV_TRY(after_chunk(layer, first + count));
   }
+  sparse_.end_layer();
   return compress(layer);
+}
+
+// A pattern may look at the last queries and all keys before any attention is computed. The queries
+// of a whole prompt are as large as its hidden states, so they are not kept: all chunks are
+// projected here for their keys and values, and once more for their queries when their turn comes.
+void PrefillRun::choose_by_last_queries(int layer) {
+  const Clock::time_point start = Clock::now();
+  const std::size_t last = std::min(n_, kPatternLastQueries);
+  AlignedArray<float> queries(last * config_.q_size());
+  for (std::size_t first = 0; first < n_; first += chunk_size()) {
+    const std::size_t count = std::min(chunk_size(), n_ - first);
+    project(layer, first, count);
+    append_rows(first, count);
+    for (std::size_t i = std::max(first, n_ - last); i < first + count; ++i) {
+      std::copy_n(q_.data() + (i - first) * config_.q_size(), config_.q_size(),
+                  queries.data() + (i - (n_ - last)) * config_.q_size());
+    }
+  }
+  sparse_.add_estimate(ms_since(start));
+  PatternInput input = pattern_input(layer, n_ - last, last);
+  input.q = queries.data();
+  sparse_.choose(input);
+}
+
+PatternInput PrefillRun::pattern_input(int layer, std::size_t first, std::size_t count) {
+  head_views_.clear();
+  for (int h = 0; h < config_.n_kv_head; ++h) head_views_.push_back(rows_->view(h));
+  return {.tokens = n_,
+          .n_head = static_cast<std::size_t>(config_.n_head),
+          .head_dim = static_cast<std::size_t>(config_.head_dim),
+          .q = q_.data(),
+          .token_stride = config_.q_size(),
+          .first = first,
+          .count = count,
+          .heads = head_views_,
+          .rule = config_.attention_rule(layer),
+          .kernels = engine_.kernels,
+          .threads = &engine_.threads};
 }
 
 // Makes room for the layer and puts the rows of earlier turns in front.
@@ -182,8 +250,7 @@ Result<void> PrefillRun::fill_rows(int layer) {
     std::size_t rows = old + n_;
     if (sliding > 0) {
       // Rows that leave the window are let go before each chunk.
-      const std::size_t chunk = std::min(n_, engine_.options.chunk);
-      rows = std::min(rows, static_cast<std::size_t>(sliding) + chunk);
+      rows = std::min(rows, static_cast<std::size_t>(sliding) + chunk_size());
     }
     capacity[static_cast<std::size_t>(h)] = rows;
   }
@@ -192,18 +259,28 @@ Result<void> PrefillRun::fill_rows(int layer) {
   return {};
 }
 
+// Queries, keys and values of a chunk, into q_, k_ and v_.
+void PrefillRun::project(int layer, std::size_t first, std::size_t count) {
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  engine_.model->project_qkv(pass_, layer, {hidden_.data() + first * n_embd, count, n_embd},
+                             std::span<const Position>(positions_.data() + first, count),
+                             {q_.data(), count, config_.q_size()},
+                             {k_.data(), count, config_.kv_size()},
+                             {v_.data(), count, config_.kv_size()});
+}
+
 void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
   const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   const View2<float> hidden(hidden_.data() + first * n_embd, count, n_embd);
-  const std::span<const Position> positions(positions_.data() + first, count);
-  engine_.model->project_qkv(pass_, layer, hidden, positions, {q_.data(), count, config_.q_size()},
-                             {k_.data(), count, config_.kv_size()},
-                             {v_.data(), count, config_.kv_size()});
+  project(layer, first, count);
   const int sliding = config_.attention_rule(layer).sliding_window;
-  if (sliding > 0) rows_->drop_before(positions.front() - sliding + 1);
-  append_rows(first, count);
+  if (sliding > 0) rows_->drop_before(positions_[first] - sliding + 1);
+  if (appended_ == first) append_rows(first, count);
   keep_window_queries(first, count);
   count_queries(first, count);
+  if (sparse_.wants(PatternNeeds::kChunkQueries, first)) {
+    sparse_.choose(pattern_input(layer, first, count));
+  }
   attend(layer, first, count);
 
   // The last layer's result is only read at the last token, unless all logits are asked for.
@@ -230,6 +307,7 @@ void PrefillRun::append_rows(std::size_t first, std::size_t count) {
                     v_.data() + at, /*column_sum=*/0.0F);
     }
   });
+  appended_ = first + count;
 }
 
 void PrefillRun::keep_window_queries(std::size_t first, std::size_t count) {
@@ -274,7 +352,7 @@ void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
   const auto block_args = [&](std::size_t h, std::size_t block, std::size_t worker,
                               Ranges& ranges) {
     const HeadRows view = rows_->view(static_cast<int>(h));
-    const std::size_t before = view.positions.size() - count;  // rows older than this chunk
+    const std::size_t before = view.positions.size() - (appended_ - first);  // older than the chunk
     const std::size_t start = block * kMaxQueryBlock;
     const std::size_t n_query = std::min(kMaxQueryBlock, count - start);
     for (std::size_t i = 0; i < n_query; ++i) {
@@ -302,13 +380,22 @@ void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
   };
 
   const bool last_only = only_last_row(layer);
+  const Clock::time_point attention_start = Clock::now();
   engine_.threads.for_each_worker(n_kv_head * blocks, [&](std::size_t item, std::size_t worker) {
     // Later blocks see more rows: the heaviest go first, so that no worker waits at the end.
     const std::size_t block = blocks - 1 - item / n_kv_head;
     if (last_only && !(first + count == n_ && block == blocks - 1)) return;
+    const std::size_t h = item % n_kv_head;
     Ranges ranges;
-    engine_.kernels->prefill_attention(block_args(item % n_kv_head, block, worker, ranges));
+    const PrefillAttentionArgs args = block_args(h, block, worker, ranges);
+    const std::size_t token = first + block * kMaxQueryBlock;
+    if (sparse_.reads_part(token)) {
+      sparse_.attend(*engine_.kernels, args, {.kv_head = h, .first = token, .worker = worker});
+    } else {
+      engine_.kernels->prefill_attention(args);
+    }
   });
+  sparse_.add_attention(ms_since(attention_start));
   if (!with_column_sums_) return;
   engine_.threads.for_each_worker(n_kv_head, [&](std::size_t h, std::size_t worker) {
     for (std::size_t block = 0; block < blocks; ++block) {
@@ -495,7 +582,8 @@ KvReport PrefillRun::report(const VariantRun& run) const {
           .bytes_peak = run.peak_bytes,
           .end_tokens_max = run.kept_max,
           .compress_ms = run.compress_ms,
-          .schedule = variant.options().schedule.text()};
+          .schedule = variant.options().schedule.text(),
+          .prefill = sparse_.report()};
 }
 
 void PrefillRun::all_logits() {
@@ -532,8 +620,9 @@ Result<PrefillOutcome> run_prefill(Engine::State& engine, const PrefillJob& job,
                                    std::vector<float>& last_logits) {
   const Clock::time_point start = Clock::now();
   engine.last_prefill = {};
+  RESTKV_ASSIGN(SparsePrefill sparse, SparsePrefill::make(job.options->attention));
   try {
-    PrefillRun run(engine, job);
+    PrefillRun run(engine, job, std::move(sparse));
     auto outcome = run.run(last_logits);
     engine.last_prefill.total_ms = ms_since(start);
     return outcome;

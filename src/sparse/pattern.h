@@ -48,9 +48,7 @@ struct PatternInput {
   const KernelTable* kernels = nullptr;
   const Threads* threads = nullptr;
 
-  [[nodiscard]] std::size_t kv_head(std::size_t head) const {
-    return head * heads.size() / n_head;
-  }
+  [[nodiscard]] std::size_t kv_head(std::size_t head) const { return head * heads.size() / n_head; }
 };
 
 // The rows that the query blocks of one layer read. Immutable; workers share it.

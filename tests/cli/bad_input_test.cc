@@ -84,6 +84,8 @@ const std::vector<BadInput>& usage_cases() {
       {"RopeScaleOfNothing", {"run", "-p", "a", "--rope-scale", "0"}, "--rope-scale takes"},
       {"Policy", {"run", "-p", "a", "--kv-policy", "nope"}, "unknown policy 'nope' (known: "},
       {"SecondPolicy", {"run", "-p", "a", "--kv-policy", "full,nope"}, "unknown policy 'nope'"},
+      {"Prefill", {"run", "-p", "a", "--prefill", "nope"}, "unknown prefill 'nope' (known: dense"},
+      {"PrefillOption", {"run", "-p", "a", "--prefill", "xattention:block=100"}, "block"},
       {"NoPolicy", {"run", "-p", "a", "--kv-policy", ""}, "'' has no name"},
       {"PolicyOption",
        {"run", "-p", "a", "--kv-policy", "full:alpha=1"},

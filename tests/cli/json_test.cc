@@ -70,6 +70,24 @@ TEST(Json, OneVariantIsAnObjectWithTheBytesOfItsRows) {
   EXPECT_GT(timings["ttft_ms"], timings["prompt_ms"]);
 }
 
+TEST(Json, SaysWhatOfTheAttentionWasComputed) {
+  const json dense = run_json({})["prefill"];
+  EXPECT_EQ(dense["attention"], "dense");
+  EXPECT_EQ(dense["density"], 1.0);
+  const json short_prompt = run_json({"--prefill", "vertical-slash"})["prefill"];
+  EXPECT_EQ(short_prompt["attention"], "vertical-slash");
+  EXPECT_NE(short_prompt["dense_because"].get<std::string>().find("7096"), std::string::npos);
+  EXPECT_EQ(short_prompt["density"], 1.0);
+  const json sparse = run_json({"--prefill", "tri-shape:init=64:local=128"})["prefill"];
+  EXPECT_EQ(sparse["options"]["local"], "128");
+  EXPECT_EQ(sparse["dense_because"], "");
+  const auto layers = sparse["layer_density"].get<std::vector<double>>();
+  ASSERT_EQ(layers.size(), kLayers);
+  EXPECT_LT(layers.front(), 0.9);
+  EXPECT_EQ(layers.back(), 1.0);  // for the last token only
+  EXPECT_LT(sparse["density"], 1.0);
+}
+
 TEST(Json, APercentageIsRoundedDownAndRaisedToTheProtectedRows) {
   const json answers = run_json({"--kv-policy", "tova", "--kv-budget", "7.3%,1%"});
   ASSERT_TRUE(answers.is_array()) << answers;

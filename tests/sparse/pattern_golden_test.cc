@@ -35,9 +35,8 @@ Head head_of(const GoldenCase& golden, const SafetensorsFile& file, std::size_t 
   return {.q = {first, first + static_cast<std::ptrdiff_t>(n * d)},
           .keys = {file.tensor("k").bytes.data() + kv * head_bytes, KvType::kF16},
           .head_dim = d,
-          .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(d)),
-                   .softcap = 0,
-                   .sliding_window = 0}};
+          .rule = {
+              .scale = 1.0F / std::sqrt(static_cast<float>(d)), .softcap = 0, .sliding_window = 0}};
 }
 
 // Entries beyond 1e30 are marks, not numbers.
@@ -69,12 +68,11 @@ TEST_P(GoldenXAttention, SumsAndMasks) {
   const XCase& which = x_cases()[GetParam()];
   const GoldenCase& golden = golden_case(which.name);
   const auto file = open_golden(golden);
-  for (const XAttentionSize size : {XAttentionSize{.stride = 8, .block = 64},
-                                    XAttentionSize{.stride = 16, .block = 64},
-                                    XAttentionSize{.stride = 8, .block = 128},
-                                    XAttentionSize{.stride = 16, .block = 128}}) {
-    const std::string name = which.stem + ".b" + std::to_string(size.block) + ".s" +
-                             std::to_string(size.stride);
+  for (const XAttentionSize size :
+       {XAttentionSize{.stride = 8, .block = 64}, XAttentionSize{.stride = 16, .block = 64},
+        XAttentionSize{.stride = 8, .block = 128}, XAttentionSize{.stride = 16, .block = 128}}) {
+    const std::string name =
+        which.stem + ".b" + std::to_string(size.block) + ".s" + std::to_string(size.stride);
     const GoldenMethod* const method = golden.method(name);
     ASSERT_NE(method, nullptr) << name;
     const std::vector<float> reference = file.tensor(name + ".sums").floats();

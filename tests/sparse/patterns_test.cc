@@ -94,8 +94,8 @@ double product(const float* a, const float* b, std::size_t n) {
   return sum;
 }
 
-std::unique_ptr<PrefillPattern> make_pattern(
-    const std::string& name, const std::vector<ParamValues::Assignment>& options) {
+std::unique_ptr<PrefillPattern> make_pattern(const std::string& name,
+                                             const std::vector<ParamValues::Assignment>& options) {
   const PatternInfo* const info = *pattern_by_name(name);
   return info->make(*ParamValues::parse(info->name, info->params, options));
 }
@@ -109,8 +109,8 @@ TEST(Patterns, AreNamedAndDescribed) {
     EXPECT_EQ(info->make == nullptr, info->name == "dense");
     EXPECT_TRUE(ParamValues::parse(info->name, info->params, {}).ok()) << info->name;
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"dense", "tri-shape", "vertical-slash",
-                                               "xattention"}));
+  EXPECT_EQ(names,
+            (std::set<std::string_view>{"dense", "tri-shape", "vertical-slash", "xattention"}));
   const auto unknown = pattern_by_name("triangle");
   ASSERT_FALSE(unknown.ok());
   EXPECT_NE(unknown.error().message.find("tri-shape"), std::string::npos);
@@ -269,14 +269,13 @@ TEST(XAttention, SumsAreThoseOfTheDefinitionInChunksOfAnySize) {
           const std::vector<double> wanted = plain_xattention(layer, head, stride, block);
           for (std::size_t first = 0; first < tokens; first += chunk) {
             const std::size_t count = std::min<std::size_t>(chunk, tokens - first);
-            const XAttentionInput input{
-                .q = layer.query(first, head),
-                .token_stride = layer.n_head * layer.head_dim,
-                .first = first,
-                .count = count,
-                .head_dim = layer.head_dim,
-                .keys = {layer.heads[head / 2].keys, KvType::kF32},
-                .rule = {.scale = 0.5F, .softcap = 0, .sliding_window = 0}};
+            const XAttentionInput input{.q = layer.query(first, head),
+                                        .token_stride = layer.n_head * layer.head_dim,
+                                        .first = first,
+                                        .count = count,
+                                        .head_dim = layer.head_dim,
+                                        .keys = {layer.heads[head / 2].keys, KvType::kF32},
+                                        .rule = {.scale = 0.5F, .softcap = 0, .sliding_window = 0}};
             const XAttentionSize size{.stride = stride, .block = block};
             AlignedArray<float> scratch(xattention_scratch(input, size));
             const std::size_t rows = (count + block - 1) / block;
@@ -323,9 +322,8 @@ TEST(XAttention, ListsAreTheChosenBlocksWhateverTheChunks) {
   const Layer layer(600);
   constexpr std::pair<const char*, const char*> kChoices[] = {{"64", "0.5"}, {"128", "0.7"}};
   for (const auto& [block, threshold] : kChoices) {
-    const auto pattern = make_pattern(
-        "xattention",
-        {{"block", block}, {"threshold", threshold}, {"stride", "8"}});
+    const auto pattern =
+        make_pattern("xattention", {{"block", block}, {"threshold", threshold}, {"stride", "8"}});
     const std::size_t b = std::stoul(block);
     for (const std::size_t chunk : {128, 256, 100'000}) {
       std::size_t left_out = 0;

@@ -1,0 +1,40 @@
+#pragma once
+
+// How the attention of a prefill is computed: all of it, or the part that a pattern chooses.
+
+#include <string>
+#include <vector>
+
+#include "restkv/params.h"
+#include "restkv/result.h"
+
+namespace restkv {
+
+// A pattern computes less than full attention, so the hidden states, and all that follows from
+// them, are approximations; keys and values are still kept for every token, and what is evicted is
+// chosen as ever. Patterns apply to the first prefill of a sequence and to layers without a sliding
+// window. The newest max(window, 64) queries always read everything, so that policies see the true
+// attention of the layer's inputs; in a shared prefill the window is the largest of the variants.
+// Column sums (H2O) are still taken over all rows.
+struct PrefillAttention {
+  std::string pattern = "dense";  // or a pattern of src/sparse
+  std::vector<ParamValues::Assignment> options;
+};
+
+// kInvalidArgument: unknown names (the message lists the known ones), values out of range.
+Result<void> check_prefill_attention(const PrefillAttention& attention);
+
+// What came of it.
+struct PrefillReport {
+  std::string pattern = "dense";                 // as asked for
+  std::vector<ParamValues::Assignment> options;  // all of the pattern's, in force
+  // Why everything was read densely although a pattern was asked for; else empty.
+  std::string dense_because;
+  // [n_layer]: rows read over rows that dense attention reads, summed over blocks of 64 queries and
+  // over query heads; 1 where a layer was read densely.
+  std::vector<double> layer_density;
+  double estimate_ms = 0;   // choosing, all layers; projections done for it alone included
+  double attention_ms = 0;  // attention itself, all layers
+};
+
+}  // namespace restkv
