@@ -3,6 +3,7 @@
 // How the attention of a prefill is computed: all of it, or the part that a pattern chooses.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "restkv/params.h"
@@ -21,6 +22,8 @@ struct PrefillAttention {
   std::vector<ParamValues::Assignment> options;
 };
 
+// As users write it: "xattention", "xattention:stride=8:threshold=0.8". Errors as below.
+Result<PrefillAttention> parse_prefill_attention(std::string_view text);
 // kInvalidArgument: unknown names (the message lists the known ones), values out of range.
 Result<void> check_prefill_attention(const PrefillAttention& attention);
 

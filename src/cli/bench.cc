@@ -44,10 +44,14 @@ BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase
   BenchColumns columns{.batch = given(options.batches),
                        .types = given(options.types_k) || given(options.types_v),
                        .allocator = options.common.allocators != "uniform",
+                       .prefill = given(options.prefills),
+                       .decode = options.common.decode.method != "dense",
                        .fill = options.fill == BenchFill::kSynthetic,
                        .limit = options.machine};
   for (const BenchCase& test : cases) {
     columns.policy_width = std::max(columns.policy_width, policy_text(test.kv).size());
+    columns.prefill_width = std::max(columns.prefill_width, prefill_text(test.prefill).size());
+    columns.decode_width = std::max(columns.decode_width, decode_text(test.kv).size());
     columns.allocator_width = std::max(columns.allocator_width, allocator_text(test.kv).size());
   }
   return columns;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/names.h"
 #include "base/quote.h"
 #include "base/threads.h"
 #include "cli/bench_lists.h"
+#include "sparse/pattern.h"
 
 namespace restkv {
 namespace {
@@ -41,6 +43,21 @@ Flag type_flag(std::vector<std::string_view> names, std::string help, std::vecto
             for (const std::string& name : split_list(text)) {
               RESTKV_ASSIGN(const KvType type, parse_kv_type(name));
               target->push_back(type);
+            }
+            return {};
+          }};
+}
+
+Flag prefill_flag(std::vector<PrefillAttention>* target) {
+  return {.names = {"--prefill"},
+          .value_name = "NAME[:OPT=V]",
+          .help = "attention of the prompt, or a list: " +
+                  listed(all_patterns(), &PatternInfo::name) + " (dense)",
+          .environment = "",
+          .set = [target](std::string_view text) -> Result<void> {
+            for (const std::string& one : split_list(text)) {
+              RESTKV_ASSIGN(PrefillAttention attention, parse_prefill_attention(one));
+              target->push_back(std::move(attention));
             }
             return {};
           }};
@@ -124,19 +141,60 @@ std::vector<Test> tests_of(const BenchOptions& options) {
   return tests;
 }
 
-// Every (type of keys, type of values) with every (policy, budget, allocator).
+// Every method of decode with every budget. In a list, what reads everything stands once, without
+// the budget, and the table of block sizes is for the methods that take one.
+Result<std::vector<DecodeFlags>> decodes_of(const DecodeFlags& typed) {
+  const std::vector<std::string> methods = split_list(typed.method);
+  std::vector<DecodeFlags> decodes;
+  for (const std::string& method : methods) {
+    RESTKV_ASSIGN(const NamedParams named, parse_named_params(method));
+    const DecodeMethodInfo* const info = find_decode_method(named.name);
+    const bool in_list = methods.size() > 1 && info != nullptr;
+    const std::string table = in_list && !info->takes_table ? "" : typed.table;
+    if (in_list && info->plan == nullptr) {
+      decodes.push_back({.method = method, .budget = "", .table = table});
+      continue;
+    }
+    for (const std::string& budget : split_list(typed.budget)) {
+      decodes.push_back({.method = method, .budget = budget, .table = table});
+    }
+  }
+  return decodes;
+}
+
+// Every (type of keys, type of values, decode) with every (policy, budget, allocator).
 Result<std::vector<KvOptions>> variants_of(const BenchOptions& options) {
+  RESTKV_ASSIGN(const std::vector<DecodeFlags> decodes, decodes_of(options.common.decode));
   std::vector<KvOptions> variants;
   for (const KvType type_k : or_default(options.types_k, KvType::kF16)) {
     for (const KvType type_v : or_default(options.types_v, KvType::kF16)) {
-      CommonOptions common = options.common;
-      common.kv.type_k = type_k;
-      common.kv.type_v = type_v;
-      RESTKV_ASSIGN(auto more, expand_variants(common));
-      variants.insert(variants.end(), more.begin(), more.end());
+      for (const DecodeFlags& decode : decodes) {
+        CommonOptions common = options.common;
+        common.kv.type_k = type_k;
+        common.kv.type_v = type_v;
+        common.decode = decode;
+        RESTKV_ASSIGN(auto more, expand_variants(common));
+        variants.insert(variants.end(), more.begin(), more.end());
+      }
     }
   }
   return variants;
+}
+
+// Variants with patterns of prefill, in the order of bench_cases().
+struct Treatment {
+  KvOptions kv;
+  PrefillAttention prefill;
+};
+Result<std::vector<Treatment>> treatments_of(const BenchOptions& options) {
+  RESTKV_ASSIGN(const std::vector<KvOptions> variants, variants_of(options));
+  std::vector<Treatment> treatments;
+  for (const KvOptions& kv : variants) {
+    for (const PrefillAttention& prefill : or_default(options.prefills, PrefillAttention{})) {
+      treatments.push_back({.kv = kv, .prefill = prefill});
+    }
+  }
+  return treatments;
 }
 
 }  // namespace
@@ -150,9 +208,19 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
   add_test_flags(flags, options);
   add_run_flags(flags, options);
   add_kv_flags(flags, options.common);
+  flags.remove("--decode-attn");
+  flags.remove("--decode-budget");
+  flags.add_text({"--decode-attn"}, "NAME[:OPT=V]",
+                 "what a step reads of the cache, or a list: " +
+                     listed(all_decode_methods(), &DecodeMethodInfo::name) + " (dense)",
+                 &options.common.decode.method, "RESTKV_ARG_DECODE_ATTN");
+  flags.add_text({"--decode-budget"}, "N|P%",
+                 "rows that a KV head reads in a step, or percent of what it holds, or a list",
+                 &options.common.decode.budget, "RESTKV_ARG_DECODE_BUDGET");
   add_model_flags(flags, options.common);
   // Here these are lists, or mean nothing.
-  for (const std::string_view name : {"-t", "-b", "-ctk", "-ctv", "-c"}) flags.remove(name);
+  for (const std::string_view name : {"-t", "-b", "-ctk", "-ctv", "-c", "--prefill"})
+    flags.remove(name);
   flags.add(list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,
                       &options.threads));
   flags.add(list_flag({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1,
@@ -160,6 +228,7 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
   flags.add(type_flag({"-ctk", "--cache-type-k"},
                       "element types of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",
                       &options.types_k));
+  flags.add(prefill_flag(&options.prefills));
   flags.add(
       type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)", &options.types_v));
 }
@@ -169,12 +238,12 @@ Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {
   if (tests.empty() && !options.machine) {
     return wrong("there is nothing to measure: -p, -n and -pg are all 0");
   }
-  RESTKV_ASSIGN(const std::vector<KvOptions> variants, variants_of(options));
+  RESTKV_ASSIGN(const std::vector<Treatment> treatments, treatments_of(options));
   const auto all_processors = static_cast<long long>(Threads(0).count());
   std::vector<BenchCase> cases;
   for (const long long n_threads : or_default(options.threads, all_processors)) {
     for (const long long n_batch : or_default(options.batches, kDefaultBatch)) {
-      for (const KvOptions& variant : variants) {
+      for (const Treatment& treatment : treatments) {
         for (const long long n_depth : or_default(options.depths, 0LL)) {
           for (const Test& test : tests) {
             cases.push_back({.n_prompt = static_cast<std::size_t>(test.n_prompt),
@@ -182,7 +251,8 @@ Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {
                              .n_depth = static_cast<std::size_t>(n_depth),
                              .n_threads = static_cast<int>(n_threads),
                              .n_batch = static_cast<std::size_t>(n_batch),
-                             .kv = variant});
+                             .kv = treatment.kv,
+                             .prefill = treatment.prefill});
           }
         }
       }

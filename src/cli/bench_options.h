@@ -30,6 +30,7 @@ struct BenchOptions {
   std::vector<long long> batches;
   std::vector<KvType> types_k;
   std::vector<KvType> types_v;
+  std::vector<PrefillAttention> prefills;
   long long repetitions = 5;
   long long delay_s = 0;
   bool warmup = true;
@@ -46,13 +47,14 @@ struct BenchCase {
   int n_threads = 0;
   std::size_t n_batch = 0;
   KvOptions kv;
+  PrefillAttention prefill = {};
 };
 
 void add_bench_flags(FlagSet& flags, BenchOptions& options);
 
-// Threads by batches by types by variants by depths by tests, the last changing fastest, so that a
-// model and a filled cache serve as many cases as they can. Checks all of them; nothing is loaded
-// yet. Empty only with --machine.
+// Threads by batches by types by decode attention by variants by prefills by depths by tests, the
+// last changing fastest, so that a model and a filled cache serve as many cases as they can. Checks
+// all of them; nothing is loaded yet. Empty only with --machine.
 Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options);
 
 }  // namespace restkv

@@ -93,6 +93,15 @@ class MarkdownWriter : public BenchWriter {
     cells.push_back({"budget", 7, false, row.kv_budget});
     if (columns_.allocator)
       cells.push_back({"allocator", columns_.allocator_width, true, allocator_text(kv)});
+    if (columns_.prefill) {
+      cells.push_back({"prefill", columns_.prefill_width, true, prefill_text(row.test.prefill)});
+      const double percent = 100.0 * mean_of(row.prefill_density);
+      cells.push_back(
+          {"density", 7, false, row.prefill_density.empty() ? "" : format("%.1f %%", percent)});
+    }
+    if (columns_.decode) {
+      cells.push_back({"decode", columns_.decode_width, true, decode_text(kv)});
+    }
     if (columns_.fill) {
       const bool filled = row.test.n_depth > 0;
       cells.push_back({"fill", 9, true, filled ? std::string(bench_fill_name(row.fill)) : "-"});

@@ -25,10 +25,14 @@ struct BenchColumns {
   bool batch = false;
   bool types = false;
   bool allocator = false;
+  bool prefill = false;
+  bool decode = false;
   bool fill = false;
   bool limit = false;
   std::size_t policy_width = 8;  // of the longest name with its options
   std::size_t allocator_width = 8;
+  std::size_t prefill_width = 8;
+  std::size_t decode_width = 8;
 };
 
 class BenchWriter {

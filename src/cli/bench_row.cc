@@ -84,6 +84,15 @@ std::string allocator_text(const KvOptions& options) {
   return with_options(options.allocator, options.allocator_options);
 }
 
+std::string decode_text(const KvOptions& options) {
+  const DecodeOptions& decode = options.decode;
+  return with_options(decode.method, decode.method_options) +
+         (decode.budget ? " " + decode.budget->text() : "");
+}
+std::string prefill_text(const PrefillAttention& attention) {
+  return with_options(attention.pattern, attention.options);
+}
+
 std::optional<LimitShare> limit_share(const BenchRow& row) {
   if (!row.machine) return std::nullopt;
   // A prompt and what is generated after it each meet their own limit.
@@ -128,6 +137,9 @@ std::vector<Field> fields_of(const BenchRow& row) {
   text("kv_budget", row.kv_budget);
   text("kv_alloc", allocator_text(row.test.kv));
   text("kv_schedule", row.test.kv.schedule.text());
+  text("prefill", prefill_text(row.test.prefill));
+  fields.push_back({"prefill_density", FieldKind::kNumber,
+                    row.prefill_density.empty() ? "" : number_text(mean_of(row.prefill_density))});
   text("decode_attn", with_options(row.test.kv.decode.method, row.test.kv.decode.method_options));
   text("decode_budget", row.test.kv.decode.budget ? row.test.kv.decode.budget->text() : "");
   text("fill", bench_fill_name(row.fill));

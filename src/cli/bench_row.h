@@ -22,8 +22,9 @@ struct BenchRow {
   std::string model_type;  // "qwen2 494M Q4_K - Medium"
   std::string isa;         // the kernel table in use
   std::string cpu_info;
-  std::string test_time;       // RFC 3339, UTC, when the measurement began
-  std::string kv_budget = {};  // as the cache's report says it: "100%" for a full one
+  std::string test_time;                     // RFC 3339, UTC, when the measurement began
+  std::string kv_budget = {};                // as the cache's report says it: "100%" for a full one
+  std::vector<double> prefill_density = {};  // as PrefillReport says it; empty without a prompt
   std::vector<std::uint64_t> samples_ns = {};
   std::vector<double> ttft_ms =
       {};                    // one for each sample with a prompt: until the first token is known
@@ -46,6 +47,10 @@ struct BenchRow {
 // The policy with the options that it was given: "rest-kv", "snapkv:kernel=5".
 [[nodiscard]] std::string policy_text(const KvOptions& options);
 [[nodiscard]] std::string allocator_text(const KvOptions& options);
+// "dense", "quest:block=32 512".
+[[nodiscard]] std::string decode_text(const KvOptions& options);
+// "dense", "xattention:stride=8".
+[[nodiscard]] std::string prefill_text(const PrefillAttention& attention);
 
 // Which of the machine's two limits the test would meet first, and what share of it was reached.
 struct LimitShare {

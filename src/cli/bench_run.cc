@@ -22,7 +22,8 @@ double ms_since(Clock::time_point start) {
 
 bool same_cache(const KvOptions& a, const KvOptions& b) {
   return policy_text(a) == policy_text(b) && allocator_text(a) == allocator_text(b) &&
-         a.budget.text() == b.budget.text() && a.type_k == b.type_k && a.type_v == b.type_v;
+         a.budget.text() == b.budget.text() && a.type_k == b.type_k && a.type_v == b.type_v &&
+         decode_text(a) == decode_text(b);
 }
 
 // "qwen2 494M Q4_K - Medium"
@@ -56,6 +57,7 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
     if (test.n_prompt > 0) row.ttft_ms.push_back(one.ttft_ms);
     row.kv_bytes = one.kv_bytes;
     row.kv_budget = one.kv_budget;
+    row.prefill_density = one.prefill_rows.density;
     row.work = {
         .prefill = prefill_work(row.model, test.kv, test.n_prompt, test.n_depth, one.prefill_rows),
         .decode = decode_work(row.model, test.kv, test.n_gen, one.decode_rows)};
@@ -68,8 +70,9 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
 Result<void> BenchRunner::prepare(const BenchCase& test) {
   const bool same_engine =
       prepared_ && prepared_->n_threads == test.n_threads && prepared_->n_batch == test.n_batch;
-  const bool same_base =
-      same_engine && prepared_->n_depth == test.n_depth && same_cache(prepared_->kv, test.kv);
+  const bool same_base = same_engine && prepared_->n_depth == test.n_depth &&
+                         same_cache(prepared_->kv, test.kv) &&
+                         prefill_text(prepared_->prefill) == prefill_text(test.prefill);
   if (same_base) return {};
   base_.reset();
   prepared_.reset();
@@ -113,7 +116,7 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
   } else if (test.n_prompt > 0) {
     PrefillOptions prefill;
     prefill.cancel = &cancel_;
-    prefill.attention = options_.common.prefill;
+    prefill.attention = test.prefill;
     RESTKV_TRY(engine_->extend(*sequence, prompt, prefill, logits_));
   }
   if (test.n_prompt > 0) {
@@ -123,6 +126,9 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
     result.ttft_ms = ms_since(start);
   }
   result.prefill_rows.after = result.decode_rows.before = sequence->rows();
+  if (test.n_prompt > 0) {
+    result.prefill_rows.density = sequence->report().prefill.layer_density;
+  }
   RESTKV_TRY(generate(*sequence, test.n_gen));
   result.ns = static_cast<std::uint64_t>(ms_since(start) * 1e6);
   result.decode_rows.after = sequence->rows();
@@ -134,7 +140,7 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
 Result<Sequence> BenchRunner::read_prompt(const BenchCase& test, std::span<const Token> prompt) {
   PrefillOptions prefill;
   prefill.cancel = &cancel_;
-  prefill.attention = options_.common.prefill;
+  prefill.attention = test.prefill;
   RESTKV_ASSIGN(std::vector<Sequence> made,
                 engine_->prefill(prompt, {&test.kv, 1}, prefill, logits_));
   return std::move(made.front());

@@ -54,7 +54,9 @@ PhaseWork prefill_work(const ModelInfo& model, const KvOptions& kv, std::size_t 
     const double limit = window > 0 ? window : first + n;
     const double seen = layer + 1 < model.n_layer ? rows_seen(n_token, first, limit)
                                                   : std::min(limit, first + n - 1);
-    work.flops += pair_flops(model) * model.n_head * seen;
+    const double density =
+        rows.density.empty() ? 1.0 : rows.density[static_cast<std::size_t>(layer)];
+    work.flops += pair_flops(model) * model.n_head * seen * density;
   }
   work.bytes += static_cast<double>(weights.decode_bytes);
   work.bytes += static_cast<double>(rows.before + rows.after) * row_bytes(model, kv);

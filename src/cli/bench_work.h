@@ -4,6 +4,7 @@
 // multiplications and additions (each counts), and bytes that must come from memory.
 
 #include <cstddef>
+#include <vector>
 
 #include "restkv/kv_options.h"
 #include "restkv/model_info.h"
@@ -26,6 +27,8 @@ struct BenchWork {
 struct RowCounts {
   std::size_t before = 0;
   std::size_t after = 0;
+  // Of a prefill: PrefillReport::layer_density. Empty: all of the attention was computed.
+  std::vector<double> density = {};
 };
 
 // Reads n_token tokens on top of a cache that has seen `depth` tokens and holds rows.before rows.

@@ -245,11 +245,7 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
                      " (" + options.prefill.pattern + ")",
              .environment = "RESTKV_ARG_PREFILL",
              .set = [&options](std::string_view text) -> Result<void> {
-               RESTKV_ASSIGN(NamedParams named, parse_named_params(text));
-               PrefillAttention chosen{.pattern = std::move(named.name),
-                                       .options = std::move(named.assignments)};
-               RESTKV_TRY(check_prefill_attention(chosen));
-               options.prefill = std::move(chosen);
+               RESTKV_ASSIGN(options.prefill, parse_prefill_attention(text));
                return {};
              }});
   flags.add({.names = {"-ctk", "--cache-type-k"},

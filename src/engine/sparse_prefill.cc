@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -21,6 +22,14 @@ std::size_t dense_rows(std::size_t first, std::size_t end) {
 }
 
 }  // namespace
+
+Result<PrefillAttention> parse_prefill_attention(std::string_view text) {
+  RESTKV_ASSIGN(NamedParams named, parse_named_params(text));
+  PrefillAttention attention{.pattern = std::move(named.name),
+                             .options = std::move(named.assignments)};
+  RESTKV_TRY(check_prefill_attention(attention));
+  return attention;
+}
 
 Result<void> check_prefill_attention(const PrefillAttention& attention) {
   auto made = SparsePrefill::make(attention);

@@ -79,6 +79,15 @@ TEST(BenchWork, OfAPromptIsCountedFromTheModel) {
   EXPECT_EQ(prefill_work(small_model(), {}, 0, 4, {.before = 16, .after = 16}).flops, 0);
 }
 
+// Two thirds of the open layer's attention are left out.
+TEST(BenchWork, OfASparsePromptIsWhatWasComputed) {
+  const PhaseWork all = prefill_work(small_model(), {}, 3, 4, {.before = 16, .after = 26});
+  const PhaseWork part =
+      prefill_work(small_model(), {}, 3, 4, {.before = 16, .after = 26, .density = {1.0 / 3, 1}});
+  EXPECT_DOUBLE_EQ(all.flops - part.flops, 4 * 8 * 4 * (5 + 6 + 7) * 2.0 / 3);
+  EXPECT_EQ(all.bytes, part.bytes);
+}
+
 // What was dropped costs nothing: 6 rows left in each head of the open layer.
 TEST(BenchWork, OfAPromptAfterACompressedOneSeesWhatIsLeft) {
   const PhaseWork all = prefill_work(small_model(), {}, 1, 100, {.before = 210, .after = 212});

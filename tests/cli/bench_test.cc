@@ -57,6 +57,14 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{
             "Output", {"-o", "xml"}, "unknown output 'xml' (known: md, csv, json, jsonl, sql)"},
         BadInput{"Fill", {"--fill", "noise"}, "unknown fill 'noise' (known: prompt, synthetic)"},
+        BadInput{"Prefill",
+                 {"--prefill", "dense,nope"},
+                 "unknown prefill 'nope' (known: dense, tri-shape, vertical-slash, xattention)"},
+        BadInput{"PrefillOption", {"--prefill", "xattention:stride=3"}, "4|8|16"},
+        BadInput{"DecodeAttention", {"--decode-attn", "dense,nope"}, "unknown decode"},
+        BadInput{"DecodeBudget",
+                 {"--decode-attn", "quest", "--decode-budget", "64,no"},
+                 "a percentage like 10%, not 'no'"},
         BadInput{"NoRepetitions", {"-r", "0"}, "--repetitions takes a whole number from 1"},
         BadInput{"NothingToMeasure", {"-p", "0", "-n", "0"}, "there is nothing to measure"},
         BadInput{"Context", {"-c", "512"}, "unknown argument '-c'"},
@@ -93,6 +101,40 @@ TEST(Bench, MeasuresEveryCombinationOnce) {
   }
 }
 
+// Prefill patterns and decode methods are lists too; dense takes no budget and stands once.
+TEST(Bench, ComparesWhatIsReadOfTheAttention) {
+  const auto rows =
+      rows_of({"-p", "500", "-n", "2", "-d", "0", "--prefill", "dense,tri-shape:init=64:local=64",
+               "--decode-attn", "dense,quest:dense-layers=0", "--decode-budget", "64,128"});
+  ASSERT_EQ(rows.size(), 2U * 2 * 3);
+  std::set<std::string> seen;
+  for (const auto& row : rows) {
+    const std::string decode = row["decode_attn"];
+    EXPECT_EQ(row["decode_budget"] == "", decode == "dense") << row;
+    seen.insert(row["prefill"].dump() + decode + row["decode_budget"].dump() +
+                row["n_prompt"].dump());
+    if (row["n_prompt"] == 0) {
+      EXPECT_TRUE(row["prefill_density"].is_null());
+    } else if (row["prefill"] == "dense") {
+      EXPECT_EQ(row["prefill_density"], 1.0);
+    } else {
+      // 4 of the 8 blocks of 64 queries see 191 rows; the last two, for 100 queries, see all. The
+      // second layer is the last: one query, which sees all.
+      const double first_layer = (64 + 128 + 4 * 191 + 448 + 500) / (21 * 64 + 448 + 500.0);
+      EXPECT_NEAR(row["prefill_density"].get<double>(), (first_layer + 1) / 2, 1e-6);
+    }
+  }
+  EXPECT_EQ(seen.size(), rows.size());
+}
+
+// The full depth is read once for each pattern, and the report of a continued prompt is dense.
+TEST(Bench, APromptBehindADepthIsReadDensely) {
+  const auto rows = rows_of({"-p", "16", "-n", "0", "-d", "400", "--prefill", "xattention"});
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0]["prefill"], "xattention");
+  EXPECT_EQ(rows[0]["prefill_density"], 1.0);
+}
+
 // Keys and values of 2 layers with one KV head of 32, f16, and positions: pages of 16 rows.
 TEST(Bench, SaysWhatTheCacheHolds) {
   constexpr std::size_t kPageBytes = 16 * (2 * 2 * 32 + 4);
@@ -125,6 +167,17 @@ TEST(Bench, ComparesWithTheMachineWhereAsked) {
     EXPECT_GT(share, 0);
     EXPECT_NEAR(row["limit_share"].get<double>(), share, 1e-5 + 1e-3 * share);
     EXPECT_EQ(row["limit"], by_flops > by_bytes ? "flops" : "bandwidth");
+  }
+}
+
+TEST(Bench, TheTableSaysWhatIsReadWhereItIsNotEverything) {
+  const ProgramEnd end =
+      bench({"-p", "8", "-n", "2", "--no-warmup", "--prefill", "dense,xattention:stride=8",
+             "--decode-attn", "dense,quest", "--decode-budget", "64"});
+  EXPECT_EQ(end.status, 0) << end.err;
+  for (const char* text : {"| prefill             | density | decode   |",
+                           "| xattention:stride=8 | ", "| quest 64 |", "100.0 %"}) {
+    EXPECT_NE(end.out.find(text), std::string::npos) << text << "\n" << end.out;
   }
 }
 
