@@ -63,15 +63,22 @@ class Runner {
     watch_.on_progress(now);
   }
 
-  // One prefill for all, but caches in f32 cannot share one with others, nor those that have seen
-  // the question with those that have not; a prefill in pieces is a variant's own.
+  // One prefill for all that are read alike. Caches in f32 cannot share one with others, nor can
+  // different patterns, nor those that have seen the question with those that have not; a prefill
+  // in pieces is a variant's own. A pattern reads the queries of the largest window densely, so a
+  // variant with a larger one than usual would change what the others get.
   [[nodiscard]] std::vector<std::vector<std::size_t>> groups_of(const EvalItem& item) const {
-    std::map<std::tuple<bool, bool, std::size_t>, std::vector<std::size_t>> groups;
+    std::map<std::tuple<bool, bool, std::size_t, std::string, int>, std::vector<std::size_t>>
+        groups;
     for (const std::size_t v : item.variants) {
-      const KvOptions kv = options_of(variants_[v]);
+      const EvalVariant& variant = variants_[v];
+      const KvOptions kv = options_of(variant);
       const bool wide = kv.type_k == KvType::kF32 || kv.type_v == KvType::kF32;
       const bool alone = kv.schedule.kind == Schedule::Kind::kChunk;
-      groups[{wide, reads_question_later(variants_[v]), alone ? v + 1 : 0}].push_back(v);
+      const bool is_dense = prefill_attention_of(variant).pattern == "dense";
+      groups[{wide, reads_question_later(variant), alone ? v + 1 : 0, variant.prefill,
+              is_dense ? 0 : kv.window}]
+          .push_back(v);
     }
     std::vector<std::vector<std::size_t>> list;
     for (auto& [_, group] : groups) list.push_back(std::move(group));
@@ -100,8 +107,11 @@ class Runner {
     for (const std::size_t v : group) {
       options.push_back(options_for_suite(variants_[v], suite_of(*item.task)));
     }
-    const bool later = reads_question_later(variants_[group.front()]);
-    RESTKV_ASSIGN(Reading reading, later ? read_twice(item, options) : read_once(item, options));
+    const EvalVariant& reader = variants_[group.front()];
+    const PrefillAttention attention = prefill_attention_of(reader);
+    const bool later = reads_question_later(reader);
+    RESTKV_ASSIGN(Reading reading, later ? read_twice(item, options, attention)
+                                         : read_once(item, options, attention));
     const std::size_t first = rows.size();
     for (std::size_t i = 0; i < group.size(); ++i) {
       rows.push_back(row_of(item, variants_[group[i]]));
@@ -132,8 +142,10 @@ class Runner {
     std::vector<float> logits;       // one row for all, or one of each
   };
 
-  [[nodiscard]] PrefillOptions watched(std::size_t before) const {
+  [[nodiscard]] PrefillOptions watched(std::size_t before,
+                                       const PrefillAttention& attention) const {
     PrefillOptions prefill;
+    prefill.attention = attention;
     prefill.cancel = watch_.cancel;
     prefill.on_progress = [this, before](const PrefillProgress& now) {
       tell(before + now.tokens_done);
@@ -146,10 +158,11 @@ class Runner {
     return timings.total_ms - timings.compress_ms;
   }
 
-  Result<Reading> read_once(const EvalItem& item, std::span<const KvOptions> options) const {
+  Result<Reading> read_once(const EvalItem& item, std::span<const KvOptions> options,
+                            const PrefillAttention& attention) const {
     Reading reading;
-    RESTKV_ASSIGN(reading.sequences,
-                  model_.engine.prefill(item.tokens, options, watched(0), reading.logits));
+    RESTKV_ASSIGN(reading.sequences, model_.engine.prefill(item.tokens, options,
+                                                           watched(0, attention), reading.logits));
     for (const Sequence& sequence : reading.sequences) {
       reading.reports.push_back(sequence.report());
       reading.prefill_ms.push_back(prefill_ms());
@@ -158,17 +171,18 @@ class Runner {
   }
 
   // The text for all, then the question on top of what each has left of it.
-  Result<Reading> read_twice(const EvalItem& item, std::span<const KvOptions> options) const {
+  Result<Reading> read_twice(const EvalItem& item, std::span<const KvOptions> options,
+                             const PrefillAttention& attention) const {
     Reading reading;
     const std::span<const Token> tokens(item.tokens);
     std::vector<float> last;
-    RESTKV_ASSIGN(reading.sequences,
-                  model_.engine.prefill(tokens.first(item.text_tokens), options, watched(0), last));
+    RESTKV_ASSIGN(reading.sequences, model_.engine.prefill(tokens.first(item.text_tokens), options,
+                                                           watched(0, attention), last));
     const double text_ms = prefill_ms();
     for (Sequence& sequence : reading.sequences) {
       const KvReport text = sequence.report();
       RESTKV_TRY(model_.engine.extend(sequence, tokens.subspan(item.text_tokens),
-                                      watched(item.text_tokens), last));
+                                      watched(item.text_tokens, attention), last));
       KvReport& report = reading.reports.emplace_back(sequence.report());
       report.bytes_peak = std::max(report.bytes_peak, text.bytes_peak);
       report.compress_ms += text.compress_ms;

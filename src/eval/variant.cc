@@ -20,7 +20,8 @@ using Names = std::array<std::string_view, 1>;
 constexpr std::array<std::string_view, 2> kSchedules = {"once", "cap"};
 constexpr Names kGranularities = {"kv-head"};
 constexpr std::array<std::string_view, 2> kModes = {"aware", "agnostic"};
-constexpr Names kPrefills = {"full"};
+constexpr std::array<std::string_view, 4> kPrefills = {"full", "tri-shape", "vertical-slash",
+                                                       "xattention"};
 constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-sparse", "arkvale",
                                                                "quest"};
 // Then the method's own budget holds; any other budget may stand there too.
@@ -190,7 +191,11 @@ bool reads_question_later(const EvalVariant& variant) {
 
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
                            std::string_view value) {
-  bool is_known = std::ranges::find(dimension.known, value) != dimension.known.end();
+  std::string_view name = value;
+  if (dimension.value == &EvalVariant::prefill && !value.starts_with(kPrefills.front())) {
+    name = value.substr(0, value.find(':'));  // a pattern may have options
+  }
+  bool is_known = std::ranges::find(dimension.known, name) != dimension.known.end();
   std::string others;
   if (dimension.value == &EvalVariant::decode_budget) {
     is_known |= Budget::parse(value).ok();
@@ -204,6 +209,9 @@ Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimensi
     return Error{ErrorCode::kInvalidArgument,
                  "unknown " + std::string(dimension.field) + " '" + std::string(value) +
                      "' (known: " + listed(dimension.known, std::identity()) + others + ")"};
+  }
+  if (name != value) {
+    RESTKV_ASSIGN([[maybe_unused]] const auto checked, parse_prefill_attention(value));
   }
   variant.*dimension.value = value;
   return {};
@@ -304,6 +312,11 @@ KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite) 
     if (!named) kv.policy_options.emplace_back(entry.option, entry.value);
   }
   return kv;
+}
+
+PrefillAttention prefill_attention_of(const EvalVariant& variant) {
+  if (variant.prefill == kPrefills.front()) return {};
+  return parse_prefill_attention(variant.prefill).value();
 }
 
 }  // namespace restkv

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "restkv/kv_options.h"
+#include "restkv/prefill_attention.h"
 #include "restkv/result.h"
 
 namespace restkv {
@@ -21,7 +22,7 @@ struct EvalVariant {
   std::string schedule = "once";
   std::string granularity = "kv-head";
   std::string mode = "aware";
-  std::string prefill = "full";
+  std::string prefill = "full";  // or a pattern, with its options: "xattention:stride=8"
   std::string decode_attention = "dense";
   std::string decode_budget = "default";
 };
@@ -73,5 +74,7 @@ Result<std::vector<EvalVariant>> read_variants(const std::string& path,
 // options_of() with what a benchmark's publications set for a policy: rest-kv smooths over 21
 // tokens on RULER and InfiniteBench. Options that the variant itself names stay.
 [[nodiscard]] KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite);
+// REQUIRES: the variant's prefill came through set_dimension().
+[[nodiscard]] PrefillAttention prefill_attention_of(const EvalVariant& variant);
 
 }  // namespace restkv

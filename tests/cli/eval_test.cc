@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -94,6 +95,33 @@ TEST(Eval, ASharedPromptGivesWhatSeparateRunsGive) {
     ASSERT_EQ(end.status, 0) << end.err;
   }
   EXPECT_EQ(comparable(report_of(together)), comparable(report_of(apart)));
+}
+
+// A pattern is a prefill of its own, which its variants share.
+TEST(Eval, PatternsOfPrefillAreVariants) {
+  const std::vector<std::string> prefills = {"--prefills", "full,tri-shape:init=64:local=200"};
+  const std::string together = fresh("patterns.db");
+  const std::string apart = fresh("patterns_apart.db");
+  const ProgramEnd end =
+      run_program(eval_args(together, with(with(kThree, prefills), {"--samples", "1"})));
+  ASSERT_EQ(end.status, 0) << end.err;
+  const json report = report_of(together);
+  ASSERT_EQ(report["rows"].size(), 6U);
+  std::map<std::string, int> batches;
+  for (const json& row : report["rows"]) {
+    EXPECT_EQ(row["batch"], 3);
+    ++batches[row["prefill"]];
+  }
+  EXPECT_EQ(batches, (std::map<std::string, int>{{"full", 3}, {"tri-shape:init=64:local=200", 3}}));
+  for (const char* policy : {"rest-kv", "full", "snapkv"}) {
+    ASSERT_EQ(
+        run_program(
+            eval_args(apart,
+                      with({"--policies", policy, "--budgets", "100", "--samples", "1"}, prefills)))
+            .status,
+        0);
+  }
+  EXPECT_EQ(comparable(report), comparable(report_of(apart)));
 }
 
 TEST(Eval, ASecondRunAddsOnlyWhatIsMissing) {

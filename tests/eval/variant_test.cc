@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -133,6 +134,32 @@ TEST(Variant, SchedulesAndModesAreOptionsOfTheCache) {
   }
 }
 
+TEST(Variant, APatternOfPrefillMayHaveOptions) {
+  const auto variants = read(R"([{"policy": "full", "prefill": "xattention:stride=8"},
+                                 {"policy": "full", "prefill": "xattention"},
+                                 {"policy": "full", "prefill": "full"}])");
+  ASSERT_TRUE(variants.ok()) << variants.error().message;
+  EXPECT_EQ(variant_label(variants->front()), "full prefill=xattention:stride=8");
+  const PrefillAttention attention = prefill_attention_of(variants->front());
+  EXPECT_EQ(attention.pattern, "xattention");
+  EXPECT_EQ(attention.options, (std::vector<ParamValues::Assignment>{{"stride", "8"}}));
+  EXPECT_EQ(prefill_attention_of(variants->back()).pattern, "dense");
+}
+
+// Each name means what the engine means by it.
+TEST(Variant, PrefillsAreThoseOfTheEngine) {
+  const auto dimensions = variant_dimensions();
+  const auto prefill = std::ranges::find(dimensions, "prefill", &VariantDimension::field);
+  ASSERT_NE(prefill, dimensions.end());
+  std::string listed = "dense";  // as `full` is called there
+  for (const std::string_view name : prefill->known.subspan(1)) {
+    EXPECT_TRUE(check_prefill_attention({.pattern = std::string(name), .options = {}}).ok());
+    listed += ", " + std::string(name);
+  }
+  const auto unknown = check_prefill_attention({.pattern = "sideways", .options = {}});
+  EXPECT_NE(unknown.error().message.find("(known: " + listed + ")"), std::string::npos);
+}
+
 TEST(Variant, BrokenFilesNameElementAndField) {
   const auto has = [](const std::string& text, std::initializer_list<const char*> parts) {
     const std::string message = message_of(text);
@@ -152,6 +179,9 @@ TEST(Variant, BrokenFilesNameElementAndField) {
   has(R"([{"schedule": "each:3"}])", {"schedule", "cap", "every:TOKENS"});
   has(R"([{"policy": "expected-attention", "schedule": "cap"}])", {"expected-attention", "cap"});
   has(R"([{"policy": "tova", "schedule": "every:4", "decode_attn": "quest"}])", {"tova", "quest"});
+  has(R"([{"prefill": "xattention:stride=3"}])", {"stride", "4|8|16"});
+  has(R"([{"prefill": "full:stride=8"}])", {"prefill", "full:stride=8", "xattention"});
+  has(R"([{"prefill": "sideways:stride=8"}])", {"prefill", "full, tri-shape"});
   has(R"([{"type_k": "f7"}])", {"type_k", "q8_0"});
   has(R"([{"protect": "all"}])", {"protect"});
   has(R"([{"budget": "0"}])", {"budget"});

@@ -64,7 +64,7 @@ const std::vector<XCase>& x_cases() {
 class GoldenXAttention : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(GoldenXAttention, SumsAndMasks) {
-  if (!golden_cases()) GTEST_SKIP() << "skipped: no golden data";
+  if (!golden_cases()) GTEST_SKIP() << kNoGoldenData;
   const XCase& which = x_cases()[GetParam()];
   const GoldenCase& golden = golden_case(which.name);
   const auto file = open_golden(golden);
@@ -133,7 +133,7 @@ const std::vector<VCase>& v_cases() {
 class GoldenVerticalSlash : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(GoldenVerticalSlash, SumsAndChoices) {
-  if (!golden_cases()) GTEST_SKIP() << "skipped: no golden data";
+  if (!golden_cases()) GTEST_SKIP() << kNoGoldenData;
   constexpr std::size_t kQueries = 64;
   const VCase& which = v_cases()[GetParam()];
   const GoldenCase& golden = golden_case(which.name);
