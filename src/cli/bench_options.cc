@@ -117,7 +117,7 @@ void add_run_flags(FlagSet& flags, BenchOptions& options) {
 }
 
 template <typename T>
-std::vector<T> or_default(std::vector<T> list, T value) {
+std::vector<T> or_default(std::vector<T> list, const T& value) {
   if (list.empty()) list.push_back(value);
   return list;
 }

@@ -23,6 +23,7 @@ std::string kept_digits(const Sequence& sequence, std::size_t n_token) {
       for (const Position position : head) ++held[static_cast<std::size_t>(position)];
     }
   }
+  RESTKV_CHECK(heads > 0);
   std::string digits;
   for (const std::size_t count : held) {
     digits += static_cast<char>('0' + (count * 9 + heads - 1) / heads);

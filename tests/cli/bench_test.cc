@@ -110,7 +110,7 @@ TEST(Bench, ComparesWhatIsReadOfTheAttention) {
   std::set<std::string> seen;
   for (const auto& row : rows) {
     const std::string decode = row["decode_attn"];
-    EXPECT_EQ(row["decode_budget"] == "", decode == "dense") << row;
+    EXPECT_EQ(row["decode_budget"].get<std::string>().empty(), decode == "dense") << row;
     seen.insert(row["prefill"].dump() + decode + row["decode_budget"].dump() +
                 row["n_prompt"].dump());
     if (row["n_prompt"] == 0) {

@@ -55,10 +55,10 @@ struct XCase {
   std::size_t first_chunk;  // tokens of the published run's first chunk
 };
 const std::vector<XCase>& x_cases() {
-  static const std::vector<XCase> cases = {{"real_l12_p768", "xattn", 768, 2048},
-                                           {"prefill_n2048", "xattn", 2048, 2048},
-                                           {"prefill_n2048", "xattn_n2000_c1024", 2000, 1024}};
-  return cases;
+  static const std::vector<XCase> kCases = {{"real_l12_p768", "xattn", 768, 2048},
+                                            {"prefill_n2048", "xattn", 2048, 2048},
+                                            {"prefill_n2048", "xattn_n2000_c1024", 2000, 1024}};
+  return kCases;
 }
 
 class GoldenXAttention : public testing::TestWithParam<std::size_t> {};
@@ -120,14 +120,14 @@ struct VCase {
   std::vector<VerticalSlashCounts> counts;
 };
 const std::vector<VCase>& v_cases() {
-  static const std::vector<VCase> cases = {
+  static const std::vector<VCase> kCases = {
       {"real_l12_p768", {{.columns = 100, .diagonals = 200}}},
       {"prefill_n2048",
        {{.columns = 64, .diagonals = 256},
         {.columns = 200, .diagonals = 400},
         {.columns = 1000, .diagonals = 6096}}},
   };
-  return cases;
+  return kCases;
 }
 
 class GoldenVerticalSlash : public testing::TestWithParam<std::size_t> {};
