@@ -1,0 +1,91 @@
+#pragma once
+
+// One prefill at work. prefill.cc passes the prompt through the layers; prefill_compress.cc is what
+// happens when a layer is complete: every variant takes what it keeps.
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/aligned.h"
+#include "engine/compress.h"
+#include "engine/query_statistics.h"
+#include "engine/sparse_prefill.h"
+#include "engine/state.h"
+
+namespace restkv {
+
+// Everything that one variant gathers on the way.
+struct VariantRun {
+  const Variant* variant = nullptr;
+  Variant::BudgetRows budget;
+  KvCache cache;
+  QueryRing queries;
+  std::size_t peak_bytes = 0;
+  std::size_t kept_min = static_cast<std::size_t>(-1);
+  std::size_t kept_max = 0;
+  std::size_t kept_sum = 0;
+  std::size_t visible_sum = 0;
+  double compress_ms = 0;
+};
+
+class PrefillRun {
+ public:
+  PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefill sparse);
+  Result<PrefillOutcome> run(std::vector<float>& last_logits);
+
+ private:
+  Result<void> run_layer(int layer);
+  Result<void> fill_rows(int layer);
+  void project(int layer, std::size_t first, std::size_t count);
+  void run_chunk(int layer, std::size_t first, std::size_t count);
+  void choose_by_last_queries(int layer);
+  [[nodiscard]] PatternInput pattern_input(int layer, std::size_t first, std::size_t count);
+  [[nodiscard]] std::size_t chunk_size() const;
+  void append_rows(std::size_t first, std::size_t count);
+  void attend(int layer, std::size_t first, std::size_t count);
+  void keep_window_queries(std::size_t first, std::size_t count);
+  void count_queries(std::size_t first, std::size_t count);
+  void show_extras(const Variant& variant, int layer, LayerObservation& observation);
+  [[nodiscard]] LayerObservation observe(int layer);
+  Result<void> compress(int layer);
+  Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
+                     const KeepSets* keep);
+  void count_rows(VariantRun& run, int layer);
+  void note_queries(VariantRun& run, int layer);
+  void all_logits();
+  Result<void> after_chunk(int layer, std::size_t done);
+  [[nodiscard]] bool only_last_row(int layer) const;
+  [[nodiscard]] KvReport report(const VariantRun& run) const;
+
+  Engine::State& engine_;
+  const PrefillJob& job_;
+  const ModelConfig& config_;
+  const std::size_t n_;
+  const Position end_;
+  Pass pass_;
+  SparsePrefill sparse_;
+  std::size_t appended_ = 0;  // tokens of this prefill whose rows the layer in hand has
+
+  std::vector<VariantRun> runs_;
+  bool with_column_sums_ = false;
+  bool with_output_factors_ = false;
+  bool with_query_statistics_ = false;
+  std::size_t window_ = 0;  // queries that are kept for scoring
+
+  std::optional<LayerRows> rows_;
+  std::vector<Position> positions_;           // [n]
+  AlignedArray<float> hidden_;                // [n, n_embd]
+  AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
+  AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
+  std::vector<AlignedArray<float>> scratch_;  // per worker
+  std::optional<QueryAccumulator> queries_;   // if a policy wants their statistics
+  RopeFrequencies rotation_;                  // of the layer, then as well
+  AlignedArray<float> output_columns_;        // [n_head, head_dim, n_embd] or empty
+  int output_columns_layer_ = -1;             // whose they are
+  std::vector<HeadRows> head_views_;
+  std::vector<std::span<const float>> sum_views_;
+};
+
+}  // namespace restkv
