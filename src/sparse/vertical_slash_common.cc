@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <ranges>
 
 #include "base/top_k.h"
 #include "sparse/pattern.h"
@@ -46,8 +47,7 @@ void vertical_slash_rows(const VerticalSlash& chosen, std::size_t block,
       append_span(*column, *column + 1, rows);
     }
   };
-  for (auto it = chosen.diagonals.rbegin(); it != chosen.diagonals.rend(); ++it) {
-    const std::size_t distance = *it;
+  for (const std::size_t distance : std::views::reverse(chosen.diagonals)) {
     if (distance >= end) continue;
     const std::size_t begin = first > distance ? first - distance : 0;
     add_columns_before(begin);
