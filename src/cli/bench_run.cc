@@ -133,7 +133,12 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
   result.ns = static_cast<std::uint64_t>(ms_since(start) * 1e6);
   result.decode_rows.after = sequence->rows();
   result.kv_bytes = sequence->bytes();
-  result.kv_budget = sequence->report().budget;
+  const KvReport report = sequence->report();
+  result.kv_budget = report.budget;
+  if (report.decode.rows_held_mean > 0) {
+    result.decode_rows.read_share = report.decode.rows_read_mean / report.decode.rows_held_mean;
+    result.decode_rows.summary_bytes = report.decode.summary_bytes;
+  }
   return result;
 }
 

@@ -72,10 +72,11 @@ PhaseWork decode_work(const ModelInfo& model, const KvOptions& kv, std::size_t n
   const double heads = static_cast<double>(model.n_layer) * model.n_kv_head;
   const double mean_rows =
       n > 0 ? (static_cast<double>(rows.before + rows.after) + heads) / 2.0 : 0.0;
+  const double read = mean_rows * rows.read_share;
   const double group = static_cast<double>(model.n_head) / model.n_kv_head;
-  return {
-      .flops = n * (2.0 * elements + pair_flops(model) * group * mean_rows),
-      .bytes = n * (static_cast<double>(weights.decode_bytes) + mean_rows * row_bytes(model, kv))};
+  return {.flops = n * (2.0 * elements + pair_flops(model) * group * read),
+          .bytes = n * (static_cast<double>(weights.decode_bytes + rows.summary_bytes) +
+                        read * row_bytes(model, kv))};
 }
 
 }  // namespace restkv

@@ -29,6 +29,10 @@ struct RowCounts {
   std::size_t after = 0;
   // Of a prefill: PrefillReport::layer_density. Empty: all of the attention was computed.
   std::vector<double> density = {};
+  // Of decode that reads a part: DecodeReport's rows read over rows held, and the summaries by
+  // which it chooses, which every step reads whole.
+  double read_share = 1;
+  std::size_t summary_bytes = 0;
 };
 
 // Reads n_token tokens on top of a cache that has seen `depth` tokens and holds rows.before rows.
@@ -37,7 +41,8 @@ struct RowCounts {
 [[nodiscard]] PhaseWork prefill_work(const ModelInfo& model, const KvOptions& kv,
                                      std::size_t n_token, std::size_t depth, const RowCounts& rows);
 
-// n_token steps; every step reads all weights and all rows held.
+// n_token steps; every step reads all weights, and all rows held or rows.read_share of them. The
+// arithmetic of choosing rows is not counted.
 [[nodiscard]] PhaseWork decode_work(const ModelInfo& model, const KvOptions& kv,
                                     std::size_t n_token, const RowCounts& rows);
 

@@ -103,6 +103,13 @@ TEST(BenchWork, OfDecodeReadsWeightsAndRowsInEveryStep) {
   EXPECT_EQ(decode_work(small_model(), {}, 0, {.before = 16, .after = 16}).bytes, 0);
 }
 
+TEST(BenchWork, OfDecodeThatReadsAPartCountsThePartAndWhatItChoosesBy) {
+  const PhaseWork work = decode_work(
+      small_model(), {}, 2, {.before = 16, .after = 24, .read_share = 0.25, .summary_bytes = 100});
+  EXPECT_DOUBLE_EQ(work.bytes, 2 * (3600 + 100) + 0.25 * (20 + 24) * (2 * 2 * 8));
+  EXPECT_DOUBLE_EQ(work.flops, 2 * 2 * 900 + 0.25 * 4 * 8 * 2 * (20 + 24));
+}
+
 TEST(LimitShare, IsThatOfTheLimitThatIsMetFirst) {
   BenchRow row = two_samples();  // 1.5 s on average
   EXPECT_FALSE(limit_share(row).has_value());

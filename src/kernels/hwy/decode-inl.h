@@ -26,6 +26,7 @@ namespace {
 constexpr std::size_t kDecodeTile = 32;
 constexpr std::size_t kMostHeads = 6;  // query heads that one tile product takes
 constexpr std::size_t kCacheLine = 64;
+constexpr std::size_t kExpandStep = 4;  // rows that are expanded between two steps of prefetching
 
 // As many vectors of columns as keep the multiply-adds busy beside so many query heads.
 template <std::size_t kHeads>
@@ -53,15 +54,19 @@ class RowWalk {
 
   void next(TileRows& rows) {
     rows.count = 0;
-    while (rows.count < kDecodeTile && page_ < args_.pages.size()) {
+    for (; page_ < args_.pages.size(); row_ = 0, ++page_) {
       const PageView& page = args_.pages[page_];
-      if (row_ >= page.rows) {
-        row_ = 0;
-        ++page_;
-        continue;
+      const std::size_t left = page.rows > row_ ? page.rows - row_ : 0;
+      const std::size_t taken = std::min(left, kDecodeTile - rows.count);
+      const std::byte* const keys = page.keys + row_ * key_bytes_;
+      const std::byte* const values = page.values + row_ * value_bytes_;
+      for (std::size_t i = 0; i < taken; ++i) {
+        rows.keys[rows.count + i] = keys + i * key_bytes_;
+        rows.values[rows.count + i] = values + i * value_bytes_;
       }
-      rows.keys[rows.count] = page.keys + row_ * key_bytes_;
-      rows.values[rows.count++] = page.values + row_++ * value_bytes_;
+      rows.count += taken;
+      row_ += taken;
+      if (taken < left || rows.count == kDecodeTile) return;
     }
   }
 
@@ -73,24 +78,29 @@ class RowWalk {
   std::size_t row_ = 0;
 };
 
-// Brings the next tile's rows into the cache a few at a time, between the products of this one.
-// Pages lie anywhere in memory and are too short for the processor to guess the next one: without
-// this, decode waits for each; asked for all at once, they would wait for one another.
+// Brings the next tile's rows into the cache a few lines at a time, all through the work on this
+// one. Pages lie anywhere in memory and are too short for the processor to guess the next one:
+// without this, decode waits for each; asked for in bursts, they would wait for one another.
 class Prefetch {
  public:
   Prefetch(const DecodeAttentionArgs& args, const TileRows& rows, std::size_t steps)
       : rows_(rows),
         key_bytes_(kv_row_bytes(args.type_k, args.head_dim)),
-        value_bytes_(kv_row_bytes(args.type_v, args.head_dim)),
-        rows_per_step_((rows.count + steps - 1) / steps) {}
+        value_bytes_(kv_row_bytes(args.type_v, args.head_dim)) {
+    const std::size_t row_lines =
+        (key_bytes_ + kCacheLine - 1) / kCacheLine + (value_bytes_ + kCacheLine - 1) / kCacheLine;
+    lines_per_step_ = (rows.count * row_lines + steps - 1) / steps;
+  }
 
   HWY_INLINE void step() {
-    const std::size_t end = std::min(rows_.count, done_ + rows_per_step_);
-    for (; done_ < end; ++done_) {
-      for (std::size_t i = 0; i < key_bytes_; i += kCacheLine) hwy::Prefetch(rows_.keys[done_] + i);
-      for (std::size_t i = 0; i < value_bytes_; i += kCacheLine) {
-        hwy::Prefetch(rows_.values[done_] + i);
-      }
+    for (std::size_t i = 0; i < lines_per_step_ && row_ < rows_.count; ++i) {
+      const std::byte* const row = in_values_ ? rows_.values[row_] : rows_.keys[row_];
+      hwy::Prefetch(row + offset_);
+      offset_ += kCacheLine;
+      if (offset_ < (in_values_ ? value_bytes_ : key_bytes_)) continue;
+      offset_ = 0;
+      row_ += in_values_ ? 1 : 0;
+      in_values_ = !in_values_;
     }
   }
 
@@ -98,8 +108,11 @@ class Prefetch {
   const TileRows& rows_;
   std::size_t key_bytes_;
   std::size_t value_bytes_;
-  std::size_t rows_per_step_;
-  std::size_t done_ = 0;
+  std::size_t lines_per_step_ = 0;
+  // The next line: of a row's key, then of its value.
+  std::size_t row_ = 0;
+  bool in_values_ = false;
+  std::size_t offset_ = 0;
 };
 
 // A tile of rows as f32.
@@ -128,12 +141,26 @@ void expand_keys(const DecodeAttentionArgs& args, TileRows& rows, std::size_t di
   transpose(flat, dim, kDecodeTile, tile.keys);
 }
 
-void expand(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim, DecodeTile& tile) {
+void expand(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim, DecodeTile& tile,
+            Prefetch& prefetch) {
   tile.first += tile.rows;
   tile.rows = rows.count;
   expand_keys(args, rows, dim, tile);
+  const bool plain = args.type_v == KvType::kF16 && args.head_dim % (2 * kLanes) == 0;
   for (std::size_t i = 0; i < rows.count; ++i) {
-    expand_row(args.type_v, rows.values[i], args.head_dim, dim, tile.values + i * dim);
+    if (i % kExpandStep == 0) prefetch.step();
+    float* const out = tile.values + i * dim;
+    if (!plain) {
+      expand_row(args.type_v, rows.values[i], args.head_dim, dim, out);
+      continue;
+    }
+    // The common case, without a call for every row.
+    const std::byte* const row = rows.values[i];
+    for (std::size_t c = 0; c < args.head_dim; c += 2 * kLanes) {
+      hn::StoreU(load_f16(row + 2 * c), F32(), out + c);
+      hn::StoreU(load_f16(row + 2 * (c + kLanes)), F32(), out + c + kLanes);
+    }
+    std::fill(out + args.head_dim, out + dim, 0.0F);
   }
 }
 
@@ -244,7 +271,8 @@ void decode_attention(const DecodeAttentionArgs& args) {
   const std::size_t dim = round_up(args.head_dim, kLineFloats);
   // 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
   const std::size_t parts = (args.group + kMostHeads - 1) / kMostHeads;
-  const std::size_t steps = parts * std::max<std::size_t>(2, dim / kPanel / 2 + 1);
+  const std::size_t steps =
+      kDecodeTile / kExpandStep + parts * (1 + dim / (4 * kLanes));  // at the least
   DecodeTile tile;
   RowWalk walk(args);
   TileRows rows[2];  // of this tile and of the next, in turn
@@ -252,7 +280,7 @@ void decode_attention(const DecodeAttentionArgs& args) {
   for (std::size_t turn = 0; rows[turn].count > 0; turn = 1 - turn) {
     walk.next(rows[1 - turn]);
     Prefetch prefetch(args, rows[1 - turn], steps);
-    expand(args, rows[turn], dim, tile);
+    expand(args, rows[turn], dim, tile, prefetch);
     std::size_t head = 0;
     for (std::size_t part = 0; part < parts; ++part) {
       const std::size_t heads = (args.group - head + parts - part - 1) / (parts - part);

@@ -71,10 +71,12 @@ HWY_INLINE void multiply(Left left, const float* right, std::size_t stride, std:
     // The shorter side waits in registers, the longer one passes through a single one.
     if constexpr (kVectors > kRows) {
       Vf factors[kRows];
+#pragma GCC unroll 12
       for (std::size_t r = 0; r < kRows; ++r) factors[r] = all(left(r, k));
 #pragma GCC unroll 8
       for (std::size_t v = 0; v < kVectors; ++v) {
         const Vf columns = hn::LoadU(F32(), row + v * kLanes);
+#pragma GCC unroll 12
         for (std::size_t r = 0; r < kRows; ++r) {
           sums.at[r][v] = hn::MulAdd(factors[r], columns, sums.at[r][v]);
         }

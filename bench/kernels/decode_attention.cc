@@ -1,0 +1,108 @@
+// How fast decode attends to a cache, one thread, pages of 16 rows anywhere in memory: GB/s of rows
+// read and GFLOPS of the two products, for a cache that lies in the processor's own caches and for
+// one that does not. What is lost between the two is waiting for memory.
+//   bench_decode_attention             groups of 1, 4, 7 and 8 query heads, the best of several
+//   runs
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "base/aligned.h"
+#include "kernels/kernels.h"
+
+namespace {
+
+using restkv::AlignedArray;
+using restkv::DecodeAttentionArgs;
+using restkv::KernelTable;
+using restkv::KvType;
+using restkv::PageView;
+
+constexpr std::size_t kPageRows = 16;
+constexpr std::size_t kSegmentRows = 1024;
+
+double best_seconds(int repeats, const std::function<void()>& work) {
+  double best = 1e30;
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    best = std::min(best, elapsed.count());
+  }
+  return best;
+}
+
+std::vector<float> random_floats(std::size_t n) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+// A cache in f16 whose pages are in random order.
+struct Cache {
+  AlignedArray<std::byte> data;
+  std::vector<PageView> pages;
+
+  Cache(const KernelTable& kernels, std::size_t rows, std::size_t head_dim)
+      : data(rows * head_dim * 4) {
+    const std::size_t half_page = kPageRows * head_dim * 2;
+    const std::vector<float> page = random_floats(kPageRows * head_dim);
+    std::vector<std::size_t> order(rows / kPageRows);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::mt19937 random(3);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const std::size_t at : order) {
+      std::byte* const keys = data.data() + at * 2 * half_page;
+      kernels.encode_row(KvType::kF16, page.data(), keys, page.size());
+      std::memcpy(keys + half_page, keys, half_page);
+      pages.push_back({.keys = keys, .values = keys + half_page, .rows = kPageRows});
+    }
+  }
+};
+
+void time_cache(const KernelTable& kernels, std::size_t rows, std::size_t group,
+                std::size_t head_dim) {
+  const Cache cache(kernels, rows, head_dim);
+  const std::vector<float> q = random_floats(group * head_dim);
+  std::vector<float> partial(group * (2 + head_dim));
+  constexpr std::size_t kPages = kSegmentRows / kPageRows;
+  const double seconds = best_seconds(rows > 100'000 ? 5 : 200, [&] {
+    for (std::size_t first = 0; first < cache.pages.size(); first += kPages) {
+      kernels.decode_attention({.q = q.data(),
+                                .group = group,
+                                .head_dim = head_dim,
+                                .pages = std::span(cache.pages).subspan(first, kPages),
+                                .rule = {.scale = 0.125F},
+                                .partial = partial.data()});
+    }
+  });
+  const auto bytes = static_cast<double>(cache.data.size());
+  const double flops = 4.0 * static_cast<double>(rows * group * head_dim);
+  std::printf("group %zu, head_dim %3zu, %7zu rows (%6.1f MB): %5.1f GB/s, %5.1f GFLOPS\n", group,
+              head_dim, rows, bytes / 1e6, bytes / seconds / 1e9, flops / seconds / 1e9);
+}
+
+}  // namespace
+
+int main() {
+  const KernelTable& kernels = restkv::best_table();
+  std::printf("kernels %.*s, f16, one thread\n", static_cast<int>(kernels.name.size()),
+              kernels.name.data());
+  for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {
+    for (const std::size_t group : {1, 4, 7, 8}) {
+      for (const std::size_t rows : {1024, 1024 * 1024}) {
+        time_cache(kernels, rows, group, head_dim);
+      }
+    }
+  }
+  return 0;
+}
