@@ -145,8 +145,10 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
       {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1, 1 << 20,
       [&options](long long v) { options.engine.chunk = static_cast<std::size_t>(v); },
       "LLAMA_ARG_BATCH");
-  flags.add_switch({"--no-mmap"}, "read the model into memory instead of mapping it",
-                   [&options] { options.engine.weights = WeightAccess::kRead; });
+  flags.add_switch(
+      {"--no-mmap"},
+      "read the model into memory instead of mapping it; beside repacked weights it is held twice",
+      [&options] { options.engine.weights = WeightAccess::kRead; });
   flags.add_switch({"-nr", "--no-repack"},
                    "multiply the weights where they are: a quicker start, slower afterwards",
                    [&options] { options.engine.order = WeightOrder::kKeep; });

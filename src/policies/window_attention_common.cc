@@ -28,15 +28,14 @@ WindowAttention::Head WindowAttention::ranges_of(std::span<const Position> rows,
   Head head;
   const Position next = layer_.window_positions.back() + 1;
   head.past = first_at(next - static_cast<Position>(window));
-  head.first_query = layer_.window_positions.size() - max_queries_;
-  for (const Position query : layer_.window_positions.last(max_queries_)) {
+  const std::size_t first = layer_.window_positions.size() - max_queries_;
+  for (std::size_t i = first; i < layer_.window_positions.size(); ++i) {
+    const Position query = layer_.window_positions[i];
     const int sliding = layer_.attention.sliding_window;
     const std::uint32_t begin = sliding > 0 ? first_at(query - sliding + 1) : 0;
     const std::uint32_t end = first_at(query + 1);
-    if (begin == end) {
-      ++head.first_query;
-      continue;
-    }
+    if (begin == end) continue;
+    head.query.push_back(i);
     head.begin.push_back(begin);
     head.end.push_back(end);
   }
@@ -47,19 +46,21 @@ View2<const float> WindowAttention::probabilities(std::size_t query_head,
                                                   std::span<float> buffer) const {
   const Head& head = heads_[kv_head(query_head)];
   const HeadRows& rows = layer_.heads[kv_head(query_head)];
-  const std::size_t n_query = head.begin.size();
+  const View2<const float> queries = layer_.window_queries.plane(query_head);
+  const std::size_t n_query = head.query.size();
   const std::size_t n_row = rows.positions.size();
-  if (n_query > 0) {
-    const View2<const float> queries = layer_.window_queries.plane(query_head);
-    kernels_.window_attention({.q = queries.row(head.first_query).data(),
-                               .n_query = n_query,
+  // Queries that follow each other go together: mostly all of them.
+  for (std::size_t begin = 0, end = 0; begin < n_query; begin = end) {
+    for (end = begin + 1; end < n_query && head.query[end] == head.query[end - 1] + 1;) ++end;
+    kernels_.window_attention({.q = queries.row(head.query[begin]).data(),
+                               .n_query = end - begin,
                                .head_dim = static_cast<std::size_t>(layer_.head_dim),
                                .keys = {rows.keys, rows.type},
                                .rows = n_row,
-                               .row_begin = head.begin.data(),
-                               .row_end = head.end.data(),
+                               .row_begin = head.begin.data() + begin,
+                               .row_end = head.end.data() + begin,
                                .rule = layer_.attention,
-                               .out = buffer.data()});
+                               .out = buffer.data() + begin * n_row});
   }
   return {buffer.data(), n_query, n_row};
 }

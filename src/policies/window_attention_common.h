@@ -38,8 +38,8 @@ class WindowAttention {
  private:
   struct Head {
     std::size_t past = 0;
-    std::size_t first_query = 0;            // older ones see none of the rows
-    std::vector<std::uint32_t> begin, end;  // [queries]
+    std::vector<std::size_t> query;         // those that see a row, of window_queries
+    std::vector<std::uint32_t> begin, end;  // their rows, [query.size()]
   };
   [[nodiscard]] Head ranges_of(std::span<const Position> rows, std::size_t window) const;
 

@@ -84,6 +84,17 @@ TEST(SnapKv, FollowsTheFormulaWithSoftcapSlidingWindowRaggedHeadsAndFewQueries) 
   expect_scores(scores_of({.policy = "snapkv"}, layer.observation()), layer, 8, {});
 }
 
+// Rows that a cap took away can leave queries of the middle without any visible row.
+TEST(SnapKv, AQueryThatSeesNoRowDoesNotMoveTheOthers) {
+  LayerShape shape{.n_head = 4, .n_kv_head = 2, .rows = 60};
+  shape.attention.sliding_window = 4;
+  TestLayer layer = TestLayer::random(shape, 4);
+  const std::vector<Position> sparse = {40, 49, 51, 52, 58, 59};  // 56 and 57 see none of them
+  layer.keep_positions(0, sparse);
+  expect_scores(scores_of({.policy = "snapkv:kernel=1"}, layer.observation()), layer, 8,
+                {.kernel = 1});
+}
+
 // Keys 0: query 0 of the window sees 4 keys, query 1 sees 5: sums 1/4 + 1/5 = 0.45 for each of the
 // three past tokens. Average pooling by 3 counts a zero beyond each edge.
 TEST(SnapKv, WorkedByHand) {
