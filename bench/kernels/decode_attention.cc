@@ -1,6 +1,7 @@
-// How fast decode attends to a cache, one thread, pages of 16 rows anywhere in memory: GB/s of rows
-// read and GFLOPS of the two products, for a cache that lies in the processor's own caches and for
-// one that does not. What is lost between the two is waiting for memory.
+// How fast decode attends to a cache of pages of 16 rows, one thread: GB/s of rows read and GFLOPS
+// of the two products, for a cache that lies in the processor's own caches, for one that follows on
+// in memory of large pages, as cache/page_pool.h lays it out, and for one that lies anywhere in
+// memory of small pages. What is lost between them is waiting for memory.
 //   bench_decode_attention             groups of 1, 4, 7 and 8 query heads, the best of several
 //   runs
 
@@ -23,6 +24,7 @@ using restkv::AlignedArray;
 using restkv::DecodeAttentionArgs;
 using restkv::KernelTable;
 using restkv::KvType;
+using restkv::MemoryUse;
 using restkv::PageView;
 
 constexpr std::size_t kPageRows = 16;
@@ -47,19 +49,29 @@ std::vector<float> random_floats(std::size_t n) {
   return values;
 }
 
-// A cache in f16 whose pages are in random order.
+struct Place {
+  const char* name;
+  std::size_t rows;
+  bool in_order = true;
+  int repeats = 5;
+};
+constexpr Place kPlaces[] = {{.name = "in the caches", .rows = 1024, .repeats = 200},
+                             {.name = "in order, large pages", .rows = 1 << 20},
+                             {.name = "anywhere, small pages", .rows = 1 << 20, .in_order = false}};
+
+// A cache in f16.
 struct Cache {
   AlignedArray<std::byte> data;
   std::vector<PageView> pages;
 
-  Cache(const KernelTable& kernels, std::size_t rows, std::size_t head_dim)
-      : data(rows * head_dim * 4) {
+  Cache(const KernelTable& kernels, const Place& place, std::size_t head_dim)
+      : data(place.rows * head_dim * 4, place.in_order ? MemoryUse::kLarge : MemoryUse::kPlain) {
     const std::size_t half_page = kPageRows * head_dim * 2;
     const std::vector<float> page = random_floats(kPageRows * head_dim);
-    std::vector<std::size_t> order(rows / kPageRows);
+    std::vector<std::size_t> order(place.rows / kPageRows);
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::mt19937 random(3);
-    std::shuffle(order.begin(), order.end(), random);
+    if (!place.in_order) std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t at : order) {
       std::byte* const keys = data.data() + at * 2 * half_page;
       kernels.encode_row(KvType::kF16, page.data(), keys, page.size());
@@ -69,13 +81,13 @@ struct Cache {
   }
 };
 
-void time_cache(const KernelTable& kernels, std::size_t rows, std::size_t group,
+void time_cache(const KernelTable& kernels, const Place& place, std::size_t group,
                 std::size_t head_dim) {
-  const Cache cache(kernels, rows, head_dim);
+  const Cache cache(kernels, place, head_dim);
   const std::vector<float> q = random_floats(group * head_dim);
   std::vector<float> partial(group * (2 + head_dim));
   constexpr std::size_t kPages = kSegmentRows / kPageRows;
-  const double seconds = best_seconds(rows > 100'000 ? 5 : 200, [&] {
+  const double seconds = best_seconds(place.repeats, [&] {
     for (std::size_t first = 0; first < cache.pages.size(); first += kPages) {
       kernels.decode_attention({.q = q.data(),
                                 .group = group,
@@ -86,9 +98,9 @@ void time_cache(const KernelTable& kernels, std::size_t rows, std::size_t group,
     }
   });
   const auto bytes = static_cast<double>(cache.data.size());
-  const double flops = 4.0 * static_cast<double>(rows * group * head_dim);
-  std::printf("group %zu, head_dim %3zu, %7zu rows (%6.1f MB): %5.1f GB/s, %5.1f GFLOPS\n", group,
-              head_dim, rows, bytes / 1e6, bytes / seconds / 1e9, flops / seconds / 1e9);
+  const double flops = 4.0 * static_cast<double>(place.rows * group * head_dim);
+  std::printf("group %zu, head_dim %3zu, %6.1f MB %s: %5.1f GB/s, %5.1f GFLOPS\n", group, head_dim,
+              bytes / 1e6, place.name, bytes / seconds / 1e9, flops / seconds / 1e9);
 }
 
 }  // namespace
@@ -99,9 +111,7 @@ int main() {
               kernels.name.data());
   for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {
     for (const std::size_t group : {1, 4, 7, 8}) {
-      for (const std::size_t rows : {1024, 1024 * 1024}) {
-        time_cache(kernels, rows, group, head_dim);
-      }
+      for (const Place& place : kPlaces) time_cache(kernels, place, group, head_dim);
     }
   }
   return 0;

@@ -7,8 +7,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "base/aligned.h"
 #include "base/check.h"
+#include "cache/page_pool.h"
 
 namespace restkv {
 namespace {
@@ -34,24 +34,21 @@ struct PageLayout {
   }
 };
 
-// Sixteen rows of one KV head. Charged to the counter while it lives.
+// Sixteen rows of one KV head.
 class Page {
  public:
-  Page(const PageLayout& layout, std::shared_ptr<ByteCounter> counter)
-      : data_(layout.bytes), counter_(std::move(counter)) {
-    counter_->add(data_.size());
-  }
-  ~Page() { counter_->remove(data_.size()); }
+  explicit Page(std::shared_ptr<PagePool> pool) : pool_(std::move(pool)), data_(pool_->take()) {}
+  ~Page() { pool_->give_back(data_); }
   Page(const Page&) = delete;
   Page& operator=(const Page&) = delete;
 
-  [[nodiscard]] std::byte* at(std::size_t offset) { return data_.data() + offset; }
-  [[nodiscard]] const std::byte* at(std::size_t offset) const { return data_.data() + offset; }
-  void copy_from(const Page& other) { std::memcpy(data_.data(), other.data_.data(), data_.size()); }
+  [[nodiscard]] std::byte* at(std::size_t offset) { return data_ + offset; }
+  [[nodiscard]] const std::byte* at(std::size_t offset) const { return data_ + offset; }
+  void copy_from(const Page& other) { std::memcpy(data_, other.data_, pool_->block_bytes()); }
 
  private:
-  AlignedArray<std::byte> data_;
-  std::shared_ptr<ByteCounter> counter_;
+  std::shared_ptr<PagePool> pool_;
+  std::byte* data_;
 };
 
 using PagePtr = std::shared_ptr<Page>;
@@ -93,10 +90,10 @@ std::size_t full_cache_bytes(const CacheShape& shape, std::size_t tokens) {
 }
 
 struct KvCache::State {
-  State(CacheShape shape_in, std::shared_ptr<ByteCounter> counter_in)
+  State(CacheShape shape_in, std::shared_ptr<ByteCounter> counter)
       : shape(std::move(shape_in)),
         layout(shape),
-        counter(std::move(counter_in)),
+        pool(std::make_shared<PagePool>(layout.bytes, std::move(counter))),
         heads(static_cast<std::size_t>(shape.n_layer) * static_cast<std::size_t>(shape.n_kv_head)) {
   }
 
@@ -104,7 +101,7 @@ struct KvCache::State {
     return heads[static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape.n_kv_head) +
                  static_cast<std::size_t>(head_index)];
   }
-  [[nodiscard]] PagePtr new_page() const { return std::make_shared<Page>(layout, counter); }
+  [[nodiscard]] PagePtr new_page() const { return std::make_shared<Page>(pool); }
   [[nodiscard]] Position position(const HeadStore& store, std::size_t row) const {
     const std::size_t at = store.skip + row;
     Position position = 0;
@@ -169,7 +166,7 @@ struct KvCache::State {
 
   CacheShape shape;
   PageLayout layout;
-  std::shared_ptr<ByteCounter> counter;
+  std::shared_ptr<PagePool> pool;  // forks share it
   std::vector<HeadStore> heads;
 };
 
