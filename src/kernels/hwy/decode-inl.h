@@ -41,6 +41,13 @@ struct TileRows {
   const std::byte* keys[kDecodeTile];
   const std::byte* values[kDecodeTile];
   std::size_t count = 0;
+  // The same memory, in pieces without gaps: page after page, keys before values.
+  struct Run {
+    const std::byte* begin;
+    std::size_t bytes;
+  };
+  Run runs[2 * kDecodeTile];
+  std::size_t n_run = 0;
 };
 
 // Walks over the rows of a segment.
@@ -54,6 +61,7 @@ class RowWalk {
 
   void next(TileRows& rows) {
     rows.count = 0;
+    rows.n_run = 0;
     for (; page_ < args_.pages.size(); row_ = 0, ++page_) {
       const PageView& page = args_.pages[page_];
       const std::size_t left = page.rows > row_ ? page.rows - row_ : 0;
@@ -63,6 +71,10 @@ class RowWalk {
       for (std::size_t i = 0; i < taken; ++i) {
         rows.keys[rows.count + i] = keys + i * key_bytes_;
         rows.values[rows.count + i] = values + i * value_bytes_;
+      }
+      if (taken > 0) {
+        rows.runs[rows.n_run++] = {keys, taken * key_bytes_};
+        rows.runs[rows.n_run++] = {values, taken * value_bytes_};
       }
       rows.count += taken;
       row_ += taken;
@@ -79,40 +91,42 @@ class RowWalk {
 };
 
 // Brings the next tile's rows into the cache a few lines at a time, all through the work on this
-// one. Pages lie anywhere in memory and are too short for the processor to guess the next one:
-// without this, decode waits for each; asked for in bursts, they would wait for one another.
+// one: without it, decode waits for each page; asked for in bursts, the lines wait for one another.
 class Prefetch {
  public:
-  Prefetch(const DecodeAttentionArgs& args, const TileRows& rows, std::size_t steps)
-      : rows_(rows),
-        key_bytes_(kv_row_bytes(args.type_k, args.head_dim)),
-        value_bytes_(kv_row_bytes(args.type_v, args.head_dim)) {
-    const std::size_t row_lines =
-        (key_bytes_ + kCacheLine - 1) / kCacheLine + (value_bytes_ + kCacheLine - 1) / kCacheLine;
-    lines_per_step_ = (rows.count * row_lines + steps - 1) / steps;
+  void start(const TileRows& rows, std::size_t steps) {
+    rows_ = &rows;
+    run_ = 0;
+    std::size_t lines = 0;
+    for (std::size_t i = 0; i < rows.n_run; ++i) lines += rows.runs[i].bytes / kCacheLine + 1;
+    lines_per_step_ = (lines + steps - 1) / steps;
+    next_ = rows.n_run > 0 ? rows.runs[0].begin : nullptr;
+    end_ = rows.n_run > 0 ? next_ + rows.runs[0].bytes : nullptr;
   }
 
   HWY_INLINE void step() {
-    for (std::size_t i = 0; i < lines_per_step_ && row_ < rows_.count; ++i) {
-      const std::byte* const row = in_values_ ? rows_.values[row_] : rows_.keys[row_];
-      hwy::Prefetch(row + offset_);
-      offset_ += kCacheLine;
-      if (offset_ < (in_values_ ? value_bytes_ : key_bytes_)) continue;
-      offset_ = 0;
-      row_ += in_values_ ? 1 : 0;
-      in_values_ = !in_values_;
+    const std::byte* next = next_;
+    const std::byte* end = end_;
+    for (std::size_t left = lines_per_step_; left > 0; --left) {
+      if (next >= end) {
+        if (run_ + 1 >= rows_->n_run) break;
+        ++run_;
+        next = rows_->runs[run_].begin;
+        end = next + rows_->runs[run_].bytes;
+      }
+      hwy::Prefetch(next);
+      next += kCacheLine;
     }
+    next_ = next;
+    end_ = end;
   }
 
  private:
-  const TileRows& rows_;
-  std::size_t key_bytes_;
-  std::size_t value_bytes_;
+  const TileRows* rows_ = nullptr;
+  std::size_t run_ = 0;
+  const std::byte* next_ = nullptr;  // of runs[run_]
+  const std::byte* end_ = nullptr;
   std::size_t lines_per_step_ = 0;
-  // The next line: of a row's key, then of its value.
-  std::size_t row_ = 0;
-  bool in_values_ = false;
-  std::size_t offset_ = 0;
 };
 
 // A tile of rows as f32.
@@ -276,10 +290,11 @@ void decode_attention(const DecodeAttentionArgs& args) {
   DecodeTile tile;
   RowWalk walk(args);
   TileRows rows[2];  // of this tile and of the next, in turn
+  Prefetch prefetch;
   walk.next(rows[0]);
   for (std::size_t turn = 0; rows[turn].count > 0; turn = 1 - turn) {
     walk.next(rows[1 - turn]);
-    Prefetch prefetch(args, rows[1 - turn], steps);
+    prefetch.start(rows[1 - turn], steps);
     expand(args, rows[turn], dim, tile, prefetch);
     std::size_t head = 0;
     for (std::size_t part = 0; part < parts; ++part) {
