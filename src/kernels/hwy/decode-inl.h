@@ -1,8 +1,9 @@
 // Attention of one token's query heads over pages of the cache. Compiled once per target.
 //
 // Why this method: decode reads every key and value once, so reading and expanding a row must serve
-// the whole group. Up to 32 rows, across page borders, are expanded to f32 and multiplied as in
-// prefill. The order of sums depends on the rows of the segment only.
+// the whole group. Up to 32 rows, across page borders, are multiplied as in prefill: f16 is widened
+// within the products, keys after they were transposed; all else is expanded to f32 first. The
+// order of sums depends on the rows of the segment only.
 
 #if defined(RESTKV_KERNELS_HWY_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_DECODE_INL_H_
@@ -11,21 +12,19 @@
 #define RESTKV_KERNELS_HWY_DECODE_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 
+#include "kernels/hwy/decode_rows-inl.h"
 #include "kernels/hwy/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
 namespace {
 
-constexpr std::size_t kDecodeTile = 32;
-constexpr std::size_t kMostHeads = 6;  // query heads that one tile product takes
-constexpr std::size_t kCacheLine = 64;
+constexpr std::size_t kMostHeads = 6;   // query heads that one tile product takes
 constexpr std::size_t kExpandStep = 4;  // rows that are expanded between two steps of prefetching
 
 // As many vectors of columns as keep the multiply-adds busy beside so many query heads.
@@ -33,155 +32,85 @@ template <std::size_t kHeads>
 constexpr std::size_t kWide = std::min<std::size_t>(
     kHeads >= 4 || kManyRegisters ? 2 : (kHeads == 1 ? 8 : 4), kDecodeTile / kLanes);
 
+// 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
+constexpr std::size_t parts_of(std::size_t group) { return (group + kMostHeads - 1) / kMostHeads; }
+
 // What the kernel reads of a missing row.
 HWY_ALIGN constexpr std::byte kNoRow[2 * kMaxHeadDim] = {};
 
-// The rows of a tile where the cache holds them.
-struct TileRows {
-  const std::byte* keys[kDecodeTile];
-  const std::byte* values[kDecodeTile];
-  std::size_t count = 0;
-  // The same memory, in pieces without gaps: page after page, keys before values.
-  struct Run {
-    const std::byte* begin;
-    std::size_t bytes;
-  };
-  Run runs[2 * kDecodeTile];
-  std::size_t n_run = 0;
-};
-
-// Walks over the rows of a segment.
-class RowWalk {
- public:
-  explicit RowWalk(const DecodeAttentionArgs& args)
-      : args_(args),
-        key_bytes_(kv_row_bytes(args.type_k, args.head_dim)),
-        value_bytes_(kv_row_bytes(args.type_v, args.head_dim)),
-        row_(args.skip_rows) {}
-
-  void next(TileRows& rows) {
-    rows.count = 0;
-    rows.n_run = 0;
-    for (; page_ < args_.pages.size(); row_ = 0, ++page_) {
-      const PageView& page = args_.pages[page_];
-      const std::size_t left = page.rows > row_ ? page.rows - row_ : 0;
-      const std::size_t taken = std::min(left, kDecodeTile - rows.count);
-      const std::byte* const keys = page.keys + row_ * key_bytes_;
-      const std::byte* const values = page.values + row_ * value_bytes_;
-      for (std::size_t i = 0; i < taken; ++i) {
-        rows.keys[rows.count + i] = keys + i * key_bytes_;
-        rows.values[rows.count + i] = values + i * value_bytes_;
-      }
-      if (taken > 0) {
-        rows.runs[rows.n_run++] = {keys, taken * key_bytes_};
-        rows.runs[rows.n_run++] = {values, taken * value_bytes_};
-      }
-      rows.count += taken;
-      row_ += taken;
-      if (taken < left || rows.count == kDecodeTile) return;
-    }
-  }
-
- private:
-  const DecodeAttentionArgs& args_;
-  std::size_t key_bytes_;
-  std::size_t value_bytes_;
-  std::size_t page_ = 0;
-  std::size_t row_ = 0;
-};
-
-// Brings the next tile's rows into the cache a few lines at a time, all through the work on this
-// one: without it, decode waits for each page; asked for in bursts, the lines wait for one another.
-class Prefetch {
- public:
-  void start(const TileRows& rows, std::size_t steps) {
-    rows_ = &rows;
-    run_ = 0;
-    std::size_t lines = 0;
-    for (std::size_t i = 0; i < rows.n_run; ++i) lines += rows.runs[i].bytes / kCacheLine + 1;
-    lines_per_step_ = (lines + steps - 1) / steps;
-    next_ = rows.n_run > 0 ? rows.runs[0].begin : nullptr;
-    end_ = rows.n_run > 0 ? next_ + rows.runs[0].bytes : nullptr;
-  }
-
-  HWY_INLINE void step() {
-    const std::byte* next = next_;
-    const std::byte* end = end_;
-    for (std::size_t left = lines_per_step_; left > 0; --left) {
-      if (next >= end) {
-        if (run_ + 1 >= rows_->n_run) break;
-        ++run_;
-        next = rows_->runs[run_].begin;
-        end = next + rows_->runs[run_].bytes;
-      }
-      hwy::Prefetch(next);
-      next += kCacheLine;
-    }
-    next_ = next;
-    end_ = end;
-  }
-
- private:
-  const TileRows* rows_ = nullptr;
-  std::size_t run_ = 0;
-  const std::byte* next_ = nullptr;  // of runs[run_]
-  const std::byte* end_ = nullptr;
-  std::size_t lines_per_step_ = 0;
-};
-
-// A tile of rows as f32.
+// Rows of the segment made ready.
 struct DecodeTile {
-  HWY_ALIGN float keys[kDecodeTile * kMaxHeadDim];    // [dim][kDecodeTile]
-  HWY_ALIGN float values[kDecodeTile * kMaxHeadDim];  // [kDecodeTile][dim]
-  std::size_t first = 0;                              // rows of the segment before this tile
+  HWY_ALIGN float keys[kDecodeTile * kMaxHeadDim];               // [dim][kDecodeTile]
+  HWY_ALIGN float values[kDecodeTile * kMaxHeadDim];             // [kDecodeTile][dim]
+  HWY_ALIGN std::uint16_t half_keys[kDecodeTile * kMaxHeadDim];  // [dim][kDecodeTile]
+  std::size_t first = 0;                                         // rows before this tile
   std::size_t rows = 0;
+  const std::byte* const* value_rows = nullptr;  // [rows] as they lie in the cache
 };
 
-void expand_keys(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim,
-                 DecodeTile& tile) {
-  const bool halves = args.type_k == KvType::kF16 || args.type_k == KvType::kBf16;
-  if (kConvertsF16 && halves && args.head_dim % 8 == 0) {
-    std::fill(rows.keys + rows.count, rows.keys + kDecodeTile, kNoRow);
-    for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
-      transpose_halves(args.type_k, rows.keys + key, args.head_dim, kDecodeTile, tile.keys + key);
-    }
-    return;
+// How a tile holds its rows.
+struct HalvesAsTheyAre {  // f16
+  static HalfColumns keys(const DecodeTile& tile, std::size_t key) {
+    return {tile.half_keys + key, kDecodeTile};
   }
-  float* const flat = tile.values;  // free until the values are expanded
-  for (std::size_t i = 0; i < rows.count; ++i) {
-    expand_row(args.type_k, rows.keys[i], args.head_dim, dim, flat + i * dim);
+  static HalfRows values(const DecodeTile& tile, std::size_t /*dim*/, std::size_t column) {
+    return {tile.value_rows, column};
   }
-  std::fill(flat + rows.count * dim, flat + kDecodeTile * dim, 0.0F);
-  transpose(flat, dim, kDecodeTile, tile.keys);
+};
+struct Expanded {
+  static FloatColumns keys(const DecodeTile& tile, std::size_t key) {
+    return {tile.keys + key, kDecodeTile};
+  }
+  static FloatColumns values(const DecodeTile& tile, std::size_t dim, std::size_t column) {
+    return {tile.values + column, dim};
+  }
+};
+
+bool halves_as_they_are(const DecodeAttentionArgs& args) {
+  return kConvertsF16 && args.type_k == KvType::kF16 && args.type_v == KvType::kF16 &&
+         args.head_dim % kPanel == 0;
+}
+
+void transpose_keys(const DecodeAttentionArgs& args, TileRows& rows, DecodeTile& tile,
+                    Prefetch& prefetch) {
+  const hn::Repartition<std::uint16_t, F32> d16;
+  std::fill(rows.keys + rows.count, rows.keys + kDecodeTile, kNoRow);
+  for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
+    std::uint16_t* const to = tile.half_keys + key;
+    transpose_halves(rows.keys + key, args.head_dim,
+                     [d16, to](std::size_t column, auto halves)
+                         HWY_ATTR { hn::StoreU(halves, d16, to + column * kDecodeTile); });
+    prefetch.step();
+  }
 }
 
 void expand(const DecodeAttentionArgs& args, TileRows& rows, std::size_t dim, DecodeTile& tile,
             Prefetch& prefetch) {
-  tile.first += tile.rows;
-  tile.rows = rows.count;
-  expand_keys(args, rows, dim, tile);
-  const bool plain = args.type_v == KvType::kF16 && args.head_dim % (2 * kLanes) == 0;
+  const bool halves = args.type_k == KvType::kF16 || args.type_k == KvType::kBf16;
+  if (kConvertsF16 && halves && args.head_dim % 8 == 0) {
+    std::fill(rows.keys + rows.count, rows.keys + kDecodeTile, kNoRow);
+    for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
+      widen_transposed(args.type_k, rows.keys + key, args.head_dim, kDecodeTile, tile.keys + key);
+      prefetch.step();
+    }
+  } else {
+    float* const flat = tile.values;  // free until the values are expanded
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      expand_row(args.type_k, rows.keys[i], args.head_dim, dim, flat + i * dim);
+    }
+    std::fill(flat + rows.count * dim, flat + kDecodeTile * dim, 0.0F);
+    transpose(flat, dim, kDecodeTile, tile.keys);
+  }
   for (std::size_t i = 0; i < rows.count; ++i) {
+    expand_row(args.type_v, rows.values[i], args.head_dim, dim, tile.values + i * dim);
     if (i % kExpandStep == 0) prefetch.step();
-    float* const out = tile.values + i * dim;
-    if (!plain) {
-      expand_row(args.type_v, rows.values[i], args.head_dim, dim, out);
-      continue;
-    }
-    // The common case, without a call for every row.
-    const std::byte* const row = rows.values[i];
-    for (std::size_t c = 0; c < args.head_dim; c += 2 * kLanes) {
-      hn::StoreU(load_f16(row + 2 * c), F32(), out + c);
-      hn::StoreU(load_f16(row + 2 * (c + kLanes)), F32(), out + c + kLanes);
-    }
-    std::fill(out + args.head_dim, out + dim, 0.0F);
   }
 }
 
 // acc = acc * rescale + weights * values for kVectors vectors of columns.
-template <std::size_t kHeads, std::size_t kVectors>
-HWY_INLINE void accumulate(const float* weights, const float* rescale, const float* values,
-                           std::size_t dim, std::size_t rows, float* acc, std::size_t acc_stride) {
+template <std::size_t kHeads, std::size_t kVectors, class Values>
+HWY_INLINE void accumulate(const float* weights, const float* rescale, Values values,
+                           std::size_t rows, float* acc, std::size_t acc_stride) {
   const F32 d;
   Sums<kHeads, kVectors> sums;
   for (std::size_t h = 0; h < kHeads; ++h) {
@@ -189,7 +118,7 @@ HWY_INLINE void accumulate(const float* weights, const float* rescale, const flo
       sums.at[h][v] = hn::Mul(hn::LoadU(d, acc + h * acc_stride + v * kLanes), all(rescale[h]));
     }
   }
-  multiply(RowMajor{weights, kDecodeTile}, values, dim, rows, sums);
+  multiply(RowMajor{weights, kDecodeTile}, values, rows, sums);
   for (std::size_t h = 0; h < kHeads; ++h) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       hn::StoreU(sums.at[h][v], d, acc + h * acc_stride + v * kLanes);
@@ -198,7 +127,7 @@ HWY_INLINE void accumulate(const float* weights, const float* rescale, const flo
 }
 
 // Adds the tile to the partials of query heads [head, head + kHeads).
-template <std::size_t kHeads>
+template <class Form, std::size_t kHeads>
 void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t dim,
                   std::size_t head, Prefetch& prefetch) {
   const F32 d;
@@ -216,7 +145,7 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
   const std::size_t padded = round_up(tile.rows, kPanel);
   for (std::size_t key = 0; key < padded; key += kVectors * kLanes) {
     auto sums = zero_sums<kHeads, kVectors>();
-    multiply(queries, tile.keys + key, kDecodeTile, n, sums);
+    multiply(queries, Form::keys(tile, key), n, sums);
     prefetch.step();
     for (std::size_t h = 0; h < kHeads; ++h) {
       for (std::size_t v = 0; v < kVectors; ++v) {
@@ -256,13 +185,13 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
 
   std::size_t column = 0;
   for (; column + kVectors * kLanes <= n; column += kVectors * kLanes) {
-    accumulate<kHeads, kVectors>(weights[0], rescale, tile.values + column, dim, tile.rows,
+    accumulate<kHeads, kVectors>(weights[0], rescale, Form::values(tile, dim, column), tile.rows,
                                  acc + column, n);
     prefetch.step();
   }
   for (; column + kLanes <= n; column += kLanes) {
-    accumulate<kHeads, 1>(weights[0], rescale, tile.values + column, dim, tile.rows, acc + column,
-                          n);
+    accumulate<kHeads, 1>(weights[0], rescale, Form::values(tile, dim, column), tile.rows,
+                          acc + column, n);
   }
   for (; column < n; ++column) {
     for (std::size_t h = 0; h < kHeads; ++h) {
@@ -275,18 +204,31 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
   }
 }
 
-void decode_attention(const DecodeAttentionArgs& args) {
+template <class Form>
+void attend(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t dim,
+            Prefetch& prefetch) {
   using Attend =
       void (*)(const DecodeAttentionArgs&, const DecodeTile&, std::size_t, std::size_t, Prefetch&);
-  constexpr Attend kAttend[kMostHeads] = {attend_heads<1>, attend_heads<2>, attend_heads<3>,
-                                          attend_heads<4>, attend_heads<5>, attend_heads<6>};
+  constexpr Attend kAttend[kMostHeads] = {attend_heads<Form, 1>, attend_heads<Form, 2>,
+                                          attend_heads<Form, 3>, attend_heads<Form, 4>,
+                                          attend_heads<Form, 5>, attend_heads<Form, 6>};
+  const std::size_t parts = parts_of(args.group);
+  std::size_t head = 0;
+  for (std::size_t part = 0; part < parts; ++part) {
+    const std::size_t heads = (args.group - head + parts - part - 1) / (parts - part);
+    kAttend[heads - 1](args, tile, dim, head, prefetch);
+    head += heads;
+  }
+}
+
+void decode_attention(const DecodeAttentionArgs& args) {
   std::fill_n(args.partial, args.group, -std::numeric_limits<float>::infinity());
   std::fill_n(args.partial + args.group, args.group * (1 + args.head_dim), 0.0F);
   const std::size_t dim = round_up(args.head_dim, kLineFloats);
-  // 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
-  const std::size_t parts = (args.group + kMostHeads - 1) / kMostHeads;
-  const std::size_t steps =
-      kDecodeTile / kExpandStep + parts * (1 + dim / (4 * kLanes));  // at the least
+  const bool as_they_are = halves_as_they_are(args);
+  const std::size_t steps =  // at the least
+      kDecodeTile / kPanel + (as_they_are ? 0 : kDecodeTile / kExpandStep) +
+      parts_of(args.group) * (1 + dim / (4 * kLanes));
   DecodeTile tile;
   RowWalk walk(args);
   TileRows rows[2];  // of this tile and of the next, in turn
@@ -295,12 +237,15 @@ void decode_attention(const DecodeAttentionArgs& args) {
   for (std::size_t turn = 0; rows[turn].count > 0; turn = 1 - turn) {
     walk.next(rows[1 - turn]);
     prefetch.start(rows[1 - turn], steps);
-    expand(args, rows[turn], dim, tile, prefetch);
-    std::size_t head = 0;
-    for (std::size_t part = 0; part < parts; ++part) {
-      const std::size_t heads = (args.group - head + parts - part - 1) / (parts - part);
-      kAttend[heads - 1](args, tile, dim, head, prefetch);
-      head += heads;
+    tile.first += tile.rows;
+    tile.rows = rows[turn].count;
+    tile.value_rows = rows[turn].values;
+    if (as_they_are) {
+      transpose_keys(args, rows[turn], tile, prefetch);
+      attend<HalvesAsTheyAre>(args, tile, dim, prefetch);
+    } else {
+      expand(args, rows[turn], dim, tile, prefetch);
+      attend<Expanded>(args, tile, dim, prefetch);
     }
   }
 }

@@ -140,7 +140,7 @@ HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::
   const float cap = block.args.rule.softcap;
   for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
     auto sums = zero_sums<kTileRows, 2>();
-    multiply(queries, block.keys + key * block.dim, kPanel, block.dim, sums);
+    multiply(queries, FloatColumns{block.keys + key * block.dim, kPanel}, block.dim, sums);
     for (std::size_t r = 0; r < kTileRows; ++r) {
       for (std::size_t v = 0; v < 2; ++v) {
         hn::Store(sums.at[r][v], d, logits[r] + key + v * kLanes);
@@ -195,7 +195,8 @@ HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size
       sums.at[r][v] = hn::Mul(hn::Load(d, to + r * block.dim + v * kLanes), all(rescale[r]));
     }
   }
-  multiply(RowMajor{weights[0], kKeyTile}, block.values + column, block.dim, kKeyTile, sums);
+  multiply(RowMajor{weights[0], kKeyTile}, FloatColumns{block.values + column, block.dim}, kKeyTile,
+           sums);
   for (std::size_t r = 0; r < kTileRows; ++r) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       hn::Store(sums.at[r][v], d, to + r * block.dim + v * kLanes);

@@ -41,8 +41,8 @@ void panel_logits(const WindowAttentionArgs& args, const RowPanel& panel, std::s
   const float scale = product_scale(args.rule);
   const float cap = args.rule.softcap;
   auto sums = zero_sums<kRows, 2>();
-  multiply(RowMajor{args.q + query * args.head_dim, args.head_dim}, panel.columns, kPanel,
-           args.head_dim, sums);
+  multiply(RowMajor{args.q + query * args.head_dim, args.head_dim},
+           FloatColumns{panel.columns, kPanel}, args.head_dim, sums);
   for (std::size_t r = 0; r < kRows; ++r) {
     HWY_ALIGN float logits[kPanel];
     for (std::size_t v = 0; v < 2; ++v) {
@@ -108,8 +108,8 @@ template <std::size_t kRows>
 HWY_INLINE void add_squares(const float* r, std::size_t head_dim, std::size_t row,
                             const RowPanel& panel, Sums<1, 2>& squares) {
   auto sums = zero_sums<kRows, 2>();
-  multiply(RowMajor{r + row * head_dim + row, head_dim}, panel.columns + row * kPanel, kPanel,
-           head_dim - row, sums);
+  multiply(RowMajor{r + row * head_dim + row, head_dim},
+           FloatColumns{panel.columns + row * kPanel, kPanel}, head_dim - row, sums);
   for (std::size_t i = 0; i < kRows; ++i) {
     for (std::size_t v = 0; v < 2; ++v) {
       squares.at[0][v] = hn::MulAdd(sums.at[i][v], sums.at[i][v], squares.at[0][v]);

@@ -46,6 +46,32 @@ struct RowMajor {
   }
 };
 
+// The right side: vector v of row k as f32.
+struct FloatColumns {
+  const float* data;
+  std::size_t stride;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    return hn::LoadU(F32(), data + k * stride + v * kLanes);
+  }
+};
+// f16, widened on the way: beside the multiply-adds that costs next to nothing, and the tile is
+// half as large.
+struct HalfColumns {
+  const std::uint16_t* data;
+  std::size_t stride;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    return load_f16(reinterpret_cast<const std::byte*>(data + k * stride + v * kLanes));
+  }
+};
+// f16 where the cache holds it, from `column` on.
+struct HalfRows {
+  const std::byte* const* rows;
+  std::size_t column;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    return load_f16(rows[k] + 2 * (column + v * kLanes));
+  }
+};
+
 // The sums of a tile.
 template <std::size_t kRows, std::size_t kVectors>
 struct Sums {
@@ -61,13 +87,11 @@ HWY_INLINE Sums<kRows, kVectors> zero_sums() {
   return sums;
 }
 
-// sums[r][column] += sum over k < depth of left(r, k) * right[k * stride + column].
-template <std::size_t kRows, std::size_t kVectors, class Left>
-HWY_INLINE void multiply(Left left, const float* right, std::size_t stride, std::size_t depth,
-                         Sums<kRows, kVectors>& result) {
+// sums[r][v] += sum over k < depth of left(r, k) * right(k, v).
+template <std::size_t kRows, std::size_t kVectors, class Left, class Right>
+HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, kVectors>& result) {
   Sums<kRows, kVectors> sums = result;  // a copy that the compiler can keep in registers
   for (std::size_t k = 0; k < depth; ++k) {
-    const float* const row = right + k * stride;
     // The shorter side waits in registers, the longer one passes through a single one.
     if constexpr (kVectors > kRows) {
       Vf factors[kRows];
@@ -75,7 +99,7 @@ HWY_INLINE void multiply(Left left, const float* right, std::size_t stride, std:
       for (std::size_t r = 0; r < kRows; ++r) factors[r] = all(left(r, k));
 #pragma GCC unroll 8
       for (std::size_t v = 0; v < kVectors; ++v) {
-        const Vf columns = hn::LoadU(F32(), row + v * kLanes);
+        const Vf columns = right(k, v);
 #pragma GCC unroll 12
         for (std::size_t r = 0; r < kRows; ++r) {
           sums.at[r][v] = hn::MulAdd(factors[r], columns, sums.at[r][v]);
@@ -83,7 +107,7 @@ HWY_INLINE void multiply(Left left, const float* right, std::size_t stride, std:
       }
     } else {
       Vf columns[kVectors];
-      for (std::size_t v = 0; v < kVectors; ++v) columns[v] = hn::LoadU(F32(), row + v * kLanes);
+      for (std::size_t v = 0; v < kVectors; ++v) columns[v] = right(k, v);
 #pragma GCC unroll 12
       for (std::size_t r = 0; r < kRows; ++r) {
         const Vf factor = all(left(r, k));
@@ -155,15 +179,14 @@ HWY_INLINE Vf widen(KvType type, V16 halves) {
   return hn::PromoteTo(F32(), hn::BitCast(Narrow<hwy::float16_t>(), halves));
 }
 
-// panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Works on
-// squares of 8 x 8, one in each 128-bit block, and widens last: half the moves of transpose().
-// REQUIRES: kConvertsF16, dim is a multiple of 8.
-HWY_INLINE void transpose_halves(KvType type, const std::byte* const* rows, std::size_t dim,
-                                 std::size_t stride, float* panel) {
+// Gives store(column, vector) the elements of a column of kPanel rows of 16 bits, in order of rows,
+// for every column. Works on squares of 8 x 8, one in each 128-bit block. REQUIRES: dim is a
+// multiple of 8.
+template <class Store>
+HWY_INLINE void transpose_halves(const std::byte* const* rows, std::size_t dim, Store store) {
   const hn::Repartition<std::uint16_t, F32> d16;
   const hn::Repartition<std::uint32_t, F32> d32;
   const hn::Repartition<std::uint64_t, F32> d64;
-  const hn::Half<decltype(d16)> dh;
   for (std::size_t column = 0; column < dim; column += 8) {
     hn::Vec<decltype(d16)> r[8];
 #pragma GCC unroll 8
@@ -184,16 +207,25 @@ HWY_INLINE void transpose_halves(KvType type, const std::byte* const* rows, std:
           hn::BitCast(d64, hn::InterleaveUpper(d32, p[2], p[3]))};
 #pragma GCC unroll 2
       for (std::size_t i = 0; i < 4; i += 2) {
-        const auto even = hn::BitCast(d16, hn::InterleaveLower(d64, fours[i], fours[i + 1]));
-        const auto odd = hn::BitCast(d16, hn::InterleaveUpper(d64, fours[i], fours[i + 1]));
-        float* const to = panel + (column + half + i) * stride;
-        hn::StoreU(widen(type, hn::LowerHalf(dh, even)), F32(), to);
-        hn::StoreU(widen(type, hn::UpperHalf(dh, even)), F32(), to + kLanes);
-        hn::StoreU(widen(type, hn::LowerHalf(dh, odd)), F32(), to + stride);
-        hn::StoreU(widen(type, hn::UpperHalf(dh, odd)), F32(), to + stride + kLanes);
+        store(column + half + i,
+              hn::BitCast(d16, hn::InterleaveLower(d64, fours[i], fours[i + 1])));
+        store(column + half + i + 1,
+              hn::BitCast(d16, hn::InterleaveUpper(d64, fours[i], fours[i + 1])));
       }
     }
   }
+}
+
+// panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Widens
+// last: half the moves of transpose(). REQUIRES: kConvertsF16, dim is a multiple of 8.
+HWY_INLINE void widen_transposed(KvType type, const std::byte* const* rows, std::size_t dim,
+                                 std::size_t stride, float* panel) {
+  const hn::Half<hn::Repartition<std::uint16_t, F32>> dh;
+  transpose_halves(rows, dim, [type, stride, panel, dh](std::size_t column, auto halves) HWY_ATTR {
+    float* const to = panel + column * stride;
+    hn::StoreU(widen(type, hn::LowerHalf(dh, halves)), F32(), to);
+    hn::StoreU(widen(type, hn::UpperHalf(dh, halves)), F32(), to + kLanes);
+  });
 }
 
 // A row of any type as f32, padded with zeros to `dim` elements.
