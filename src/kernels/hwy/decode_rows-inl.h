@@ -8,8 +8,6 @@
 #define RESTKV_KERNELS_HWY_DECODE_ROWS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
 #include <algorithm>
 #include <cstddef>
 
@@ -22,6 +20,8 @@ namespace {
 
 constexpr std::size_t kDecodeTile = 32;  // rows
 constexpr std::size_t kCacheLine = 64;
+// The first level has room for this tile, and few lines on their way.
+constexpr int kSecondLevel = 2;
 
 // The rows of a tile where the cache holds them.
 struct TileRows {
@@ -101,7 +101,7 @@ class Prefetch {
         next = rows_->runs[run_].begin;
         end = next + rows_->runs[run_].bytes;
       }
-      hwy::Prefetch(next);
+      __builtin_prefetch(next, 0, kSecondLevel);
       next += kCacheLine;
     }
     next_ = next;
