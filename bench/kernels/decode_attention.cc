@@ -6,48 +6,30 @@
 //   runs
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <numeric>
 #include <random>
 #include <vector>
 
 #include "base/aligned.h"
+#include "common.h"
 #include "kernels/kernels.h"
 
 namespace {
 
 using restkv::AlignedArray;
+using restkv::best_seconds;
 using restkv::DecodeAttentionArgs;
 using restkv::KernelTable;
 using restkv::KvType;
 using restkv::MemoryUse;
 using restkv::PageView;
+using restkv::random_floats;
 
 constexpr std::size_t kPageRows = 16;
 constexpr std::size_t kSegmentRows = 1024;
-
-double best_seconds(int repeats, const std::function<void()>& work) {
-  double best = 1e30;
-  for (int i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    best = std::min(best, elapsed.count());
-  }
-  return best;
-}
-
-std::vector<float> random_floats(std::size_t n) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 struct Place {
   const char* name;

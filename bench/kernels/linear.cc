@@ -8,44 +8,25 @@
 #include <ggml.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <functional>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "common.h"
 #include "tensor/linear.h"
 
 namespace {
 
+using restkv::best_seconds;
 using restkv::GgufFile;
 using restkv::Linear;
 using restkv::LinearScratch;
 using restkv::Product;
+using restkv::random_floats;
 using restkv::TensorData;
 using restkv::Threads;
 using restkv::View2;
-
-double best_seconds(int repeats, const std::function<void()>& work) {
-  double best = 1e30;
-  for (int i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    best = std::min(best, elapsed.count());
-  }
-  return best;
-}
-
-std::vector<float> random_floats(std::size_t n) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 int one_pass(const std::string& path, const Threads& threads) {
   const auto file = GgufFile::open(path);

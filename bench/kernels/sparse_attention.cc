@@ -4,47 +4,30 @@
 //   bench_sparse_attention             every group size on one thread, the best of several runs
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <functional>
 #include <random>
 #include <vector>
 
 #include "base/aligned.h"
+#include "common.h"
 #include "kernels/kernels.h"
 
 namespace {
 
 using restkv::AlignedArray;
+using restkv::best_seconds;
 using restkv::KernelTable;
 using restkv::KvType;
 using restkv::PrefillAttentionArgs;
+using restkv::random_floats;
 using restkv::RowSpan;
 
 constexpr std::size_t kHeadDim = 64;
 constexpr std::uint32_t kKeys = 16384;
 constexpr std::uint32_t kBlock = 128;
 constexpr int kRepeats = 15;
-
-double best_seconds(const std::function<void()>& work) {
-  double best = 1e30;
-  for (int i = 0; i < kRepeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    best = std::min(best, elapsed.count());
-  }
-  return best;
-}
-
-std::vector<float> random_floats(std::size_t n) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(n);
-  for (float& value : values) value = normal(random);
-  return values;
-}
 
 // Blocks of keys picked at random, and the last one, which holds the queries' own rows.
 std::vector<RowSpan> listed_blocks(double share) {
@@ -53,7 +36,7 @@ std::vector<RowSpan> listed_blocks(double share) {
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::mt19937 random(2);
   std::shuffle(order.begin(), order.end(), random);
-  order.resize(static_cast<std::size_t>(share * kBlocks + 0.5) - 1);
+  order.resize(static_cast<std::size_t>(std::lround(share * kBlocks)) - 1);
   order.push_back(kBlocks - 1);
   std::sort(order.begin(), order.end());
   std::vector<RowSpan> listed;
@@ -89,15 +72,15 @@ void time_group(const KernelTable& kernels, std::size_t group) {
                                       .row_end = end.data(),
                                       .rule = {.scale = 0.125F},
                                       .scratch = scratch.data()};
-  const double dense = best_seconds([&] { kernels.prefill_attention(block); });
+  const double dense = best_seconds(kRepeats, [&] { kernels.prefill_attention(block); });
   std::printf("group %zu, dense: %.2f ms\n", group, dense * 1e3);
   for (const double share : {1.0, 0.5, 0.25, 0.1}) {
     const std::vector<RowSpan> listed = listed_blocks(share);
     std::size_t keys = 0;
     for (const RowSpan& span : listed) keys += span.end - span.begin;
     const double density = static_cast<double>(keys) / kKeys;
-    const double seconds =
-        best_seconds([&] { kernels.sparse_attention({.block = block, .listed = listed}); });
+    const double seconds = best_seconds(
+        kRepeats, [&] { kernels.sparse_attention({.block = block, .listed = listed}); });
     std::printf("  density %5.3f: %.2f ms, %.3f of dense, %.2f of the share\n", density,
                 seconds * 1e3, seconds / dense, seconds / dense / density);
   }
@@ -107,8 +90,8 @@ void time_group(const KernelTable& kernels, std::size_t group) {
 
 int main() {
   const KernelTable& kernels = restkv::best_table();
-  std::printf("kernels %s, 64 queries, %u keys of %zu in f16, blocks of %u\n", kernels.name.data(),
-              kKeys, kHeadDim, kBlock);
+  std::printf("kernels %.*s, 64 queries, %u keys of %zu in f16, blocks of %u\n",
+              static_cast<int>(kernels.name.size()), kernels.name.data(), kKeys, kHeadDim, kBlock);
   for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{7}}) {
     time_group(kernels, group);
   }

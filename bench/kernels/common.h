@@ -1,0 +1,35 @@
+#pragma once
+
+// What the programs of this folder share.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <random>
+#include <vector>
+
+namespace restkv {
+
+// The least of `repeats` runs: the one that was disturbed least.
+inline double best_seconds(int repeats, const std::function<void()>& work) {
+  double best = 1e30;
+  for (int i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    best = std::min(best, elapsed.count());
+  }
+  return best;
+}
+
+// Normally distributed, the same every time.
+inline std::vector<float> random_floats(std::size_t n) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+}  // namespace restkv
