@@ -161,6 +161,9 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) {
   if (options.chunk == 0) return invalid("the batch size must be at least 1");
+  if (options.hidden_type != KvType::kF32 && options.hidden_type != KvType::kBf16) {
+    return invalid("hidden states are kept in f32 or bf16");
+  }
   auto state = std::make_unique<State>();
   state->options = options;
   state->threads = Threads(options.n_threads);

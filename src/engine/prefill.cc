@@ -26,7 +26,8 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
       n_(job.tokens.size()),
       end_(job.first_position + static_cast<Position>(job.tokens.size())),
       pass_(engine.pass(PassProducts::Phase::kPrefill, job.tokens.size())),
-      sparse_(std::move(sparse)) {
+      sparse_(std::move(sparse)),
+      hidden_(engine.options.hidden_type, *engine.kernels, engine.threads) {
   std::size_t largest_window = 0;
   for (const auto& variant : job.variants) {
     const CacheShape shape = engine.cache_shape(*variant);
@@ -64,7 +65,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
                 *engine_.counter);
   positions_.resize(n_);
   std::iota(positions_.begin(), positions_.end(), job_.first_position);
-  hidden_.reserve(n_ * n_embd);
+  hidden_.reserve(n_, n_embd, std::min(n_, std::max(chunk, kLogitBlock)));
   q_.reserve(chunk * config_.q_size());
   attended_.reserve(chunk * config_.q_size());
   k_.reserve(chunk * config_.kv_size());
@@ -81,14 +82,13 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
                      static_cast<std::size_t>(config_.head_dim), engine_.threads.count());
   }
 
-  engine_.model->embed(pass_, job_.tokens, {hidden_.data(), n_, n_embd});
+  embed();
   for (int layer = 0; layer < config_.n_layer; ++layer) RESTKV_TRY(run_layer(layer));
 
   all_logits();
   last_logits.resize(static_cast<std::size_t>(config_.n_vocab));
   const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
-  engine_.model->logits(last, {hidden_.data() + (n_ - 1) * n_embd, 1, n_embd},
-                        {last_logits.data(), 1, last_logits.size()});
+  engine_.model->logits(last, hidden_.take(n_ - 1, 1), {last_logits.data(), 1, last_logits.size()});
 
   PrefillOutcome outcome;
   for (VariantRun& run : runs_) {
@@ -98,6 +98,16 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
     outcome.queries.push_back(std::move(run.queries));
   }
   return outcome;
+}
+
+void PrefillRun::embed() {
+  const std::size_t chunk = chunk_size();
+  for (std::size_t first = 0; first < n_; first += chunk) {
+    const std::size_t count = std::min(chunk, n_ - first);
+    const View2<float> hidden = hidden_.take_blank(first, count);
+    engine_.model->embed(pass_, job_.tokens.subspan(first, count), hidden);
+    hidden_.put(first, hidden);
+  }
 }
 
 // Patterns see whole blocks of queries.
@@ -138,7 +148,7 @@ void PrefillRun::choose_by_last_queries(int layer) {
   AlignedArray<float> queries(last * config_.q_size());
   for (std::size_t first = 0; first < n_; first += chunk_size()) {
     const std::size_t count = std::min(chunk_size(), n_ - first);
-    project(layer, first, count);
+    project(layer, first, hidden_.take(first, count));
     append_rows(first, count);
     for (std::size_t i = std::max(first, n_ - last); i < first + count; ++i) {
       std::copy_n(q_.data() + (i - first) * config_.q_size(), config_.q_size(),
@@ -186,19 +196,17 @@ Result<void> PrefillRun::fill_rows(int layer) {
 }
 
 // Queries, keys and values of a chunk, into q_, k_ and v_.
-void PrefillRun::project(int layer, std::size_t first, std::size_t count) {
-  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
-  engine_.model->project_qkv(pass_, layer, {hidden_.data() + first * n_embd, count, n_embd},
-                             std::span<const Position>(positions_.data() + first, count),
-                             {q_.data(), count, config_.q_size()},
-                             {k_.data(), count, config_.kv_size()},
-                             {v_.data(), count, config_.kv_size()});
+void PrefillRun::project(int layer, std::size_t first, View2<const float> hidden) {
+  const std::size_t count = hidden.rows;
+  engine_.model->project_qkv(
+      pass_, layer, hidden, std::span<const Position>(positions_.data() + first, count),
+      {q_.data(), count, config_.q_size()}, {k_.data(), count, config_.kv_size()},
+      {v_.data(), count, config_.kv_size()});
 }
 
 void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
-  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
-  const View2<float> hidden(hidden_.data() + first * n_embd, count, n_embd);
-  project(layer, first, count);
+  const View2<float> hidden = hidden_.take(first, count);
+  project(layer, first, hidden);
   const int sliding = config_.attention_rule(layer).sliding_window;
   if (sliding > 0) rows_->drop_before(positions_[first] - sliding + 1);
   if (appended_ == first) append_rows(first, count);
@@ -215,9 +223,11 @@ void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
     if (first + count < n_) return;
     skip = count - 1;
   }
+  const View2<float> rest = hidden.slice(skip, count - skip);
   engine_.model->finish_layer(
       pass_, layer, {attended_.data() + skip * config_.q_size(), count - skip, config_.q_size()},
-      {hidden.data + skip * n_embd, count - skip, n_embd});
+      rest);
+  hidden_.put(first + skip, rest);
 }
 
 bool PrefillRun::only_last_row(int layer) const {
@@ -334,13 +344,12 @@ void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
 
 void PrefillRun::all_logits() {
   if (!job_.options->on_logits) return;
-  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   const auto n_vocab = static_cast<std::size_t>(config_.n_vocab);
   AlignedArray<float> block(std::min(kLogitBlock, n_) * n_vocab);
   for (std::size_t first = job_.options->logits_from; first < n_; first += kLogitBlock) {
     const std::size_t count = std::min(kLogitBlock, n_ - first);
     const View2<float> logits(block.data(), count, n_vocab);
-    engine_.model->logits(pass_, {hidden_.data() + first * n_embd, count, n_embd}, logits);
+    engine_.model->logits(pass_, hidden_.take(first, count), logits);
     job_.options->on_logits(first, logits);
   }
 }

@@ -10,6 +10,7 @@
 
 #include "base/aligned.h"
 #include "engine/compress.h"
+#include "engine/hidden_states.h"
 #include "engine/query_statistics.h"
 #include "engine/sparse_prefill.h"
 #include "engine/state.h"
@@ -38,7 +39,8 @@ class PrefillRun {
  private:
   Result<void> run_layer(int layer);
   Result<void> fill_rows(int layer);
-  void project(int layer, std::size_t first, std::size_t count);
+  void project(int layer, std::size_t first, View2<const float> hidden);
+  void embed();
   void run_chunk(int layer, std::size_t first, std::size_t count);
   void choose_by_last_queries(int layer);
   [[nodiscard]] PatternInput pattern_input(int layer, std::size_t first, std::size_t count);
@@ -74,9 +76,9 @@ class PrefillRun {
   bool with_query_statistics_ = false;
   std::size_t window_ = 0;  // queries that are kept for scoring
 
+  HiddenStates hidden_;
   std::optional<LayerRows> rows_;
   std::vector<Position> positions_;           // [n]
-  AlignedArray<float> hidden_;                // [n, n_embd]
   AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
   AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
   std::vector<AlignedArray<float>> scratch_;  // per worker

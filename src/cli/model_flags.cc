@@ -1,0 +1,135 @@
+// Flags that say which model is read, and how it is computed.
+
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "cli/llama_flags.h"
+#include "cli/options.h"
+#include "kernels/kernels.h"
+
+namespace restkv {
+namespace {
+
+constexpr long long kMaxTokens = std::numeric_limits<std::int32_t>::max();
+
+Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+void add_rope_flags(FlagSet& flags, RopeOverrides& rope) {
+  flags.add({.names = {"--rope-scaling"},
+             .value_name = "NAME",
+             .help = "none, linear or yarn (default: from the model)",
+             .environment = "LLAMA_ARG_ROPE_SCALING_TYPE",
+             .set = [&rope](std::string_view name) -> Result<void> {
+               if (name == "none") {
+                 rope.scaling = RopeScaling::kNone;
+               } else if (name == "linear") {
+                 rope.scaling = RopeScaling::kLinear;
+               } else if (name == "yarn") {
+                 rope.scaling = RopeScaling::kYarn;
+               } else {
+                 return wrong("unknown RoPE scaling '" + std::string(name) +
+                              "' (known: none, linear, yarn)");
+               }
+               return {};
+             }});
+  flags.add_number(
+      {"--rope-scale"}, "context expansion factor", 1e-3, 1e6,
+      [&rope](double v) { rope.freq_scale = 1.0 / v; }, "LLAMA_ARG_ROPE_SCALE");
+  flags.add_number(
+      {"--rope-freq-base"}, "RoPE base frequency (default: from the model)", 1.0001, 1e12,
+      [&rope](double v) { rope.freq_base = v; }, "LLAMA_ARG_ROPE_FREQ_BASE");
+  flags.add_number(
+      {"--rope-freq-scale"}, "1 / context expansion factor", 1e-6, 1e3,
+      [&rope](double v) { rope.freq_scale = v; }, "LLAMA_ARG_ROPE_FREQ_SCALE");
+  flags.add_integer({"--yarn-orig-ctx"}, "context the model was first trained for", 0, kMaxTokens,
+                    [&rope](long long v) { rope.yarn_original_context = static_cast<int>(v); });
+  flags.add_number({"--yarn-ext-factor"}, "YaRN extrapolation mix, 0 = interpolation", 0, 1,
+                   [&rope](double v) { rope.yarn_ext_factor = v; });
+  flags.add_number({"--yarn-attn-factor"}, "YaRN attention magnitude", 1e-3, 1e3,
+                   [&rope](double v) { rope.yarn_attn_factor = v; });
+  flags.add_number({"--yarn-beta-fast"}, "YaRN high correction turns", 1e-3, 1e6,
+                   [&rope](double v) { rope.yarn_beta_fast = v; });
+  flags.add_number({"--yarn-beta-slow"}, "YaRN low correction turns", 1e-3, 1e6,
+                   [&rope](double v) { rope.yarn_beta_slow = v; });
+}
+
+}  // namespace
+
+void add_model_flags(FlagSet& flags, CommonOptions& options) {
+  flags.begin_section("model");
+  flags.add({.names = {"-m", "--model"},
+             .value_name = "FNAME",
+             .help = "GGUF file or catalogue name (default: " + std::string(kDefaultModel) + ")",
+             .environment = "LLAMA_ARG_MODEL",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name.empty()) return wrong("--model needs the name of a file or of a model");
+               options.model = name;
+               return {};
+             }});
+  flags.add_integer(
+      {"-t", "--threads"}, "threads (default: one for each processor)", -1, 1024,
+      [&options](long long v) { options.engine.n_threads = static_cast<int>(v); },
+      "LLAMA_ARG_THREADS");
+  flags.add_integer(
+      {"-c", "--ctx-size"},
+      "longest context, 0 = what the model was trained for (" + std::to_string(options.context) +
+          ")",
+      0, kMaxTokens, [&options](long long v) { options.context = v; }, "LLAMA_ARG_CTX_SIZE");
+  flags.add_integer(
+      {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1, 1 << 20,
+      [&options](long long v) { options.engine.chunk = static_cast<std::size_t>(v); },
+      "LLAMA_ARG_BATCH");
+  flags.add_switch(
+      {"--no-mmap"},
+      "read the model into memory instead of mapping it; beside repacked weights it is held twice",
+      [&options] { options.engine.weights = WeightAccess::kRead; });
+  flags.add_switch({"-nr", "--no-repack"},
+                   "multiply the weights where they are: a quicker start, slower afterwards",
+                   [&options] { options.engine.order = WeightOrder::kKeep; });
+  flags.add({.names = {"--products"},
+             .value_name = "NAME",
+             .help = "matrix products: auto, quantised or f32 (auto)",
+             .environment = "RESTKV_ARG_PRODUCTS",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name == "auto") {
+                 options.engine.products = ProductMode::kAuto;
+               } else if (name == "quantised") {
+                 options.engine.products = ProductMode::kQuantised;
+               } else if (name == "f32") {
+                 options.engine.products = ProductMode::kF32;
+               } else {
+                 return wrong("unknown products '" + std::string(name) +
+                              "' (known: auto, quantised, f32)");
+               }
+               return {};
+             }});
+  flags.add({.names = {"--hidden-type"},
+             .value_name = "TYPE",
+             .help = "what a prompt carries from layer to layer: f32, or bf16 for half the memory "
+                     "(f32)",
+             .environment = "RESTKV_ARG_HIDDEN_TYPE",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name != "f32" && name != "bf16") {
+                 return wrong("unknown type of hidden states '" + std::string(name) +
+                              "' (known: f32, bf16)");
+               }
+               options.engine.hidden_type = name == "f32" ? KvType::kF32 : KvType::kBf16;
+               return {};
+             }});
+  flags.add({.names = {"--kernels"},
+             .value_name = "NAME",
+             .help = "force a set of kernels (default: the best here)",
+             .environment = "",
+             .set = [&options](std::string_view name) -> Result<void> {
+               if (name.empty()) return wrong("--kernels needs a name");
+               RESTKV_ASSIGN([[maybe_unused]] const auto known, table_by_name(name));
+               options.engine.kernels = name;
+               return {};
+             }});
+  add_rope_flags(flags, options.engine.rope);
+  add_llama_flags(flags);
+  flags.add_switch({"-h", "--help"}, "this text", [&options] { options.show_help = true; });
+}
+
+}  // namespace restkv
