@@ -5,16 +5,22 @@
 //   bench_retrieval [-m MODEL] [--kv-policy LIST] [--kv-budget LIST] ...   writes docs/retrieval.md
 //   to stdout
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
+#include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/demo_text.h"
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/questions.h"
 #include "cli/session.h"
 
 namespace restkv {
@@ -71,87 +77,192 @@ constexpr std::array<Fact, 20> kFacts = {{
      "What is the combination of the powder store?", "3-19-44"},
 }};
 
-Result<void> ask(Session& session, std::size_t index, const std::vector<KvOptions>& variants,
-                 const InterruptGuard& interrupt, std::vector<int>& right) {
+// A method at a budget in a mode, and how it did.
+struct Row {
+  QueryMode mode = QueryMode::kAware;
+  const KvOptions* variant = nullptr;
+  int right = 0;
+  double compress_ms = 0;  // of all prompts
+  double bytes = 0;        // of the cache after the prefill, of all prompts
+};
+
+class Retrieval {
+ public:
+  Retrieval(Session session, Sampler sampler, const InterruptGuard& interrupt)
+      : session_(std::move(session)), sampler_(std::move(sampler)), interrupt_(interrupt) {}
+
+  // Asks for every fact. One prefill of a prompt feeds all variants.
+  Result<std::vector<Row>> measure(QueryMode mode, const std::vector<KvOptions>& variants);
+  [[nodiscard]] const Session& session() const { return session_; }
+
+ private:
+  Result<void> ask(std::size_t index, std::vector<Row>& rows);
+  Result<std::string> answer(Sequence& sequence, std::vector<float> logits);
+
+  Session session_;
+  Sampler sampler_;
+  const InterruptGuard& interrupt_;
+};
+
+Result<std::vector<Row>> Retrieval::measure(QueryMode mode,
+                                            const std::vector<KvOptions>& variants) {
+  std::vector<Row> rows;
+  for (const KvOptions& variant : variants) rows.push_back({.mode = mode, .variant = &variant});
+  for (std::size_t i = 0; i < kFacts.size(); ++i) RESTKV_TRY(ask(i, rows));
+  return rows;
+}
+
+Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
   const Fact& fact = kFacts[index];
   const HiddenLine hidden[] = {
       {fact.text, (static_cast<double>(index) + 0.5) / static_cast<double>(kFacts.size())}};
-  const std::string text = make_logbook(kEntries, 100 + index, hidden);
-  RESTKV_ASSIGN(const std::vector<Token> tokens,
-                session.first_prompt({}, text + "\n" + fact.question + " Answer in a few words."));
-  GenerationOptions generation;
-  generation.sampler.temperature = 0;
-  RESTKV_ASSIGN(const Sampler sampler, make_sampler(generation, *session.vocabulary));
-  std::vector<float> prompt_logits;
+  PromptOptions prompt;
+  prompt.prompts = {std::string(fact.question) + " Answer in a few words."};
+  RESTKV_ASSIGN(const PromptParts parts,
+                prompt_parts(session_, prompt, make_logbook(kEntries, 100 + index, hidden),
+                             rows.front().mode));
   PrefillOptions prefill;
-  prefill.cancel = &interrupt.flag();
+  prefill.cancel = &interrupt_.flag();
+  std::vector<KvOptions> variants;
+  for (const Row& row : rows) variants.push_back(*row.variant);
+  std::vector<float> text_logits;
   RESTKV_ASSIGN(std::vector<Sequence> sequences,
-                session.engine->prefill(tokens, variants, prefill, prompt_logits));
+                session_.engine->prefill(parts.text, variants, prefill, text_logits));
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    Sampler own = sampler.clone();
-    std::vector<float> logits = prompt_logits;
-    RESTKV_ASSIGN(const Generation answer,
-                  generate(*session.engine, *session.vocabulary, sequences[i], own, logits,
-                           {.n_predict = kAnswerTokens,
-                            .context = session.context,
-                            .cancel = &interrupt.flag(),
-                            .on_text = {}}));
-    const bool found = answer.text.find(fact.answer) != std::string::npos;
-    right[i] += found ? 1 : 0;
-    std::fprintf(stderr, "%2zu %5zu tokens  %-14s %-6s %-5s %s\n", index + 1, tokens.size(),
-                 variants[i].policy.c_str(), variants[i].budget.text().c_str(),
-                 found ? "right" : "wrong", answer.text.substr(0, 60).c_str());
+    Row& row = rows[i];
+    const KvReport report = sequences[i].report();
+    row.compress_ms += report.compress_ms;
+    row.bytes += static_cast<double>(report.bytes);
+    std::vector<float> logits = text_logits;
+    for (const std::vector<Token>& question : parts.questions) {
+      RESTKV_TRY(session_.engine->extend(sequences[i], question, prefill, logits));
+    }
+    RESTKV_ASSIGN(const std::string text, answer(sequences[i], std::move(logits)));
+    const bool found = text.find(fact.answer) != std::string::npos;
+    row.right += found ? 1 : 0;
+    std::fprintf(stderr, "%2zu %5zu tokens  %-8s %-22s %-8s %-6s %-5s %s\n", index + 1,
+                 parts.text.size(), std::string(query_mode_name(row.mode)).c_str(),
+                 row.variant->policy.c_str(), row.variant->allocator.c_str(),
+                 row.variant->budget.text().c_str(), found ? "right" : "wrong",
+                 text.substr(0, 60).c_str());
   }
   return {};
 }
 
-Result<int> measure(const CommonOptions& common, const std::vector<KvOptions>& variants) {
-  const InterruptGuard interrupt;
-  RESTKV_ASSIGN(Session session, Session::open(common, interrupt.flag()));
-  std::vector<int> right(variants.size(), 0);
-  for (std::size_t i = 0; i < kFacts.size(); ++i) {
-    RESTKV_TRY(ask(session, i, variants, interrupt, right));
-  }
-  const std::vector<std::string> budgets = split_list(common.budgets);
-  std::printf("# Finding one fact in 3000 tokens\n\n");
-  std::printf(
-      "Written by `bench_retrieval` (bench/end_to_end/retrieval.cc). Right answers out of %zu, "
-      "greedy,\n"
-      "%s, %s, KV heads' budgets in tokens, %d sinks and a window of %d protected, kernels %s.\n\n",
-      kFacts.size(), session.engine->model().name.c_str(), common.allocators.c_str(),
-      common.kv.sinks, common.kv.window, std::string(session.engine->kernels()).c_str());
+Result<std::string> Retrieval::answer(Sequence& sequence, std::vector<float> logits) {
+  Sampler own = sampler_.clone();
+  RESTKV_ASSIGN(const Generation generation,
+                generate(*session_.engine, *session_.vocabulary, sequence, own, logits,
+                         {.n_predict = kAnswerTokens,
+                          .context = session_.context,
+                          .cancel = &interrupt_.flag(),
+                          .on_text = {}}));
+  return generation.text;
+}
+
+std::string method_of(const KvOptions& variant) {
+  std::string name = variant.policy;
+  for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
+  if (variant.allocator != "uniform") name += " + " + variant.allocator;
+  return name;
+}
+
+void print_table(const std::vector<Row>& rows, const std::vector<std::string>& budgets) {
   std::printf("| method |");
   for (const std::string& budget : budgets) std::printf(" %s |", budget.c_str());
   std::printf("\n|---|");
   for (std::size_t i = 0; i < budgets.size(); ++i) std::printf("---|");
   std::printf("\n");
-  for (std::size_t i = 0; i < variants.size();) {
-    const KvOptions& first = variants[i];
-    std::printf("| `%s` |", first.policy.c_str());
+  for (std::size_t i = 0; i < rows.size();) {
+    const std::string method = method_of(*rows[i].variant);
     std::size_t next = i;
-    while (next < variants.size() && variants[next].policy == first.policy) ++next;
+    while (next < rows.size() && method_of(*rows[next].variant) == method) ++next;
+    std::printf("| `%s` |", method.c_str());
+    // A method without a budget stands once.
     for (std::size_t b = 0; b < budgets.size(); ++b) {
-      std::printf(" %d |", right[std::min(i + b, next - 1)]);
+      std::printf(" %d |", rows[std::min(i + b, next - 1)].right);
     }
     std::printf("\n");
     i = next;
+  }
+}
+
+// One JSON object in a line for each row, for pictures and further tables.
+Result<void> write_rows(const std::string& path, const std::vector<Row>& rows) {
+  std::ofstream file(path, std::ios::app);
+  constexpr double kMs = static_cast<double>(kFacts.size());
+  for (const Row& row : rows) {
+    nlohmann::ordered_json line;
+    line["mode"] = query_mode_name(row.mode);
+    line["method"] = method_of(*row.variant);
+    line["budget"] = row.variant->budget.text();
+    line["right"] = row.right;
+    line["of"] = kFacts.size();
+    line["compress_ms"] = row.compress_ms / kMs;
+    line["kv_bytes"] = row.bytes / kMs;
+    file << line.dump() << "\n";
+  }
+  file.flush();
+  if (!file) return Error{ErrorCode::kIo, path + ": cannot be written"};
+  return {};
+}
+
+struct RetrievalOptions {
+  CommonOptions common;
+  std::string modes = "aware";
+  std::string rows_file;
+};
+
+Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions>& variants) {
+  std::vector<QueryMode> modes;
+  for (const std::string& name : split_list(options.modes)) {
+    RESTKV_ASSIGN(const QueryMode mode, parse_query_mode(name));
+    modes.push_back(mode);
+  }
+  const InterruptGuard interrupt;
+  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
+  GenerationOptions generation;
+  generation.sampler.temperature = 0;
+  RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
+  Retrieval retrieval(std::move(session), std::move(sampler), interrupt);
+  const CommonOptions& common = options.common;
+  std::printf("# Finding one fact in 3000 tokens\n\n");
+  std::printf(
+      "Written by `bench_retrieval` (bench/end_to_end/retrieval.cc). Right answers out of %zu, "
+      "greedy,\n"
+      "%s, KV heads' budgets in tokens, %d sinks and a window of %d protected, kernels %s.\n",
+      kFacts.size(), retrieval.session().engine->model().name.c_str(), common.kv.sinks,
+      common.kv.window, std::string(retrieval.session().engine->kernels()).c_str());
+  for (const QueryMode mode : modes) {
+    RESTKV_ASSIGN(const std::vector<Row> rows, retrieval.measure(mode, variants));
+    std::printf("\n%s\n\n", mode == QueryMode::kAware
+                                ? "The question is read before rows are dropped:"
+                                : "Rows are dropped before the question is read:");
+    print_table(rows, split_list(common.budgets));
+    std::fflush(stdout);
+    if (!options.rows_file.empty()) RESTKV_TRY(write_rows(options.rows_file, rows));
   }
   return 0;
 }
 
 int main_with(Arguments args) {
-  CommonOptions options;
-  options.policies = "full,rest-kv,snapkv,tova,h2o,streaming-llm,knorm,random";
-  options.budgets = "64,128,256,512";
+  RetrievalOptions options;
+  CommonOptions& common = options.common;
+  common.policies = "full,rest-kv,snapkv,tova,h2o,streaming-llm,knorm,random";
+  common.budgets = "64,128,256,512";
   FlagSet flags("usage: bench_retrieval [options] > docs/retrieval.md");
-  add_kv_flags(flags, options);
-  add_model_flags(flags, options);
+  add_kv_flags(flags, common);
+  add_model_flags(flags, common);
+  flags.begin_section("measurement");
+  flags.add_text({"--modes"}, "LIST", "aware, agnostic (aware)", &options.modes, "");
+  flags.add_text({"--rows"}, "FILE", "a line of JSON for each row is added to this file",
+                 &options.rows_file, "");
   if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.show_help) {
+  if (common.show_help) {
     std::fputs(flags.help().c_str(), stdout);
     return 0;
   }
-  auto variants = expand_variants(options);
+  auto variants = expand_variants(common);
   if (!variants.ok()) return report_usage(variants.error());
   auto status = measure(options, *variants);
   return status.ok() ? *status : report_error(status.error());
