@@ -314,20 +314,29 @@ void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
                                 .rule = rule,
                                 .scratch = scratch_[worker].data()};
   };
-
+  // What attention knows of the softmax, for the column sums of the same block.
+  const std::size_t block_floats = 2 * kMaxQueryBlock * group;
+  if (with_column_sums_) softmax_.reserve(n_kv_head * blocks * block_floats);
+  const auto softmax_of = [&](std::size_t h, std::size_t block) {
+    return softmax_.data() + (h * blocks + block) * block_floats;
+  };
   const bool last_only = only_last_row(layer);
+  const auto is_attended = [&](std::size_t block) {
+    return !last_only || (first + count == n_ && block == blocks - 1);
+  };
   const Clock::time_point attention_start = Clock::now();
   engine_.threads.for_each_worker(n_kv_head * blocks, [&](std::size_t item, std::size_t worker) {
     // Later blocks see more rows: the heaviest go first, so that no worker waits at the end.
     const std::size_t block = blocks - 1 - item / n_kv_head;
-    if (last_only && !(first + count == n_ && block == blocks - 1)) return;
+    if (!is_attended(block)) return;
     const std::size_t h = item % n_kv_head;
     Ranges ranges;
-    const PrefillAttentionArgs args = block_args(h, block, worker, ranges);
+    PrefillAttentionArgs args = block_args(h, block, worker, ranges);
     const std::size_t token = first + block * kMaxQueryBlock;
     if (sparse_.reads_part(token)) {
       sparse_.attend(*engine_.kernels, args, {.kv_head = h, .first = token, .worker = worker});
     } else {
+      if (with_column_sums_) args.softmax = softmax_of(h, block);
       engine_.kernels->prefill_attention(args);
     }
   });
@@ -336,8 +345,12 @@ void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
   engine_.threads.for_each_worker(n_kv_head, [&](std::size_t h, std::size_t worker) {
     for (std::size_t block = 0; block < blocks; ++block) {
       Ranges ranges;
-      engine_.kernels->column_sums({.block = block_args(h, block, worker, ranges),
-                                    .sums = rows_->column_sums(static_cast<int>(h)).data()});
+      PrefillAttentionArgs args = block_args(h, block, worker, ranges);
+      if (is_attended(block) && !sparse_.reads_part(first + block * kMaxQueryBlock)) {
+        args.softmax = softmax_of(h, block);
+      }
+      engine_.kernels->column_sums(
+          {.block = args, .sums = rows_->column_sums(static_cast<int>(h)).data()});
     }
   });
 }

@@ -81,6 +81,7 @@ class PrefillRun {
   std::vector<Position> positions_;           // [n]
   AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
   AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
+  AlignedArray<float> softmax_;               // of a chunk's queries, for the column sums
   std::vector<AlignedArray<float>> scratch_;  // per worker
   std::optional<QueryAccumulator> queries_;   // if a policy wants their statistics
   RopeFrequencies rotation_;                  // of the layer, then as well

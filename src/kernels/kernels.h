@@ -45,6 +45,9 @@ struct PrefillAttentionArgs {
   const std::uint32_t* row_end = nullptr;
   AttentionRule rule;
   float* scratch = nullptr;  // prefill_attention_scratch() floats, 64-byte aligned
+  // [2][n_query][group] or null: written is each query head's largest logit, then the sum of
+  // exp(logit - largest).
+  float* softmax = nullptr;
 };
 
 // Rows [begin, end) of a KV head.
@@ -56,7 +59,7 @@ struct RowSpan {
 // As prefill_attention, but a token sees only those of its rows that are listed. With one span that
 // holds all rows the result has the same bits.
 struct SparseAttentionArgs {
-  PrefillAttentionArgs block;
+  PrefillAttentionArgs block;  // REQUIRES: softmax is null
   // Ascending, not empty, disjoint. Only these rows are read, and the work is in proportion to
   // their number: they are gathered into tiles, so a single row costs no more than one of many.
   // Every token sees at least one of them.
@@ -105,7 +108,9 @@ struct WindowAttentionArgs {
 // Adds to sums[row] the probabilities that the queries of a block give to each row: a second pass
 // after prefill_attention over the same block.
 struct ColumnSumArgs {
-  PrefillAttentionArgs block;  // q, strides, keys, row ranges, rule and scratch; values, out unused
+  // q, strides, keys, row ranges, rule and scratch; values and out are unused. softmax, if it is
+  // there, is what prefill_attention wrote for the same block: that saves half of the work.
+  PrefillAttentionArgs block;
   // [rows]: += sum over the block's tokens of the mean over the query heads of the group
   float* sums = nullptr;
 };

@@ -89,6 +89,10 @@ void sparse_attention(const SparseAttentionArgs& sparse) {
         }
       }
       for (std::size_t d = 0; d < args.head_dim; ++d) out[d] /= softmax.sum();
+      if (args.softmax == nullptr) continue;
+      const std::size_t row = i * args.group + g;
+      args.softmax[row] = softmax.max();
+      args.softmax[args.n_query * args.group + row] = softmax.sum();
     }
   }
 }
@@ -133,7 +137,12 @@ void column_sums(const ColumnSumArgs& args) {
       // Two passes over the rows, so that no buffer of the cache's length is needed.
       float max = -std::numeric_limits<float>::infinity();
       float sum = 0;
-      for (std::size_t j = block.row_begin[i]; j < block.row_end[i]; ++j) {
+      if (block.softmax != nullptr) {
+        max = block.softmax[i * block.group + g];
+        sum = block.softmax[(block.n_query + i) * block.group + g];
+      }
+      for (std::size_t j = block.row_begin[i]; j < block.row_end[i] && block.softmax == nullptr;
+           ++j) {
         const float logit = logit_of(q, block.keys.data + j * row_bytes, block.keys.type,
                                      block.head_dim, block.rule);
         if (logit > max) {
