@@ -55,8 +55,8 @@ class AlignedArray {
 
   // Makes room for at least `size` elements; the content is undefined afterwards if it had to grow.
   // Throws std::bad_alloc and keeps what was there when the memory cannot be had.
-  void reserve(std::size_t size) {
-    if (size > size_) *this = AlignedArray(size);
+  void reserve(std::size_t size, MemoryUse use = MemoryUse::kPlain) {
+    if (size > size_) *this = AlignedArray(size, use);
   }
 
  private:

@@ -24,8 +24,8 @@ Result<void> LayerRows::reset(std::span<const std::size_t> capacity) {
       Head& head = heads_[h];
       head.positions.clear();
       head.sums.clear();
-      head.keys.reserve(capacity[h] * row_bytes);
-      head.values.reserve(capacity[h] * row_bytes);
+      head.keys.reserve(capacity[h] * row_bytes, MemoryUse::kLarge);
+      head.values.reserve(capacity[h] * row_bytes, MemoryUse::kLarge);
       head.positions.reserve(capacity[h]);
       if (shape_.with_column_sums) head.sums.reserve(capacity[h]);
       head.capacity = capacity[h];
