@@ -15,7 +15,7 @@ namespace {
 constexpr long long kMostTokens = 1 << 24;
 constexpr long long kMostThreads = 1024;
 constexpr long long kMostBatch = 1 << 20;
-constexpr long long kDefaultBatch = 2048;
+constexpr long long kDefaultBatch = 512;
 
 Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
@@ -223,7 +223,7 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
     flags.remove(name);
   flags.add(list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,
                       &options.threads));
-  flags.add(list_flag({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1,
+  flags.add(list_flag({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (512)", 1,
                       kMostBatch, &options.batches));
   flags.add(type_flag({"-ctk", "--cache-type-k"},
                       "element types of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",

@@ -77,7 +77,7 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
           ")",
       0, kMaxTokens, [&options](long long v) { options.context = v; }, "LLAMA_ARG_CTX_SIZE");
   flags.add_integer(
-      {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (2048)", 1, 1 << 20,
+      {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (512)", 1, 1 << 20,
       [&options](long long v) { options.engine.chunk = static_cast<std::size_t>(v); },
       "LLAMA_ARG_BATCH");
   flags.add_switch(
