@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "restkv/kv_options.h"
 #include "restkv/params.h"
 #include "restkv/result.h"
 
@@ -26,6 +27,9 @@ struct PrefillAttention {
 Result<PrefillAttention> parse_prefill_attention(std::string_view text);
 // kInvalidArgument: unknown names (the message lists the known ones), values out of range.
 Result<void> check_prefill_attention(const PrefillAttention& attention);
+// kInvalidArgument when the two do not go together: of a prompt that is read in pieces all but the
+// first stand on what is left of the earlier ones, which no pattern knows.
+Result<void> check_prefill_attention(const PrefillAttention& attention, const KvOptions& options);
 
 // What came of it.
 struct PrefillReport {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/block_table_file.h"
 #include "cli/session.h"
+#include "eval/block_table_file.h"
 #include "restkv/decode_options.h"
 #include "restkv/result.h"
 #include "sparse/block_allocation.h"

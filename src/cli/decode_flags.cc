@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/names.h"
-#include "cli/block_table_file.h"
+#include "eval/block_table_file.h"
 
 namespace restkv {
 

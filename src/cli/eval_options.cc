@@ -1,5 +1,6 @@
 #include "cli/eval_options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <functional>
@@ -63,13 +64,25 @@ bool lists_given(const EvalOptions& options) {
   return given;
 }
 
+// Whether a list that changes nothing is a mistake. A full cache is one variant whatever the
+// schedule and the mode.
+bool must_matter(const VariantDimension& dimension) {
+  return dimension.value == &EvalVariant::decode_budget ||
+         dimension.value == &EvalVariant::decode_table;
+}
+
 // Each variant with each value of the list; once where the value does not matter.
 Result<std::vector<EvalVariant>> multiply(const std::vector<EvalVariant>& variants,
                                           const VariantDimension& dimension,
                                           std::string_view list) {
   std::vector<EvalVariant> product;
+  const auto matters_to = [&](const EvalVariant& v) { return dimension_matters(v, dimension); };
+  if (must_matter(dimension) && std::ranges::none_of(variants, matters_to)) {
+    return wrong(std::string(dimension.flag) + " " + std::string(list) +
+                 ": none of the variants has a --decode-attns that takes one");
+  }
   for (const EvalVariant& variant : variants) {
-    const bool matters = dimension_matters(variant, dimension);
+    const bool matters = matters_to(variant);
     if (!matters) product.push_back(variant);
     for (const std::string& value : split_list(list)) {
       EvalVariant one = variant;
@@ -128,10 +141,10 @@ void add_variant_flags(FlagSet& flags, EvalOptions& options) {
     const VariantDimension& dimension = variant_dimensions()[d];
     std::vector<std::string_view> names = {dimension.flag};
     if (!dimension.alias.empty()) names.push_back(dimension.alias);
-    flags.add_text(std::move(names), "NAME,...",
+    flags.add_text(std::move(names), std::string_view(dimension.form),
                    std::string(dimension.summary) + ": " +
-                       listed(dimension.known, std::identity()) + " (" +
-                       std::string(dimension.known.front()) + ")",
+                       listed(dimension.known, std::identity()) + std::string(dimension.others) +
+                       " (" + std::string(dimension.known.front()) + ")",
                    &options.dimensions[d]);
   }
   flags.add_text({"--variants"}, "FILE.json",
@@ -199,7 +212,7 @@ Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options) {
     RESTKV_ASSIGN(variants, multiply(variants, variant_dimensions()[d], options.dimensions[d]));
   }
   for (std::size_t i = 0; i < variants.size(); ++i) {
-    RESTKV_TRY(check_kv_options(options_of(variants[i])));
+    RESTKV_TRY(check_variant(variants[i]));
     for (std::size_t j = 0; j < i; ++j) {
       if (variant_json(variants[i]) != variant_json(variants[j])) continue;
       return wrong("the variant '" + variant_label(variants[i]) + "' is asked for twice");

@@ -15,7 +15,7 @@
 
 namespace restkv {
 
-inline constexpr std::size_t kVariantDimensions = 6;
+inline constexpr std::size_t kVariantDimensions = 7;
 
 // What the user typed.
 struct EvalOptions {

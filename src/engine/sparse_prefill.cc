@@ -37,6 +37,16 @@ Result<void> check_prefill_attention(const PrefillAttention& attention) {
   return {};
 }
 
+Result<void> check_prefill_attention(const PrefillAttention& attention, const KvOptions& options) {
+  RESTKV_ASSIGN(const SparsePrefill made, SparsePrefill::make(attention));
+  if (!made.is_sparse() || options.schedule.kind != Schedule::Kind::kChunk) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               "the schedule " + options.schedule.text() + " does not go with " +
+                   attention.pattern +
+                   " prefill: later pieces stand on what is left of the earlier ones and are read "
+                   "densely (use dense, or another schedule)"};
+}
+
 Result<SparsePrefill> SparsePrefill::make(const PrefillAttention& attention) {
   SparsePrefill sparse;
   RESTKV_ASSIGN(sparse.info_, pattern_by_name(attention.pattern));

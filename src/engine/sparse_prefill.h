@@ -19,6 +19,9 @@ class SparsePrefill {
   // kInvalidArgument as check_prefill_attention() says.
   static Result<SparsePrefill> make(const PrefillAttention& attention);
 
+  // Whether there is a pattern at all.
+  [[nodiscard]] bool is_sparse() const { return pattern_ != nullptr; }
+
   struct Prompt {
     std::size_t tokens = 0;
     std::size_t largest_window = 0;  // of the variants: so many queries are observed at the most

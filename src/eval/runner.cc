@@ -31,9 +31,17 @@ std::string kept_digits(const Sequence& sequence, std::size_t n_token) {
   return digits;
 }
 
-std::string text_of(const std::vector<ParamValues::Assignment>& options) {
+// What was in force, as the column `options` has it.
+std::string options_text(const KvReport& report, const EvalVariant& variant) {
   std::string text;
-  for (const auto& [name, value] : options) text += (text.empty() ? "" : " ") + name + "=" + value;
+  const auto add = [&text](const std::string& name, const std::string& value) {
+    text += (text.empty() ? "" : " ") + name + "=" + value;
+  };
+  for (const auto& [name, value] : report.options) add(name, value);
+  for (const auto& [name, value] : report.prefill.options) add("prefill." + name, value);
+  if (!report.prefill.dense_because.empty()) add("prefill.read", "dense");
+  for (const auto& [name, value] : report.decode.options) add("decode." + name, value);
+  if (!report.decode.table.empty()) add("decode.table", variant.decode_table);
   return text;
 }
 
@@ -116,7 +124,7 @@ class Runner {
     const std::size_t first = rows.size();
     for (std::size_t i = 0; i < group.size(); ++i) {
       rows.push_back(row_of(item, variants_[group[i]]));
-      set_cache(item, reading.sequences[i], reading.reports[i], rows.back());
+      set_cache(item, variants_[group[i]], reading.sequences[i], reading.reports[i], rows.back());
       rows.back().prefill_ms = reading.prefill_ms[i];
       rows.back().batch = static_cast<std::int64_t>(group.size());
     }
@@ -186,6 +194,7 @@ class Runner {
                                       watched(item.text_tokens, attention), last));
       KvReport& report = reading.reports.emplace_back(sequence.report());
       report.bytes_peak = std::max(report.bytes_peak, text.bytes_peak);
+      report.prefill = text.prefill;
       report.compress_ms += text.compress_ms;
       reading.prefill_ms.push_back(text_ms + prefill_ms());
       reading.logits.insert(reading.logits.end(), last.begin(), last.end());
@@ -225,9 +234,9 @@ class Runner {
     return row;
   }
 
-  static void set_cache(const EvalItem& item, const Sequence& sequence, const KvReport& report,
-                        EvalRow& row) {
-    row.options = text_of(report.options);
+  static void set_cache(const EvalItem& item, const EvalVariant& variant, const Sequence& sequence,
+                        const KvReport& report, EvalRow& row) {
+    row.options = options_text(report, variant);
     row.prompt_tokens = static_cast<std::int64_t>(report.prompt_tokens);
     row.kept_tokens = report.kept_tokens_mean;
     row.bytes = static_cast<std::int64_t>(report.bytes);

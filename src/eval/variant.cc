@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/names.h"
-#include "eval/json_file.h"
+#include "eval/block_table_file.h"
 #include "restkv/policy.h"
 
 namespace restkv {
@@ -26,19 +26,66 @@ constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-spar
                                                                "quest"};
 // Then the method's own budget holds; any other budget may stand there too.
 constexpr Names kDecodeBudgets = {"default"};
+// Or the path of a file.
+constexpr Names kDecodeTables = {"none"};
 
 constexpr VariantDimension kDimensions[] = {
-    {"schedule", "--schedules", "--kv-schedule", "when the cache is compressed", kSchedules,
-     &EvalVariant::schedule},
-    {"granularity", "--granularities", "", "what has rows of its own", kGranularities,
-     &EvalVariant::granularity},
-    {"mode", "--modes", "--kv-mode", "whether the question is seen before rows go", kModes,
-     &EvalVariant::mode},
-    {"prefill", "--prefills", "", "attention while reading", kPrefills, &EvalVariant::prefill},
-    {"decode_attn", "--decode-attns", "--decode-attn", "attention while writing", kDecodeAttentions,
-     &EvalVariant::decode_attention},
-    {"decode_budget", "--decode-budgets", "--decode-budget", "rows read in a step", kDecodeBudgets,
-     &EvalVariant::decode_budget},
+    {.field = "schedule",
+     .flag = "--schedules",
+     .alias = "--kv-schedule",
+     .form = "NAME,...",
+     .summary = "when the cache is compressed",
+     .others = ", every:TOKENS, chunk:TOKENS",
+     .known = kSchedules,
+     .value = &EvalVariant::schedule},
+    {.field = "granularity",
+     .flag = "--granularities",
+     .alias = "",
+     .form = "NAME,...",
+     .summary = "what has rows of its own",
+     .others = "",
+     .known = kGranularities,
+     .value = &EvalVariant::granularity},
+    {.field = "mode",
+     .flag = "--modes",
+     .alias = "--kv-mode",
+     .form = "NAME,...",
+     .summary = "whether the question is seen before rows go",
+     .others = "",
+     .known = kModes,
+     .value = &EvalVariant::mode},
+    {.field = "prefill",
+     .flag = "--prefills",
+     .alias = "",
+     .form = "NAME[:OPT=V],...",
+     .summary = "attention while reading",
+     .others = "",
+     .known = kPrefills,
+     .value = &EvalVariant::prefill},
+    {.field = "decode_attn",
+     .flag = "--decode-attns",
+     .alias = "--decode-attn",
+     .form = "NAME[:OPT=V],...",
+     .summary = "attention while writing",
+     .others = "",
+     .known = kDecodeAttentions,
+     .value = &EvalVariant::decode_attention},
+    {.field = "decode_budget",
+     .flag = "--decode-budgets",
+     .alias = "--decode-budget",
+     .form = "N|P%,...",
+     .summary = "rows read in a step, of each --decode-attns but dense",
+     .others = ", or like 1024 or 10%",
+     .known = kDecodeBudgets,
+     .value = &EvalVariant::decode_budget},
+    {.field = "decode_table",
+     .flag = "--decode-tables",
+     .alias = "--decode-table",
+     .form = "FNAME,...",
+     .summary = "block sizes of ab-sparse, as restkv calibrate writes them",
+     .others = ", or a file",
+     .known = kDecodeTables,
+     .value = &EvalVariant::decode_table},
 };
 
 constexpr std::string_view kAgnostic = kModes.back();
@@ -69,110 +116,78 @@ bool keeps_all(const EvalVariant& variant) {
   return policy != nullptr && policy->keeps_all;
 }
 
+// What stands before the options of "name:option=value".
+std::string_view name_part(std::string_view spec) { return spec.substr(0, spec.find(':')); }
+
+const DecodeMethodInfo* decode_method_of(const EvalVariant& variant) {
+  return find_decode_method(name_part(variant.decode_attention));
+}
+
 bool reads_all(const EvalVariant& variant) {
-  return variant.decode_attention == kDecodeAttentions.front();
+  return name_part(variant.decode_attention) == kDecodeAttentions.front();
 }
 
 // As a step obeys it.
 std::string decode_budget_text(const EvalVariant& variant) {
   if (variant.decode_budget != kDecodeBudgets.front()) return variant.decode_budget;
-  const DecodeMethodInfo* method = find_decode_method(variant.decode_attention);
+  const DecodeMethodInfo* method = decode_method_of(variant);
   return method == nullptr ? "" : std::string(method->default_budget);
 }
 
-// A field of an element as the text that a user would write: strings and whole numbers.
-Result<std::string> plain_text(const JsonRecord& record, std::string_view field) {
-  const nlohmann::json& value = record.value().at(std::string(field));
-  if (value.is_number_integer()) return value.dump();
-  return record.text(field);
+Error unknown_value(const VariantDimension& dimension, std::string_view value) {
+  return {ErrorCode::kInvalidArgument,
+          "unknown " + std::string(dimension.field) + " '" + std::string(value) + "' (known: " +
+              listed(dimension.known, std::identity()) + std::string(dimension.others) + ")"};
 }
 
-Result<void> set_whole(const JsonRecord& record, std::string_view field, long long most,
-                       int& target) {
-  RESTKV_ASSIGN(const long long value, record.integer(field));
-  if (value < 0 || value > most) {
-    return record.wrong_field(field, "a whole number from 0 to " + std::to_string(most));
+// A value that is none of the listed ones: a number where one may stand, or a name with options.
+Result<void> check_value(const VariantDimension& dimension, std::string_view value) {
+  if (dimension.value == &EvalVariant::decode_budget) {
+    if (Budget::parse(value).ok()) return {};
+    return unknown_value(dimension, value);
   }
-  target = static_cast<int>(value);
-  return {};
-}
-
-Result<void> set_type(const JsonRecord& record, std::string_view field, KvType& target) {
-  RESTKV_ASSIGN(const std::string name, record.text(field));
-  const auto type = kv_type_by_name(name);
-  if (!type) return record.wrong_field(field, "one of " + listed(kAllKvTypes, kv_type_name));
-  target = *type;
-  return {};
-}
-
-Result<void> set_protect(const JsonRecord& record, Protect& target) {
-  RESTKV_ASSIGN(const std::string name, record.text("protect"));
-  for (const Protect known : {Protect::kDefault, Protect::kPaper}) {
-    if (protect_name(known) != name) continue;
-    target = known;
+  if (dimension.value == &EvalVariant::schedule) {
+    if (Schedule::parse(value).ok()) return {};
+    return unknown_value(dimension, value);
+  }
+  const std::string_view name = name_part(value);
+  const bool is_known = std::ranges::find(dimension.known, name) != dimension.known.end();
+  if (is_known && dimension.value == &EvalVariant::prefill && name != kPrefills.front()) {
+    RESTKV_ASSIGN([[maybe_unused]] const auto checked, parse_prefill_attention(value));
     return {};
   }
-  return record.wrong_field("protect", "'default' or 'paper'");
+  if (is_known && dimension.value == &EvalVariant::decode_attention) {
+    const DecodeMethodInfo* method = find_decode_method(name);
+    RESTKV_ASSIGN(const NamedParams named, parse_named_params(value));
+    RESTKV_ASSIGN([[maybe_unused]] const auto checked,
+                  ParamValues::parse(method->name, method->params, named.assignments));
+    return {};
+  }
+  return unknown_value(dimension, value);
 }
 
-// Only the fields that an element may have; false when it is none of them.
-Result<bool> set_field(const JsonRecord& record, const std::string& field, EvalVariant& variant) {
-  constexpr int kMost = 1 << 20;
-  KvOptions& kv = variant.kv;
-  if (field == "window") {
-    RESTKV_TRY(set_whole(record, field, kMost, kv.window));
-  } else if (field == "sinks") {
-    RESTKV_TRY(set_whole(record, field, kMost, kv.sinks));
-  } else if (field == "protect") {
-    RESTKV_TRY(set_protect(record, kv.protect));
-  } else if (field == "type_k" || field == "type_v") {
-    RESTKV_TRY(set_type(record, field, field == "type_k" ? kv.type_k : kv.type_v));
-  } else if (field == "seed") {
-    int seed = 0;
-    RESTKV_TRY(set_whole(record, field, 0x7FFFFFFF, seed));
-    kv.seed = static_cast<std::uint64_t>(seed);
-  } else {
-    RESTKV_ASSIGN(const std::string text, plain_text(record, field));
-    if (field == "policy" || field == "allocator") {
-      RESTKV_ASSIGN(NamedParams named, parse_named_params(text));
-      const bool policy = field == "policy";
-      (policy ? kv.policy : kv.allocator) = std::move(named.name);
-      (policy ? kv.policy_options : kv.allocator_options) = std::move(named.assignments);
-    } else if (field == "budget") {
-      RESTKV_ASSIGN(kv.budget, Budget::parse(text));
-    } else {
-      const auto* const dimension = std::ranges::find(kDimensions, field, &VariantDimension::field);
-      if (dimension == std::end(kDimensions)) return false;
-      RESTKV_TRY(set_dimension(variant, *dimension, text));
-    }
-  }
-  return true;
+// FNV-1a, 32 bits: tells tables of one name apart.
+std::string hash_of(const BlockTable& table) {
+  std::uint32_t hash = 0x811C9DC5U;
+  const auto add = [&hash](std::uint32_t byte) { hash = (hash ^ byte) * 0x01000193U; };
+  for (const char c : table.fingerprint) add(static_cast<unsigned char>(c));
+  for (const int rows : table.block_rows) add(static_cast<std::uint32_t>(rows));
+  char text[9];
+  std::snprintf(text, sizeof text, "%08x", hash);
+  return text;
 }
 
-Error at(const JsonRecord& record, const Error& error) {
-  if (error.message.starts_with(record.where())) return error;
-  return {error.code, record.where() + ": " + error.message};
+Result<void> take_table(EvalVariant& variant, const std::string& path) {
+  RESTKV_ASSIGN(BlockTable table, read_block_table(path));
+  variant.decode_table = path.substr(path.find_last_of('/') + 1) + " " + hash_of(table);
+  variant.kv.decode.table = std::make_shared<const BlockTable>(std::move(table));
+  return {};
 }
 
-Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defaults) {
-  if (!record.value().is_object()) return record.wrong("is no object");
-  EvalVariant variant = defaults;
-  for (const auto& [field, value] : record.value().items()) {
-    if (value.is_null()) continue;  // as variant_json() writes what does not matter
-    const auto known = set_field(record, field, variant);
-    if (!known) return at(record, known.error());
-    if (*known) continue;
-    std::string fields;
-    const Json all = variant_json(defaults);
-    for (const auto& [name, _] : all.items()) {
-      fields += (fields.empty() ? "" : ", ") + name;
-    }
-    return record.wrong("there is no field '" + field + "' (known: " + fields + ")");
-  }
-  if (const auto fits = check_kv_options(options_of(variant)); !fits) {
-    return at(record, fits.error());
-  }
-  return variant;
+Result<void> drop_table(EvalVariant& variant) {
+  variant.decode_table = kDecodeTables.front();
+  variant.kv.decode.table = nullptr;
+  return {};
 }
 
 }  // namespace
@@ -180,9 +195,15 @@ Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defa
 std::span<const VariantDimension> variant_dimensions() { return kDimensions; }
 
 bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension) {
-  const bool about_dropping =
-      dimension.value == &EvalVariant::schedule || dimension.value == &EvalVariant::mode;
-  return !(about_dropping && keeps_all(variant));
+  if (dimension.value == &EvalVariant::schedule || dimension.value == &EvalVariant::mode) {
+    return !keeps_all(variant);
+  }
+  if (dimension.value == &EvalVariant::decode_budget) return !reads_all(variant);
+  if (dimension.value == &EvalVariant::decode_table) {
+    const DecodeMethodInfo* method = decode_method_of(variant);
+    return method != nullptr && method->takes_table;
+  }
+  return true;
 }
 
 bool reads_question_later(const EvalVariant& variant) {
@@ -191,28 +212,11 @@ bool reads_question_later(const EvalVariant& variant) {
 
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
                            std::string_view value) {
-  std::string_view name = value;
-  if (dimension.value == &EvalVariant::prefill && !value.starts_with(kPrefills.front())) {
-    name = value.substr(0, value.find(':'));  // a pattern may have options
+  const bool is_known = std::ranges::find(dimension.known, value) != dimension.known.end();
+  if (dimension.value == &EvalVariant::decode_table) {
+    return is_known ? drop_table(variant) : take_table(variant, std::string(value));
   }
-  bool is_known = std::ranges::find(dimension.known, name) != dimension.known.end();
-  std::string others;
-  if (dimension.value == &EvalVariant::decode_budget) {
-    is_known |= Budget::parse(value).ok();
-    others = ", or like 1024 or 10%";
-  }
-  if (dimension.value == &EvalVariant::schedule) {
-    is_known |= Schedule::parse(value).ok();
-    others = ", every:TOKENS, chunk:TOKENS";
-  }
-  if (!is_known) {
-    return Error{ErrorCode::kInvalidArgument,
-                 "unknown " + std::string(dimension.field) + " '" + std::string(value) +
-                     "' (known: " + listed(dimension.known, std::identity()) + others + ")"};
-  }
-  if (name != value) {
-    RESTKV_ASSIGN([[maybe_unused]] const auto checked, parse_prefill_attention(value));
-  }
+  if (!is_known) RESTKV_TRY(check_value(dimension, value));
   variant.*dimension.value = value;
   return {};
 }
@@ -239,6 +243,9 @@ Json variant_json(const EvalVariant& variant) {
   const EvalVariant usual;
   for (const VariantDimension& dimension : kDimensions) {
     const EvalVariant& from = dimension_matters(variant, dimension) ? variant : usual;
+    if (dimension.value == &EvalVariant::decode_table && from.decode_table == usual.decode_table) {
+      continue;
+    }
     json[std::string(dimension.field)] = from.*dimension.value;
   }
   json["decode_budget"] =
@@ -261,7 +268,8 @@ std::string variant_label(const EvalVariant& variant) {
   std::string label = mine["policy"].get<std::string>();
   if (mine["budget"].is_string()) label += " " + mine["budget"].get<std::string>();
   for (const auto& [field, value] : mine.items()) {
-    if (field == "policy" || field == "budget" || value.is_null() || value == usual[field]) {
+    if (field == "policy" || field == "budget" || value.is_null() ||
+        value == usual.value(field, Json())) {
       continue;
     }
     // No other policy draws numbers.
@@ -273,34 +281,24 @@ std::string variant_label(const EvalVariant& variant) {
   return label;
 }
 
-Result<std::vector<EvalVariant>> read_variants(const std::string& path,
-                                               const EvalVariant& defaults) {
-  RESTKV_ASSIGN(const nlohmann::json file, read_json_file(path));
-  const JsonRecord list(file, path);
-  RESTKV_ASSIGN(const std::vector<JsonRecord> elements, list.elements());
-  if (elements.empty()) return list.wrong("holds no variant");
-  std::vector<EvalVariant> variants;
-  std::set<std::string> seen;
-  for (const JsonRecord& element : elements) {
-    RESTKV_ASSIGN(EvalVariant variant, variant_of(element, defaults));
-    if (!seen.insert(variant_json(variant).dump()).second) {
-      return element.wrong("is the same variant as one before it");
-    }
-    variants.push_back(std::move(variant));
-  }
-  return variants;
-}
-
 KvOptions options_of(const EvalVariant& variant) {
   KvOptions kv = variant.kv;
   if (!keeps_all(variant)) {
     kv.schedule = Schedule::parse(variant.schedule).value();  // set_dimension() checked it
   }
-  kv.decode.method = variant.decode_attention;
-  if (!reads_all(variant) && variant.decode_budget != kDecodeBudgets.front()) {
+  NamedParams decode = parse_named_params(variant.decode_attention).value();
+  kv.decode.method = std::move(decode.name);
+  kv.decode.method_options = std::move(decode.assignments);
+  if (variant.decode_budget != kDecodeBudgets.front()) {
     kv.decode.budget = Budget::parse(variant.decode_budget).value();
   }
   return kv;
+}
+
+Result<void> check_variant(const EvalVariant& variant) {
+  const KvOptions options = options_of(variant);
+  RESTKV_TRY(check_kv_options(options));
+  return check_prefill_attention(prefill_attention_of(variant), options);
 }
 
 KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite) {

@@ -202,6 +202,51 @@ TEST(Eval, SchedulesAndModesAreVariants) {
   EXPECT_EQ(comparable(report_of(alone)), rows);
 }
 
+// Budgets and tables of a step go with the attentions that take them; the others are there once.
+TEST(Eval, DecodeAttentionsTakeBudgetsAndTables) {
+  const std::string model = scratch_folder() + "/tiny.gguf";
+  const std::string table = fresh("sizes.json");
+  const ProgramEnd made =
+      run_program({"calibrate", "-m", model, "-f", scratch_folder() + "/long.txt", "-o", table,
+                   "--passages", "2", "--held-back", "0", "--tokens", "512", "--decode-attn",
+                   "ab-sparse:dense-layers=0", "-t", "1"});
+  ASSERT_EQ(made.status, 0) << made.err;
+  const std::string database = fresh("decode.db");
+  const ProgramEnd end = run_program(
+      eval_args(database, {"--policies", "full,snapkv", "--budgets", "100", "--samples", "1",
+                           "--decode-attns", "dense,quest,ab-sparse:dense-layers=0",
+                           "--decode-budgets", "64,25%", "--decode-tables", "none," + table}));
+  ASSERT_EQ(end.status, 0) << end.err;
+  // For each policy: dense, quest with two budgets, ab-sparse with two budgets and two tables.
+  const json rows = comparable(report_of(database));
+  ASSERT_EQ(rows.size(), 14U);
+  std::map<std::string, int> seen;
+  for (const json& row : rows) {
+    const std::string attention = row["decode_attn"];
+    ++seen[attention + " " + row["decode_budget"].get<std::string>()];
+    const std::string options = row["options"];
+    EXPECT_EQ(options.find("decode.block=") != std::string::npos, attention != "dense") << options;
+    const bool has_table = row["variant_json"].contains("decode_table");
+    EXPECT_EQ(options.find("decode.table=sizes.json ") != std::string::npos, has_table) << options;
+  }
+  EXPECT_EQ(seen, (std::map<std::string, int>{{"dense 100%", 2},
+                                              {"quest 64", 2},
+                                              {"quest 25%", 2},
+                                              {"ab-sparse:dense-layers=0 64", 4},
+                                              {"ab-sparse:dense-layers=0 25%", 4}}));
+  // A table of another model is refused by name.
+  std::string text = json::parse(std::ifstream(table)).dump();
+  const std::string fingerprint = json::parse(text)["fingerprint"];
+  text.replace(text.find(fingerprint), fingerprint.size(), "0123");
+  const std::string foreign = fresh("foreign.json");
+  std::ofstream(foreign) << text;
+  const ProgramEnd refused =
+      run_program(eval_args(database, {"--policies", "full", "--samples", "1", "--decode-attns",
+                                       "ab-sparse", "--decode-table", foreign}));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("another model"), std::string::npos) << refused.err;
+}
+
 TEST(Eval, WrongUsageIsOneLine) {
   const auto fails = [](const std::vector<std::string>& args, const char* part) {
     const ProgramEnd end = run_program(args);
@@ -218,6 +263,16 @@ TEST(Eval, WrongUsageIsOneLine) {
   fails({"eval", "ruler", "--policies", "full,h2o", "--schedules", "cap", "--decode-attns",
          "arkvale"},
         "the schedule cap of h2o does not go with arkvale decode attention");
+  fails({"eval", "ruler", "--decode-budgets", "64"}, "--decode-budgets 64: none of the variants");
+  fails({"eval", "ruler", "--decode-attns", "quest", "--decode-tables", "x.json"},
+        "--decode-tables x.json: none of the variants");
+  fails({"eval", "ruler", "--decode-attns", "ab-sparse", "--decode-table", "/nowhere.json"},
+        "/nowhere.json");
+  fails({"eval", "ruler", "--decode-attns", "quest:block=20"}, "16|32|64|128");
+  fails({"eval", "ruler", "--decode-attns", "quest", "--decode-budgets", "all"}, "1024 or 10%");
+  fails({"eval", "ruler", "--schedules", "chunk:600", "--prefills", "xattention"},
+        "the schedule chunk:600 does not go with xattention prefill");
+  fails({"eval", "ruler", "--granularities", "layer"}, "kv-head");
   fails({"eval", "ruler", "--policies", "rest"}, "rest-kv");
   fails({"eval", "ruler", "--policies", "full,full"}, "twice");
   fails({"eval", "ruler", "--lengths", "2k"}, "--lengths");

@@ -54,11 +54,14 @@ TEST(Variant, EveryDimensionHasItsDefaultAndRefusesTheRest) {
     EvalVariant variant;
     for (const std::string_view value : dimension.known) {
       EXPECT_TRUE(set_dimension(variant, dimension, value).ok());
-      EXPECT_EQ(variant_json(variant)[std::string(dimension.field)], value);
+      EXPECT_EQ(variant.*dimension.value, value);
     }
     const auto refused = set_dimension(variant, dimension, "sideways");
     ASSERT_FALSE(refused.ok());
-    EXPECT_NE(refused.error().message.find(dimension.known.front()), std::string::npos);
+    // A table is a file, and there is none of that name.
+    const std::string_view named =
+        dimension.field == "decode_table" ? "sideways" : dimension.known.front();
+    EXPECT_NE(refused.error().message.find(named), std::string::npos) << refused.error().message;
   }
 }
 
@@ -129,8 +132,14 @@ TEST(Variant, SchedulesAndModesAreOptionsOfTheCache) {
   EXPECT_EQ(options_for_suite(variant, "ruler").schedule.text(), "once");
   for (const VariantDimension& dimension : variant_dimensions()) {
     const bool dropping = dimension.field == "schedule" || dimension.field == "mode";
-    EXPECT_EQ(dimension_matters(variant, dimension), !dropping) << dimension.field;
-    EXPECT_TRUE(dimension_matters(variant_of("snapkv", 128), dimension)) << dimension.field;
+    const bool reading = dimension.field == "decode_budget" || dimension.field == "decode_table";
+    EXPECT_EQ(dimension_matters(variant, dimension), !dropping && !reading) << dimension.field;
+    EvalVariant other = variant_of("snapkv", 128);
+    EXPECT_EQ(dimension_matters(other, dimension), !reading) << dimension.field;
+    other.decode_attention = "ab-sparse:block=16";
+    EXPECT_TRUE(dimension_matters(other, dimension)) << dimension.field;
+    other.decode_attention = "quest";
+    EXPECT_EQ(dimension_matters(other, dimension), dimension.field != "decode_table");
   }
 }
 
@@ -160,6 +169,49 @@ TEST(Variant, PrefillsAreThoseOfTheEngine) {
   EXPECT_NE(unknown.error().message.find("(known: " + listed + ")"), std::string::npos);
 }
 
+// Each name means what the engine means by it, in the same order but for `dense` in front.
+TEST(Variant, DecodeAttentionsAreThoseOfTheEngine) {
+  const auto dimensions = variant_dimensions();
+  const auto attention = std::ranges::find(dimensions, "decode_attn", &VariantDimension::field);
+  ASSERT_NE(attention, dimensions.end());
+  std::vector<std::string_view> known = {"dense"};
+  for (const DecodeMethodInfo* method : all_decode_methods()) {
+    if (method->name != "dense") known.push_back(method->name);
+  }
+  EXPECT_TRUE(std::ranges::equal(attention->known, known));
+}
+
+TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
+  const std::string path = ::testing::TempDir() + "sizes.json";
+  const auto write_table = [&path](const char* sizes) {
+    std::ofstream(path) << R"({"format": "restkv block sizes 1", "fingerprint": "ab", )"
+                        << R"("block_rows": )" << sizes << "}";
+  };
+  write_table("[[16], [64]]");
+  const std::string list = R"([{"policy": "full", "decode_attn": "ab-sparse:estimator=arkvale",
+                                "decode_budget": "25%", "decode_table": ")" +
+                           path + R"("}, {"policy": "full", "decode_attn": "quest:block=64"}])";
+  const auto variants = read(list);
+  ASSERT_TRUE(variants.ok()) << variants.error().message;
+  const KvOptions options = options_of(variants->front());
+  EXPECT_EQ(options.decode.method, "ab-sparse");
+  EXPECT_EQ(options.decode.method_options,
+            (std::vector<ParamValues::Assignment>{{"estimator", "arkvale"}}));
+  ASSERT_NE(options.decode.table, nullptr);
+  EXPECT_EQ(options.decode.table->block_rows, (std::vector<int>{16, 64}));
+  const std::string text = variant_json(variants->front()).dump();
+  EXPECT_NE(text.find(R"("decode_table":"sizes.json )"), std::string::npos) << text;
+  // Variants without a table keep the text that they always had.
+  EXPECT_FALSE(variant_json(variants->back()).contains("decode_table"));
+  EXPECT_EQ(variant_label(variants->back()), "full 1024 decode_attn=quest:block=64");
+  // The same file with other sizes is another variant.
+  write_table("[[16], [32]]");
+  const auto again = read(list);
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_NE(variant_json(again->front()).dump(), text);
+  EXPECT_EQ(variant_json(again->back()), variant_json(variants->back()));
+}
+
 TEST(Variant, BrokenFilesNameElementAndField) {
   const auto has = [](const std::string& text, std::initializer_list<const char*> parts) {
     const std::string message = message_of(text);
@@ -179,6 +231,13 @@ TEST(Variant, BrokenFilesNameElementAndField) {
   has(R"([{"schedule": "each:3"}])", {"schedule", "cap", "every:TOKENS"});
   has(R"([{"policy": "expected-attention", "schedule": "cap"}])", {"expected-attention", "cap"});
   has(R"([{"policy": "tova", "schedule": "every:4", "decode_attn": "quest"}])", {"tova", "quest"});
+  has(R"([{"decode_attn": "quest:block=20"}])", {"variants.json[0]", "block", "16|32|64|128"});
+  has(R"([{"decode_attn": "quests"}])", {"decode_attn", "quests", "dense, ab-sparse"});
+  has(R"([{"decode_budget": 64}])", {"variants.json[0]", "dense", "no budget"});
+  has(R"([{"decode_attn": "quest", "decode_budget": "1x"}])", {"decode_budget", "1024 or 10%"});
+  has(R"([{"decode_attn": "ab-sparse", "decode_table": "/nowhere.json"}])", {"/nowhere.json"});
+  has(R"([{"policy": "snapkv", "schedule": "chunk:512", "prefill": "xattention"}])",
+      {"variants.json[0]", "chunk:512", "xattention"});
   has(R"([{"prefill": "xattention:stride=3"}])", {"stride", "4|8|16"});
   has(R"([{"prefill": "full:stride=8"}])", {"prefill", "full:stride=8", "xattention"});
   has(R"([{"prefill": "sideways:stride=8"}])", {"prefill", "full, tri-shape"});

@@ -1,9 +1,9 @@
-#include "cli/block_table_file.h"
+#include "eval/block_table_file.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "cli/options.h"
+#include "eval/json_file.h"
 #include "sparse/selection_plan.h"
 
 namespace restkv {
@@ -36,7 +36,7 @@ bool take_sizes(const nlohmann::json& layers, BlockTable& table) {
 }  // namespace
 
 Result<BlockTable> read_block_table(const std::string& path) {
-  RESTKV_ASSIGN(const std::string text, read_text_file(path));
+  RESTKV_ASSIGN(const std::string text, read_data_text(path));
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto wrong = [&](const char* what) {
     return Error{ErrorCode::kCorrupt, path + ": " + what};
