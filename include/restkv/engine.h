@@ -77,6 +77,8 @@ class Sequence {
   std::unique_ptr<State> state_;
 };
 
+class SharedPrefix;  // restkv/shared_prefix.h
+
 struct PrefillProgress {
   std::size_t tokens_done = 0;  // mapped from layers x chunks so that it moves evenly
   std::size_t tokens_total = 0;
@@ -97,11 +99,17 @@ struct PrefillOptions {
   std::size_t observed_queries = 0;
   // What of the attention is computed. A wrong name or option is kInvalidArgument.
   PrefillAttention attention = {};
+  // Of Engine::prefill(): what this prompt and others begin with. kInvalidArgument when the prompt
+  // does not. Not used, which changes no bit and is said by PrefillTimings, with a pattern, a
+  // prefill in pieces, on_logits or on_layer, or when a window reaches into it. May be null.
+  SharedPrefix* prefix = nullptr;
 };
 
 struct PrefillTimings {
   double total_ms = 0;
-  double compress_ms = 0;  // of all variants
+  double compress_ms = 0;         // of all variants
+  std::size_t prefix_tokens = 0;  // of a SharedPrefix: not read again
+  double prefix_ms = 0;           // what reading them took when it was done
 };
 
 class Engine {
@@ -131,6 +139,11 @@ class Engine {
                                         std::span<const KvOptions> variants,
                                         const PrefillOptions& options,
                                         std::vector<float>& last_logits);
+
+  // The most of `tokens` leading tokens that prompts may share without a bit of any result
+  // changing: whole blocks of queries, and whole chunks where a product's bits depend on the chunk.
+  // 0 when that is not worth it.
+  [[nodiscard]] std::size_t shareable_tokens(std::size_t tokens) const;
 
   // For measurements of speed and of nothing else: a sequence of n_token positions that nobody has
   // read. Every cache row is made up (standard normal, the same for the same seed), and every

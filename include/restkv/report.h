@@ -32,7 +32,7 @@ struct KvReport {
   double dropped_tokens_mean = 0;  // of the rows that a full cache would hold; by earlier turns too
   std::size_t bytes = 0;           // what the cache holds
   std::size_t bytes_full = 0;      // what a full cache of the prompt would hold
-  std::size_t bytes_peak = 0;      // own rows plus the largest single layer in full
+  std::size_t bytes_peak = 0;      // own rows, the largest layer in full, a shared prefix
   // Now.
   std::size_t end_tokens_max = 0;
   double compress_ms = 0;  // scoring, allocating and compacting, all layers; of the prefill

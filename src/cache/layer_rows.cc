@@ -54,6 +54,27 @@ void LayerRows::append(const KernelTable& kernels, int head_index, Position posi
   if (shape_.with_column_sums) head.sums.push_back(column_sum);
 }
 
+void LayerRows::append_all(const LayerRows& source) {
+  RESTKV_CHECK(source.shape_.type == shape_.type && source.heads_.size() == heads_.size());
+  const std::size_t row_bytes =
+      kv_row_bytes(shape_.type, static_cast<std::size_t>(shape_.head_dim));
+  for (std::size_t h = 0; h < heads_.size(); ++h) {
+    Head& head = heads_[h];
+    const Head& from = source.heads_[h];
+    const std::size_t rows = head.positions.size();
+    const std::size_t added = from.positions.size();
+    if (added == 0) continue;
+    RESTKV_CHECK(rows + added <= head.capacity);
+    RESTKV_DCHECK(rows == 0 || head.positions.back() < from.positions.front());
+    std::memcpy(head.keys.data() + rows * row_bytes, from.keys.data(), added * row_bytes);
+    std::memcpy(head.values.data() + rows * row_bytes, from.values.data(), added * row_bytes);
+    head.positions.insert(head.positions.end(), from.positions.begin(), from.positions.end());
+    if (!shape_.with_column_sums) continue;
+    head.sums.insert(head.sums.end(), from.sums.begin(), from.sums.end());
+    head.sums.resize(rows + added, 0.0F);
+  }
+}
+
 void LayerRows::drop_before(Position first) {
   const std::size_t row_bytes =
       kv_row_bytes(shape_.type, static_cast<std::size_t>(shape_.head_dim));

@@ -40,6 +40,9 @@ class LayerRows {
   // received before. REQUIRES: room; position larger than that of the head's last row.
   void append(const KernelTable& kernels, int head, Position position, const float* key,
               const float* value, float column_sum);
+  // Adds all rows of `source`, with what they have received (nothing, where it holds no sums).
+  // REQUIRES: the same heads and type; room; positions larger than those held.
+  void append_all(const LayerRows& source);
   // Drops the rows of every head at positions below `first`. The room may be used again.
   void drop_before(Position first);
 

@@ -33,6 +33,12 @@ Result<int> run(const EvalOptions& options, const std::vector<const TaskInfo*>& 
                 evaluate(opened, tasks, variants, store, interrupt.flag()));
   std::printf("%zu rows added to %s, %zu were there; restkv report %s --format md shows them\n",
               outcome.added, options.database.c_str(), outcome.found, options.database.c_str());
+  if (outcome.shared_tokens > 0) {
+    std::printf(
+        "%zu of %zu prompt tokens were not read again: other prompts began with them (about "
+        "%.1f s saved)\n",
+        outcome.shared_tokens, outcome.tokens, outcome.shared_ms / 1e3);
+  }
   return 0;
 }
 

@@ -179,6 +179,10 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
                    [&options] { options.form = PromptForm::kPlain; });
   flags.add_text({"--chat-template"}, "NAME", "a built-in template instead of the model's",
                  &options.chat_template, "LLAMA_ARG_CHAT_TEMPLATE");
+  flags.add_switch({"--no-prefix-reuse"},
+                   "read every prompt from its start, also where it begins as the one before (the "
+                   "same results, later)",
+                   [&options] { options.prefixes = PrefixReuse::kOff; });
   flags.begin_section("results");
   flags.add_text({"--db"}, "FILE", "SQLite file, made or gone on with (restkv-eval.db)",
                  &options.database);
@@ -247,6 +251,7 @@ Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>
   settings.version = kVersion;
   settings.settings = settings_text(options);
   settings.form = options.form;
+  settings.prefixes = options.prefixes;
   settings.chat_template = options.chat_template;
   settings.request.data_dir = options.data_dir;
   settings.request.material = options.material;

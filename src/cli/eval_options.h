@@ -33,6 +33,7 @@ struct EvalOptions {
   std::string database = "restkv-eval.db";
   std::size_t marked_samples = 1;
   PromptForm form = PromptForm::kByTask;
+  PrefixReuse prefixes = PrefixReuse::kOn;
   std::string chat_template;
 };
 

@@ -10,6 +10,7 @@
 #include "engine/sparse_decode.h"
 #include "engine/state.h"
 #include "engine/synthetic.h"
+#include "restkv/shared_prefix.h"
 #include "tensor/vocabulary_check.h"
 
 namespace restkv {
@@ -51,6 +52,20 @@ bool any_in_pieces(std::span<const std::shared_ptr<const Variant>> variants) {
   return std::ranges::any_of(variants, [](const auto& variant) {
     return variant->options().schedule.kind == Schedule::Kind::kChunk;
   });
+}
+
+Result<void> check_prefix(const Engine::State& engine, std::span<const Token> tokens,
+                          const SharedPrefix* prefix) {
+  if (prefix == nullptr) return {};
+  const std::span<const Token> shared = prefix->tokens();
+  if (engine.shareable_tokens(shared.size()) != shared.size()) {
+    return invalid("a beginning of " + std::to_string(shared.size()) +
+                   " tokens cannot be shared without changing bits");
+  }
+  if (shared.size() > tokens.size() || !std::ranges::equal(shared, tokens.first(shared.size()))) {
+    return invalid("the prompt does not begin with the tokens that are shared");
+  }
+  return {};
 }
 
 }  // namespace
@@ -187,6 +202,9 @@ std::string_view Engine::kernels() const { return state_->kernels->name; }
 std::size_t Engine::cache_bytes() const { return state_->counter->now(); }
 std::size_t Engine::cache_bytes_peak() const { return state_->counter->peak(); }
 void Engine::reset_cache_peak() { state_->counter->reset_peak(); }
+std::size_t Engine::shareable_tokens(std::size_t tokens) const {
+  return state_->shareable_tokens(tokens);
+}
 const PrefillTimings& Engine::last_prefill() const { return state_->last_prefill; }
 
 Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
@@ -204,6 +222,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
     RESTKV_TRY(check_prefill_attention(options.attention, variant));
     made.push_back(std::move(one));
   }
+  RESTKV_TRY(check_prefix(*state_, tokens, options.prefix));
   std::vector<Sequence> sequences;
   if (any_in_pieces(made)) {
     if (made.size() > 1) {

@@ -63,6 +63,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
                                  .type = f32_cache ? KvType::kF32 : KvType::kF16,
                                  .with_column_sums = with_column_sums_},
                 *engine_.counter);
+  begin_prefix();
   positions_.resize(n_);
   std::iota(positions_.begin(), positions_.end(), job_.first_position);
   hidden_.reserve(n_, n_embd, std::min(n_, std::max(chunk, kLogitBlock)));
@@ -90,6 +91,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
   engine_.model->logits(last, hidden_.take(n_ - 1, 1), {last_logits.data(), 1, last_logits.size()});
 
+  end_prefix();
   PrefillOutcome outcome;
   for (VariantRun& run : runs_) {
     outcome.reports.push_back(report(run));
@@ -102,7 +104,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
 
 void PrefillRun::embed() {
   const std::size_t chunk = chunk_size();
-  for (std::size_t first = 0; first < n_; first += chunk) {
+  for (std::size_t first = begin_; first < n_; first += chunk) {
     const std::size_t count = std::min(chunk, n_ - first);
     const View2<float> hidden = hidden_.take_blank(first, count);
     engine_.model->embed(pass_, job_.tokens.subspan(first, count), hidden);
@@ -123,17 +125,20 @@ Result<void> PrefillRun::run_layer(int layer) {
     queries_->reset();
     rotation_ = engine_.model->rope_frequencies(layer);
   }
-  appended_ = 0;
+  load_prefix(layer);
+  appended_ = begin_;
   // Where only the last row is read, a pattern has nothing to leave out.
   const bool dense = config_.attention_rule(layer).sliding_window > 0 || only_last_row(layer);
   sparse_.begin_layer(dense ? SparsePrefill::Layer::kDense : SparsePrefill::Layer::kSparse);
   if (sparse_.wants(PatternNeeds::kNothing, 0)) sparse_.choose(pattern_input(layer, 0, 0));
   if (sparse_.wants(PatternNeeds::kLastQueries, 0)) choose_by_last_queries(layer);
-  const std::size_t chunk = chunk_size();
-  for (std::size_t first = 0; first < n_; first += chunk) {
-    const std::size_t count = std::min(chunk, n_ - first);
-    run_chunk(layer, first, count);
-    RESTKV_TRY(after_chunk(layer, first + count));
+  for (std::size_t first = begin_; first < n_;) {
+    const std::size_t end = chunk_end(first);
+    const Clock::time_point start = Clock::now();
+    run_chunk(layer, first, end - first);
+    RESTKV_TRY(record_prefix(end, ms_since(start)));
+    RESTKV_TRY(after_chunk(layer, end));
+    first = end;
   }
   sparse_.end_layer();
   return compress(layer);
@@ -208,7 +213,10 @@ void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
   const View2<float> hidden = hidden_.take(first, count);
   project(layer, first, hidden);
   const int sliding = config_.attention_rule(layer).sliding_window;
-  if (sliding > 0) rows_->drop_before(positions_[first] - sliding + 1);
+  // Only where whole chunks begin: rows are summed in tiles from the first that is held on, and a
+  // prompt that shares its beginning has the same bits.
+  const std::size_t whole = first / chunk_size() * chunk_size();
+  if (sliding > 0) rows_->drop_before(positions_[whole] - sliding + 1);
   if (appended_ == first) append_rows(first, count);
   keep_window_queries(first, count);
   count_queries(first, count);
@@ -373,11 +381,11 @@ Result<void> PrefillRun::after_chunk(int layer, std::size_t done) {
     return Error{ErrorCode::kCancelled, "interrupted while reading the prompt"};
   }
   if (options.on_progress) {
-    const auto total = static_cast<double>(config_.n_layer) * static_cast<double>(n_);
-    const double share =
-        (static_cast<double>(layer) * static_cast<double>(n_) + static_cast<double>(done)) / total;
-    options.on_progress({.tokens_done = static_cast<std::size_t>(share * static_cast<double>(n_)),
-                         .tokens_total = n_});
+    const auto to_read = static_cast<double>(n_ - begin_);
+    const double of_layer = static_cast<double>(done - begin_) / to_read;
+    const double share = (static_cast<double>(layer) + of_layer) / config_.n_layer;
+    options.on_progress(
+        {.tokens_done = begin_ + static_cast<std::size_t>(share * to_read), .tokens_total = n_});
   }
   return {};
 }

@@ -155,7 +155,7 @@ void PrefillRun::count_rows(VariantRun& run, int layer) {
   // Column sums may be there for another variant of a shared prefill; alone this one has none.
   const bool has_sums = has(run.variant->needs(), Needs::kColumnSums);
   const std::size_t layer_bytes = rows_->bytes() - (has_sums ? 0 : rows_->column_sum_bytes());
-  run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes);
+  run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes + prefix_bytes(*run.variant));
 }
 
 // For scores that are made while generating.

@@ -1,9 +1,11 @@
 #pragma once
 
 // One prefill at work. prefill.cc passes the prompt through the layers; prefill_compress.cc is what
-// happens when a layer is complete: every variant takes what it keeps.
+// happens when a layer is complete: every variant takes what it keeps; prefill_prefix.cc shares the
+// beginning of a prompt with others.
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "engine/compress.h"
 #include "engine/hidden_states.h"
 #include "engine/query_statistics.h"
+#include "engine/shared_prefix.h"
 #include "engine/sparse_prefill.h"
 #include "engine/state.h"
 
@@ -59,6 +62,12 @@ class PrefillRun {
   void all_logits();
   Result<void> after_chunk(int layer, std::size_t done);
   [[nodiscard]] bool only_last_row(int layer) const;
+  void begin_prefix();
+  [[nodiscard]] std::size_t chunk_end(std::size_t first) const;
+  void load_prefix(int layer);
+  Result<void> record_prefix(std::size_t done, double ms);
+  void end_prefix();
+  [[nodiscard]] std::size_t prefix_bytes(const Variant& variant) const;
   [[nodiscard]] KvReport report(const VariantRun& run) const;
 
   Engine::State& engine_;
@@ -68,6 +77,9 @@ class PrefillRun {
   const Position end_;
   Pass pass_;
   SparsePrefill sparse_;
+  SharedPrefix* prefix_ = nullptr;                 // null: this prompt shares nothing
+  std::unique_ptr<SharedPrefix::State> recorded_;  // when this prefill is to fill it
+  std::size_t begin_ = 0;                          // tokens that are not read again
   std::size_t appended_ = 0;  // tokens of this prefill whose rows the layer in hand has
 
   std::vector<VariantRun> runs_;

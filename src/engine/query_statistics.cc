@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/check.h"
+
 namespace restkv {
 namespace {
 
@@ -55,8 +57,10 @@ void QueryAccumulator::add_head(const KernelTable& kernels, const Chunk& chunk, 
   double* mean = means_.data() + head * dim_;
   double* squares = squares_.data() + head * dim_ * dim_;
   auto held = static_cast<double>(count_);
-  for (std::size_t first = skip; first < chunk.positions.size(); first += kBlock) {
-    const std::size_t rows = std::min(kBlock, chunk.positions.size() - first);
+  std::size_t rows = 0;
+  for (std::size_t first = skip; first < chunk.positions.size(); first += rows) {
+    const auto in_block = static_cast<std::size_t>(chunk.positions[first]) % kBlock;
+    rows = std::min(kBlock - in_block, chunk.positions.size() - first);
     const auto added = static_cast<double>(rows);
     std::ranges::fill(scratch.mean, 0.0);
     for (std::size_t i = 0; i < rows; ++i) {
@@ -86,6 +90,17 @@ void QueryAccumulator::add_head(const KernelTable& kernels, const Chunk& chunk, 
     for (std::size_t d = 0; d < dim_; ++d) mean[d] += scratch.shift[d] * share;
     held += added;
   }
+}
+
+QueryAccumulator::Saved QueryAccumulator::save() const {
+  return {.count = count_, .means = means_, .squares = squares_};
+}
+
+void QueryAccumulator::restore(const Saved& saved) {
+  RESTKV_CHECK(saved.means.size() == means_.size() && saved.squares.size() == squares_.size());
+  count_ = saved.count;
+  means_ = saved.means;
+  squares_ = saved.squares;
 }
 
 QueryStatistics QueryAccumulator::statistics() {

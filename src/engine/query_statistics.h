@@ -33,10 +33,23 @@ class QueryAccumulator {
     bool adjacent = false;
     double magnitude = 1.0;  // of the rotation
   };
-  // Blocks of 64 tokens from the chunk's first on; means and sums of squares of blocks are merged
-  // in f64 (Chan, Golub and LeVeque 1979), so a large mean costs no digits. The result depends on
-  // the chunks, not on the number of threads.
+  // Blocks of 64 tokens that begin at multiples of 64, as far as the chunk goes; means and sums of
+  // squares of blocks are merged in f64 (Chan, Golub and LeVeque 1979), so a large mean costs no
+  // digits. The result depends neither on the threads nor on chunks that begin at multiples of 64.
   void add(const KernelTable& kernels, const Threads& threads, const Chunk& chunk);
+
+  // What was gathered so far, to go on from there in another prefill.
+  struct Saved {
+    std::size_t count = 0;
+    std::vector<double> means;
+    std::vector<double> squares;
+    [[nodiscard]] std::size_t bytes() const {
+      return (means.capacity() + squares.capacity()) * sizeof(double);
+    }
+  };
+  [[nodiscard]] Saved save() const;
+  // REQUIRES: saved by an accumulator of the same shape.
+  void restore(const Saved& saved);
 
   // Valid until the next add() or reset().
   [[nodiscard]] QueryStatistics statistics();

@@ -1,49 +1,13 @@
 #include "eval/runner.h"
 
-#include <algorithm>
-#include <cmath>
-#include <map>
-#include <nlohmann/json.hpp>
-#include <tuple>
+#include <utility>
 
 #include "base/check.h"
-#include "eval/decode_answers.h"
+#include "eval/item_runner.h"
 #include "eval/runner_plan.h"
 
 namespace restkv {
 namespace {
-
-// The prompt's tokens as digits: how many of all KV heads of all layers hold each.
-std::string kept_digits(const Sequence& sequence, std::size_t n_token) {
-  std::vector<std::size_t> held(n_token);
-  std::size_t heads = 0;
-  for (const auto& layer : sequence.kept_positions()) {
-    for (const auto& head : layer) {
-      ++heads;
-      for (const Position position : head) ++held[static_cast<std::size_t>(position)];
-    }
-  }
-  RESTKV_CHECK(heads > 0);
-  std::string digits;
-  for (const std::size_t count : held) {
-    digits += static_cast<char>('0' + (count * 9 + heads - 1) / heads);
-  }
-  return digits;
-}
-
-// What was in force, as the column `options` has it.
-std::string options_text(const KvReport& report, const EvalVariant& variant) {
-  std::string text;
-  const auto add = [&text](const std::string& name, const std::string& value) {
-    text += (text.empty() ? "" : " ") + name + "=" + value;
-  };
-  for (const auto& [name, value] : report.options) add(name, value);
-  for (const auto& [name, value] : report.prefill.options) add("prefill." + name, value);
-  if (!report.prefill.dense_because.empty()) add("prefill.read", "dense");
-  for (const auto& [name, value] : report.decode.options) add("decode." + name, value);
-  if (!report.decode.table.empty()) add("decode.table", variant.decode_table);
-  return text;
-}
 
 class Runner {
  public:
@@ -52,19 +16,31 @@ class Runner {
       : model_(model), variants_(variants), settings_(settings), watch_(watch), store_(store) {}
 
   Result<EvalOutcome> run(EvalPlan plan) {
-    words_ = plan.chinese_words ? &*plan.chinese_words : nullptr;
+    EvalOutcome& outcome = plan.outcome;
+    ItemRunner items(model_, variants_, settings_, watch_.cancel,
+                     plan.chinese_words ? &*plan.chinese_words : nullptr,
+                     [this](std::size_t tokens) { tell(tokens); });
     for (const EvalItem& item : plan.items) progress_.tokens_total += item.sample.tokens;
     tell(0);
     for (const EvalItem& item : plan.items) {
-      RESTKV_ASSIGN(const std::size_t added, run_item(item));
-      plan.outcome.added += added;
-      progress_.tokens_done += item.sample.tokens;
-      tell(0);
+      RESTKV_ASSIGN(const ItemRows done, items.run(item));
+      RESTKV_TRY(add(item, done, outcome));
     }
-    return std::move(plan.outcome);
+    return std::move(outcome);
   }
 
  private:
+  Result<void> add(const EvalItem& item, const ItemRows& done, EvalOutcome& outcome) {
+    RESTKV_TRY(store_.add(done.rows, done.prompt ? &*done.prompt : nullptr));
+    outcome.added += done.rows.size();
+    outcome.tokens += done.prefix.tokens;
+    outcome.shared_tokens += done.prefix.shared_tokens;
+    outcome.shared_ms += done.prefix.shared_ms;
+    progress_.tokens_done += item.sample.tokens;
+    tell(0);
+    return {};
+  }
+
   void tell(std::size_t more) const {
     if (!watch_.on_progress) return;
     EvalProgress now = progress_;
@@ -72,209 +48,11 @@ class Runner {
     watch_.on_progress(now);
   }
 
-  // One prefill for all that are read alike. Caches in f32 cannot share one with others, nor can
-  // different patterns, nor those that have seen the question with those that have not; a prefill
-  // in pieces is a variant's own. A pattern reads the queries of the largest window densely, so a
-  // variant with a larger one than usual would change what the others get.
-  [[nodiscard]] std::vector<std::vector<std::size_t>> groups_of(const EvalItem& item) const {
-    std::map<std::tuple<bool, bool, std::size_t, std::string, int>, std::vector<std::size_t>>
-        groups;
-    for (const std::size_t v : item.variants) {
-      const EvalVariant& variant = variants_[v];
-      const KvOptions kv = options_of(variant);
-      const bool wide = kv.type_k == KvType::kF32 || kv.type_v == KvType::kF32;
-      const bool alone = kv.schedule.kind == Schedule::Kind::kChunk;
-      const bool is_dense = prefill_attention_of(variant).pattern == "dense";
-      groups[{wide, reads_question_later(variant), alone ? v + 1 : 0, variant.prefill,
-              is_dense ? 0 : kv.window}]
-          .push_back(v);
-    }
-    std::vector<std::vector<std::size_t>> list;
-    for (auto& [_, group] : groups) list.push_back(std::move(group));
-    return list;
-  }
-
-  Result<std::size_t> run_item(const EvalItem& item) {
-    std::vector<EvalRow> rows;
-    for (const std::vector<std::size_t>& group : groups_of(item)) {
-      RESTKV_TRY(run_group(item, group, rows));
-    }
-    EvalPrompt prompt;
-    if (item.marked) {
-      prompt.hash = item.hash;
-      for (const Token token : item.tokens) {
-        prompt.pieces.push_back(model_.vocabulary->piece(token, ControlTokens::kShow));
-      }
-    }
-    RESTKV_TRY(store_.add(rows, item.marked ? &prompt : nullptr));
-    return rows.size();
-  }
-
-  Result<void> run_group(const EvalItem& item, std::span<const std::size_t> group,
-                         std::vector<EvalRow>& rows) {
-    std::vector<KvOptions> options;
-    for (const std::size_t v : group) {
-      options.push_back(options_for_suite(variants_[v], suite_of(*item.task)));
-    }
-    const EvalVariant& reader = variants_[group.front()];
-    const PrefillAttention attention = prefill_attention_of(reader);
-    const bool later = reads_question_later(reader);
-    RESTKV_ASSIGN(Reading reading, later ? read_twice(item, options, attention)
-                                         : read_once(item, options, attention));
-    const std::size_t first = rows.size();
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      rows.push_back(row_of(item, variants_[group[i]]));
-      set_cache(item, variants_[group[i]], reading.sequences[i], reading.reports[i], rows.back());
-      rows.back().prefill_ms = reading.prefill_ms[i];
-      rows.back().batch = static_cast<std::int64_t>(group.size());
-    }
-    const std::size_t n_row = later ? group.size() : 1;
-    RESTKV_ASSIGN(const std::vector<Answer> answers,
-                  decode_answers(model_.engine, *model_.vocabulary, reading.sequences,
-                                 {reading.logits.data(), n_row, reading.logits.size() / n_row},
-                                 {.stops = item.sample.stops,
-                                  .min_new_tokens = item.sample.min_new_tokens,
-                                  .max_new_tokens = item.sample.max_new_tokens,
-                                  .context = settings_.context,
-                                  .cancel = watch_.cancel}));
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      RESTKV_TRY(set_answer(item, answers[i], rows[first + i]));
-    }
-    return {};
-  }
-
-  // A prompt in the caches of a group.
-  struct Reading {
-    std::vector<Sequence> sequences;
-    std::vector<KvReport> reports;   // of each, over text and question
-    std::vector<double> prefill_ms;  // of each, without compression
-    std::vector<float> logits;       // one row for all, or one of each
-  };
-
-  [[nodiscard]] PrefillOptions watched(std::size_t before,
-                                       const PrefillAttention& attention) const {
-    PrefillOptions prefill;
-    prefill.attention = attention;
-    prefill.cancel = watch_.cancel;
-    prefill.on_progress = [this, before](const PrefillProgress& now) {
-      tell(before + now.tokens_done);
-    };
-    return prefill;
-  }
-
-  [[nodiscard]] double prefill_ms() const {
-    const PrefillTimings& timings = model_.engine.last_prefill();
-    return timings.total_ms - timings.compress_ms;
-  }
-
-  Result<Reading> read_once(const EvalItem& item, std::span<const KvOptions> options,
-                            const PrefillAttention& attention) const {
-    Reading reading;
-    RESTKV_ASSIGN(reading.sequences, model_.engine.prefill(item.tokens, options,
-                                                           watched(0, attention), reading.logits));
-    for (const Sequence& sequence : reading.sequences) {
-      reading.reports.push_back(sequence.report());
-      reading.prefill_ms.push_back(prefill_ms());
-    }
-    return reading;
-  }
-
-  // The text for all, then the question on top of what each has left of it.
-  Result<Reading> read_twice(const EvalItem& item, std::span<const KvOptions> options,
-                             const PrefillAttention& attention) const {
-    Reading reading;
-    const std::span<const Token> tokens(item.tokens);
-    std::vector<float> last;
-    RESTKV_ASSIGN(reading.sequences, model_.engine.prefill(tokens.first(item.text_tokens), options,
-                                                           watched(0, attention), last));
-    const double text_ms = prefill_ms();
-    for (Sequence& sequence : reading.sequences) {
-      const KvReport text = sequence.report();
-      RESTKV_TRY(model_.engine.extend(sequence, tokens.subspan(item.text_tokens),
-                                      watched(item.text_tokens, attention), last));
-      KvReport& report = reading.reports.emplace_back(sequence.report());
-      report.bytes_peak = std::max(report.bytes_peak, text.bytes_peak);
-      report.prefill = text.prefill;
-      report.compress_ms += text.compress_ms;
-      reading.prefill_ms.push_back(text_ms + prefill_ms());
-      reading.logits.insert(reading.logits.end(), last.begin(), last.end());
-    }
-    return reading;
-  }
-
-  [[nodiscard]] EvalRow row_of(const EvalItem& item, const EvalVariant& variant) const {
-    EvalRow row = row_key(item, settings_);
-    const nlohmann::ordered_json json = variant_json(variant);
-    row.variant_json = json.dump();
-    row.model = settings_.model;
-    row.suite = suite_of(*item.task);
-    row.category = item.task->category;
-    row.metric = item.sample.metric;
-    row.wording = item.sample.wording;
-    row.source = item.sample.source;
-    row.prompt_hash = item.hash;
-    row.depth = item.sample.depth.value_or(-1);
-    row.variant = variant_label(variant);
-    row.policy = variant.kv.policy;
-    row.budget = json["budget"].is_string() ? json["budget"].get<std::string>() : "";
-    row.allocator = json["allocator"].is_string() ? json["allocator"].get<std::string>() : "";
-    row.schedule = json["schedule"].get<std::string>();
-    row.granularity = variant.granularity;
-    row.mode = json["mode"].get<std::string>();
-    row.prefill = variant.prefill;
-    row.decode_attn = variant.decode_attention;
-    row.decode_budget =
-        variant.decode_attention == "dense" ? "100%" : json["decode_budget"].get<std::string>();
-    row.answers =
-        nlohmann::json(item.sample.answers)
-            .dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace);
-    row.version = settings_.version;
-    row.kernels = model_.engine.kernels();
-    row.settings = settings_.settings;
-    return row;
-  }
-
-  static void set_cache(const EvalItem& item, const EvalVariant& variant, const Sequence& sequence,
-                        const KvReport& report, EvalRow& row) {
-    row.options = options_text(report, variant);
-    row.prompt_tokens = static_cast<std::int64_t>(report.prompt_tokens);
-    row.kept_tokens = report.kept_tokens_mean;
-    row.bytes = static_cast<std::int64_t>(report.bytes);
-    row.bytes_full = static_cast<std::int64_t>(report.bytes_full);
-    row.bytes_peak = static_cast<std::int64_t>(report.bytes_peak);
-    row.compress_ms = report.compress_ms;
-    if (item.marked && !report.untouched) row.kept = kept_digits(sequence, item.tokens.size());
-  }
-
-  Result<void> set_answer(const EvalItem& item, const Answer& answer, EvalRow& row) const {
-    const std::string_view scored = item.sample.scored == AnswerPart::kFirstLine
-                                        ? first_answer_line(answer.text)
-                                        : std::string_view(answer.text);
-    const auto result = score(*item.scorer, {.prediction = scored,
-                                             .answers = item.sample.answers,
-                                             .classes = item.sample.classes,
-                                             .chinese_words = words_});
-    if (!result.ok()) {
-      return Error{result.error().code, std::string(item.task->name) + ", sample " +
-                                            item.sample.id + ": " + result.error().message};
-    }
-    row.prediction = answer.text;
-    row.score = result->value;
-    row.answered = result->answered ? 1 : 0;
-    row.stop = answer_end_name(answer.end);
-    row.truncated = answer.end == AnswerEnd::kLimit || answer.end == AnswerEnd::kContext ? 1 : 0;
-    row.looping = answer.looping ? 1 : 0;
-    row.generated_tokens = static_cast<std::int64_t>(answer.tokens);
-    row.decode_ms = answer.decode_ms;
-    return {};
-  }
-
   const EvalModel& model_;
   std::span<const EvalVariant> variants_;
   const EvalSettings& settings_;
   const EvalWatch& watch_;
   ResultStore& store_;
-  const ChineseWords* words_ = nullptr;
   EvalProgress progress_;
 };
 

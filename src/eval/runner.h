@@ -23,6 +23,10 @@ namespace restkv {
 // kByTask wraps a prompt in the chat template where its task says so; kPlain never does.
 enum class PromptForm : std::uint8_t { kByTask, kPlain };
 
+// Whether prompts that begin alike share the keys and values of that part
+// (restkv/shared_prefix.h). Every answer is the same either way.
+enum class PrefixReuse : std::uint8_t { kOn, kOff };
+
 struct EvalSettings {
   std::string model;        // file name, for people
   std::string fingerprint;  // of the file
@@ -34,7 +38,8 @@ struct EvalSettings {
   std::string chat_template;  // a built-in name, or empty for the model's own
   // The runner fills in the tokenizer and the tokens of the template.
   TaskRequest request;
-  std::size_t context = 0;         // positions that a prompt and its answer may take
+  std::size_t context = 0;  // positions that a prompt and its answer may take
+  PrefixReuse prefixes = PrefixReuse::kOn;
   std::size_t marked_samples = 1;  // of each task and length: prompts kept with their kept tokens
 };
 
@@ -50,8 +55,11 @@ struct EvalWatch {
 };
 
 struct EvalOutcome {
-  std::size_t added = 0;             // rows
-  std::size_t found = 0;             // rows that were there before
+  std::size_t added = 0;          // rows
+  std::size_t found = 0;          // rows that were there before
+  std::size_t tokens = 0;         // of the prompts that were read, once for each way of reading
+  std::size_t shared_tokens = 0;  // of these: not read again, another prompt began with them
+  double shared_ms = 0;           // what reading them once took, for each time that it was spared
   std::vector<std::string> skipped;  // tasks whose data or words are missing
 };
 

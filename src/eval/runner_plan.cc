@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "eval/prefix_groups.h"
 #include "eval/truncate.h"
 
 namespace restkv {
@@ -36,6 +37,7 @@ class Planner {
       }
     }
     if (plan_.outcome.skipped.size() == tasks.size()) return *missing;
+    if (settings_.prefixes == PrefixReuse::kOn) find_prefixes();
     return std::move(plan_);
   }
 
@@ -168,6 +170,20 @@ class Planner {
     return Error{ErrorCode::kInvalidArgument,
                  std::string(item.task->name) + ", sample " + item.sample.id +
                      ", has no text before its question: mode agnostic cannot be asked of it"};
+  }
+
+  void find_prefixes() {
+    std::vector<std::span<const Token>> prompts;
+    for (const EvalItem& item : plan_.items) prompts.emplace_back(item.tokens);
+    const auto groups = prefix_groups(
+        prompts, [&](std::size_t tokens) { return model_.engine.shareable_tokens(tokens); });
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      for (std::size_t i = 0; i < groups[g].count; ++i) {
+        EvalItem& item = plan_.items[groups[g].first + i];
+        item.group = g;
+        item.prefix_tokens = groups[g].tokens;
+      }
+    }
   }
 
   const EvalModel& model_;

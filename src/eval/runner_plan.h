@@ -26,6 +26,9 @@ struct EvalItem {
   std::string hash;                   // of the tokens and the settings
   std::vector<std::size_t> variants;  // indices; not empty
   bool marked = false;
+  // What this item and its neighbours of the same group begin with (eval/prefix_groups.h).
+  std::size_t group = 0;
+  std::size_t prefix_tokens = 0;
 };
 
 struct EvalPlan {

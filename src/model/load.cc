@@ -214,6 +214,16 @@ Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
   return {};
 }
 
+bool Model::rows_depend_on_company(const PassProducts& products) const {
+  for (const LayerWeights& layer : layers_) {
+    for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
+                                 &layer.up, &layer.down}) {
+      if (*linear && products.of(*linear) == Product::kExpandedGemm) return true;
+    }
+  }
+  return false;
+}
+
 ModelInfo Model::info() const {
   const std::string& path = file_->path();
   const std::string file_name = path.substr(path.find_last_of('/') + 1);

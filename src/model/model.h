@@ -82,6 +82,9 @@ class Model {
   [[nodiscard]] std::size_t decode_weight_bytes() const;
   [[nodiscard]] WeightCounts count_weights() const;
 
+  // Whether a token's row of some layer may have other bits in other company (tensor/linear.h).
+  [[nodiscard]] bool rows_depend_on_company(const PassProducts& products) const;
+
   // hidden: [tokens, n_embd]. REQUIRES: every token in [0, n_vocab).
   void embed(const Pass& pass, std::span<const Token> tokens, View2<float> hidden) const;
 

@@ -9,54 +9,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "cli/program.h"
+#include "cli/eval_runs.h"
 
 namespace restkv::testing {
 namespace {
 
 using nlohmann::json;
-
-std::string fresh(const std::string& name) {
-  const std::string path = scratch_folder() + "/" + name;
-  std::filesystem::remove(path);
-  return path;
-}
-
-std::vector<std::string> eval_args(const std::string& database,
-                                   const std::vector<std::string>& more) {
-  std::vector<std::string> args = {"eval",  "ruler/niah_single_1",
-                                   "-m",    scratch_folder() + "/tiny.gguf",
-                                   "--raw", "-t",
-                                   "1",     "--lengths",
-                                   "2048",  "--material",
-                                   "own",   "--db",
-                                   database};
-  args.insert(args.end(), more.begin(), more.end());
-  return args;
-}
-
-const std::vector<std::string> kThree = {"--policies", "full,snapkv,rest-kv", "--budgets", "100"};
-
-std::vector<std::string> with(std::vector<std::string> args, const std::vector<std::string>& more) {
-  args.insert(args.end(), more.begin(), more.end());
-  return args;
-}
-
-json report_of(const std::string& database) {
-  const ProgramEnd end = run_program({"report", database, "--format", "json"});
-  EXPECT_EQ(end.status, 0) << end.err;
-  return json::parse(end.out, nullptr, /*allow_exceptions=*/false);
-}
-
-// The rows without what differs from run to run.
-json comparable(const json& report) {
-  json rows = json::array();
-  for (json row : report["rows"]) {
-    for (const char* field : {"prefill_ms", "compress_ms", "decode_ms", "batch"}) row.erase(field);
-    rows.push_back(row);
-  }
-  return rows;
-}
 
 TEST(Eval, OneRowForEachSampleAndVariant) {
   const std::string database = fresh("rows.db");
@@ -95,6 +53,29 @@ TEST(Eval, ASharedPromptGivesWhatSeparateRunsGive) {
     ASSERT_EQ(end.status, 0) << end.err;
   }
   EXPECT_EQ(comparable(report_of(together)), comparable(report_of(apart)));
+}
+
+// Prompts that begin alike are read from there on; no row is another for it.
+TEST(Eval, WhatPromptsBeginWithIsReadOnce) {
+  const std::string shared = fresh("shared.db");
+  const std::string apart = fresh("unshared.db");
+  const std::vector<std::string> what = {"--policies", "full,h2o,expected-attention,rest-kv",
+                                         "--budgets",  "100",
+                                         "--samples",  "4",
+                                         "--modes",    "aware,agnostic"};
+  const ProgramEnd end = run_program(eval_args(shared, what));
+  ASSERT_EQ(end.status, 0) << end.err;
+  EXPECT_NE(end.out.find("prompt tokens were not read again"), std::string::npos) << end.out;
+  const ProgramEnd other = run_program(eval_args(apart, with(what, {"--no-prefix-reuse"})));
+  ASSERT_EQ(other.status, 0) << other.err;
+  EXPECT_EQ(other.out.find("read again"), std::string::npos) << other.out;
+  EXPECT_EQ(rows_apart_from_memory(shared), rows_apart_from_memory(apart));
+  // What is held beside the caches is counted.
+  const json held = report_of(shared)["rows"];
+  const json alone = report_of(apart)["rows"];
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    EXPECT_GT(held[i]["bytes_peak"], alone[i]["bytes_peak"]) << held[i]["variant"];
+  }
 }
 
 // A pattern is a prefill of its own, which its variants share.
@@ -145,7 +126,7 @@ TEST(Eval, AnInterruptedRunGoesOnToTheSameRows) {
   const ProgramEnd end = program.end();
   EXPECT_TRUE(end.status == 130 || end.status == 0) << end.err;
   ASSERT_EQ(run_program(eval_args(parts, what)).status, 0);
-  EXPECT_EQ(comparable(report_of(whole)), comparable(report_of(parts)));
+  EXPECT_EQ(rows_apart_from_memory(whole), rows_apart_from_memory(parts));
 }
 
 TEST(Eval, OtherSettingsAreNotMixed) {
