@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -56,6 +57,10 @@ void occupy_closed_streams() {
   }
 }
 
+// A file that may not grow further is then an error where it is written, not the end of the
+// process.
+void survive_file_limits() { (void)std::signal(SIGXFSZ, SIG_IGN); }
+
 // What was printed and never arrived is a failure, whatever the command says.
 int check_output(int status) {
   const bool arrived = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
@@ -94,6 +99,7 @@ int dispatch(Arguments args) {
 
 int main(int argc, char** argv) {
   restkv::occupy_closed_streams();
+  restkv::survive_file_limits();
   const std::vector<std::string_view> args(argv + (argc > 0 ? 1 : 0), argv + argc);
   try {
     return restkv::check_output(restkv::dispatch(args));

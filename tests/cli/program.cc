@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,10 @@ Program::Program(const std::vector<std::string>& args, const Surroundings& aroun
     redirect(STDOUT_FILENO, around.output.empty() ? out_path_ : around.output,
              O_WRONLY | O_CREAT | O_TRUNC);
   }
+  if (around.largest_file > 0) {
+    const rlimit limit{around.largest_file, around.largest_file};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(125);
+  }
   ::alarm(60);
   ::execve(RESTKV_PROGRAM, argv.data(), envp.data());
   ::_exit(127);
@@ -143,6 +148,8 @@ bool Program::wait_for_more_output() const {
 }
 
 void Program::interrupt() const { ::kill(process_, SIGINT); }
+
+void Program::kill() const { ::kill(process_, SIGKILL); }
 
 ProgramEnd Program::end() {
   int status = 0;

@@ -2,6 +2,7 @@
 
 // Runs the built program as a user would.
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ struct Surroundings {
   std::string input;                     // a file; empty = nothing to read
   // A file; empty = what goes to ProgramEnd::out; "-" = closed
   std::string output;
+  std::size_t largest_file = 0;  // bytes that a file may grow to; 0 = any
 };
 
 // A program that was started; end() waits for it, and must be called.
@@ -36,6 +38,8 @@ class Program {
   // Waits for more output than there is now.
   [[nodiscard]] bool wait_for_more_output() const;
   void interrupt() const;
+  // As `kill -9` does it: nothing of the program runs any more.
+  void kill() const;
   ProgramEnd end();
 
  private:
