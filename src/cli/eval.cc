@@ -15,6 +15,7 @@ constexpr std::string_view kUsage =
     "       restkv eval list\n\n"
     "Runs benchmarks under each combination of the lists. A prompt is read once for all of them.\n"
     "Rows go into the database as they come: the same command again goes on where it stopped.\n"
+    "Under mpirun -n R the ranks share the prompts.\n"
     "A TASK is a suite (ruler, longbench, infinitebench, needle, gsm8k, multiarith), a suite with\n"
     "/all, or one task, such as ruler/niah_single_1.";
 
@@ -26,11 +27,13 @@ void print_tasks() {
 }
 
 Result<int> run(const EvalOptions& options, const std::vector<const TaskInfo*>& tasks,
-                const std::vector<EvalVariant>& variants, const InterruptGuard& interrupt) {
-  RESTKV_ASSIGN(ResultStore store, ResultStore::open_or_make(options.database));
+                const std::vector<EvalVariant>& variants, const InterruptGuard& interrupt,
+                Ranks* ranks) {
+  RESTKV_ASSIGN(ResultStore store, open_store(options.database, ranks));
   RESTKV_ASSIGN(EvalSession opened, open_evaluation(options, interrupt.flag()));
   RESTKV_ASSIGN(const EvalOutcome outcome,
-                evaluate(opened, tasks, variants, store, interrupt.flag()));
+                evaluate(opened, tasks, variants, store, interrupt.flag(), ranks));
+  if (!leads(ranks)) return 0;
   std::printf("%zu rows added to %s, %zu were there; restkv report %s --format md shows them\n",
               outcome.added, options.database.c_str(), outcome.found, options.database.c_str());
   if (outcome.shared_tokens > 0) {
@@ -71,8 +74,9 @@ int eval_command(Arguments args) {
   if (!variants.ok()) return report_usage(variants.error());
   print_notices(flags);
   const InterruptGuard interrupt;
-  auto status = run(options, *tasks, *variants, interrupt);
-  return status.ok() ? *status : report_error(status.error());
+  const auto ranks = join_ranks();
+  if (!ranks.ok()) return report_error(ranks.error());
+  return end_command(run(options, *tasks, *variants, interrupt, ranks->get()), ranks->get());
 }
 
 }  // namespace restkv

@@ -265,11 +265,16 @@ Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>
 
 Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* const> tasks,
                              std::span<const EvalVariant> variants, ResultStore& store,
-                             const std::atomic<bool>& cancel) {
+                             const std::atomic<bool>& cancel, Ranks* ranks) {
   const auto progress = make_progress(stderr);
   bool begun = false;
   EvalWatch watch;
   watch.cancel = &cancel;
+  watch.ranks = ranks;
+  if (!leads(ranks)) {
+    return run_evaluation({*opened.session.engine, opened.session.vocabulary}, tasks, variants,
+                          opened.settings, watch, store);
+  }
   watch.on_note = [&](const std::string& line) { progress->note("restkv: " + line); };
   watch.on_progress = [&](const EvalProgress& now) {
     if (!begun && now.tokens_total > 0) {
@@ -283,6 +288,10 @@ Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* cons
                                 variants, opened.settings, watch, store);
   progress->end();
   return outcome;
+}
+
+Result<ResultStore> open_store(const std::string& path, const Ranks* ranks) {
+  return ResultStore::open_or_make(leads(ranks) ? path : ":memory:");
 }
 
 }  // namespace restkv

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/options.h"
+#include "cli/ranks.h"
 #include "cli/session.h"
 #include "eval/runner.h"
 #include "eval/task.h"
@@ -54,9 +55,11 @@ struct EvalSession {
 };
 Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>& cancel);
 
-// Runs the tasks with a progress bar; notes go to stderr.
+// Runs the tasks with a progress bar; notes go to stderr, those of rank 0. ranks: see EvalWatch.
 Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* const> tasks,
                              std::span<const EvalVariant> variants, ResultStore& store,
-                             const std::atomic<bool>& cancel);
+                             const std::atomic<bool>& cancel, Ranks* ranks);
+// Where the rows go: the file, or a store in memory for the ranks that only send theirs.
+Result<ResultStore> open_store(const std::string& path, const Ranks* ranks);
 
 }  // namespace restkv

@@ -28,34 +28,39 @@ struct StudyOptions {
 
 // A part whose data are missing is left out; the text then speaks of the others.
 Result<std::size_t> run_part(EvalSession& opened, const StudyPart& part, ResultStore& store,
-                             const InterruptGuard& interrupt) {
+                             const InterruptGuard& interrupt, Ranks* ranks) {
   RESTKV_ASSIGN(const auto tasks, select_tasks(part.tasks));
   opened.settings.request.lengths = part.lengths;
   opened.settings.request.samples = part.samples;
-  std::fprintf(stderr, "%s: %zu tasks, %zu samples of each, %zu variants\n", part.title.c_str(),
-               tasks.size(), part.samples, part.variants.size());
-  const auto outcome = evaluate(opened, tasks, part.variants, store, interrupt.flag());
+  if (leads(ranks)) {
+    std::fprintf(stderr, "%s: %zu tasks, %zu samples of each, %zu variants\n", part.title.c_str(),
+                 tasks.size(), part.samples, part.variants.size());
+  }
+  const auto outcome = evaluate(opened, tasks, part.variants, store, interrupt.flag(), ranks);
   if (outcome.ok()) return outcome->added + outcome->found;
   if (outcome.error().code != ErrorCode::kNotFound) return outcome.error();
-  std::fprintf(stderr, "restkv: %s is left out: %s\n", part.title.c_str(),
-               outcome.error().message.c_str());
+  if (leads(ranks)) {
+    std::fprintf(stderr, "restkv: %s is left out: %s\n", part.title.c_str(),
+                 outcome.error().message.c_str());
+  }
   return std::size_t{0};
 }
 
 Result<int> run(const StudyOptions& options, const std::vector<StudyPart>& parts,
-                const InterruptGuard& interrupt) {
+                const InterruptGuard& interrupt, Ranks* ranks) {
   std::error_code failed;
   std::filesystem::create_directories(options.folder, failed);
   if (failed) return Error{ErrorCode::kIo, options.folder + ": " + failed.message()};
   const std::string database =
       options.eval.database.empty() ? options.folder + "/study.db" : options.eval.database;
   {
-    RESTKV_ASSIGN(ResultStore store, ResultStore::open_or_make(database));
+    RESTKV_ASSIGN(ResultStore store, open_store(database, ranks));
     RESTKV_ASSIGN(EvalSession opened, open_evaluation(options.eval, interrupt.flag()));
     for (const StudyPart& part : parts) {
-      RESTKV_TRY(run_part(opened, part, store, interrupt));
+      RESTKV_TRY(run_part(opened, part, store, interrupt, ranks));
     }
   }
+  if (!leads(ranks)) return 0;
   RESTKV_ASSIGN(const ReportData data, read_report(database, {}));
   const std::string command = "restkv study --scale " + options.scale;
   RESTKV_TRY(write_text_file(options.folder + "/study.md", study_markdown(data, command)));
@@ -89,8 +94,9 @@ int study_command(Arguments args) {
   if (!parts.ok()) return report_usage(parts.error());
   print_notices(flags);
   const InterruptGuard interrupt;
-  auto status = run(options, *parts, interrupt);
-  return status.ok() ? *status : report_error(status.error());
+  const auto ranks = join_ranks();
+  if (!ranks.ok()) return report_error(ranks.error());
+  return end_command(run(options, *parts, interrupt, ranks->get()), ranks->get());
 }
 
 }  // namespace restkv

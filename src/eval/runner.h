@@ -48,10 +48,15 @@ struct EvalProgress {
   std::size_t tokens_total = 0;
 };
 
+class Ranks;  // eval/ranks.h
+
 struct EvalWatch {
   std::function<void(const EvalProgress&)> on_progress;  // may be empty
   std::function<void(const std::string&)> on_note;       // one line; may be empty
   const std::atomic<bool>* cancel = nullptr;             // may be null
+  // Who else takes part; null: nobody. With any rank but 0 the store is not written to, and should
+  // be an empty one in memory.
+  Ranks* ranks = nullptr;
 };
 
 struct EvalOutcome {

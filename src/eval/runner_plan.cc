@@ -81,6 +81,7 @@ class Planner {
   Result<void> add_sample(const TaskInfo& task, TaskSample sample, bool marked) {
     EvalItem item;
     item.task = &task;
+    item.number = samples_++;
     item.marked = marked;
     RESTKV_ASSIGN(item.scorer, find_scorer(sample.metric));
     if (item.scorer->needs_chinese_words && !plan_.chinese_words) {
@@ -195,6 +196,7 @@ class Planner {
   TaskRequest request_;
   std::optional<ChatTemplate> chat_;
   std::optional<Error> no_chat_;
+  std::size_t samples_ = 0;
   EvalPlan plan_;
 };
 

@@ -23,6 +23,7 @@ struct EvalItem {
   // How many of them come before the question, where a variant reads that later: as far as the
   // prompt agrees with that of the context alone.
   std::size_t text_tokens = 0;
+  std::size_t number = 0;             // among all samples of the run, those that are done included
   std::string hash;                   // of the tokens and the settings
   std::vector<std::size_t> variants;  // indices; not empty
   bool marked = false;

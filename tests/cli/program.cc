@@ -80,7 +80,8 @@ Program::Program(const std::vector<std::string>& args, const Surroundings& aroun
   const std::string stem = scratch_folder() + "/run" + std::to_string(++count);
   out_path_ = stem + ".out";
   err_path_ = stem + ".err";
-  std::vector<std::string> words = {RESTKV_PROGRAM};
+  std::vector<std::string> words = around.launcher;
+  words.emplace_back(RESTKV_PROGRAM);
   words.insert(words.end(), args.begin(), args.end());
   std::vector<std::string> environment = {"PATH=/usr/bin:/bin", "HOME=" + scratch_folder(),
                                           "XDG_CACHE_HOME=" + scratch_folder()};
@@ -104,7 +105,7 @@ Program::Program(const std::vector<std::string>& args, const Surroundings& aroun
     if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(125);
   }
   ::alarm(60);
-  ::execve(RESTKV_PROGRAM, argv.data(), envp.data());
+  ::execve(argv.front(), argv.data(), envp.data());
   ::_exit(127);
 }
 

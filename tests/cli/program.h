@@ -22,6 +22,8 @@ struct Surroundings {
   std::string input;                     // a file; empty = nothing to read
   // A file; empty = what goes to ProgramEnd::out; "-" = closed
   std::string output;
+  // What starts the program, with its arguments: {"/usr/bin/mpirun", "-n", "2"}. Empty = nothing.
+  std::vector<std::string> launcher = {};
   std::size_t largest_file = 0;  // bytes that a file may grow to; 0 = any
 };
 
