@@ -3,7 +3,6 @@
 #include <sqlite3.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -87,13 +86,11 @@ struct ResultStore::State {
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED) {
       return {ErrorCode::kIo, path + ": is locked by another program"};
     }
-    if (primary == SQLITE_FULL || primary == SQLITE_IOERR) {
-      // A limit of the user's or of the process is as final as the end of the disk.
-      const int cause = database ? sqlite3_system_errno(database.get()) : 0;
-      if (primary == SQLITE_FULL || cause == ENOSPC || cause == EDQUOT) {
-        return {ErrorCode::kIo, path + ": the disk is full"};
-      }
-      if (cause == EFBIG) return {ErrorCode::kIo, path + ": the file may not grow further"};
+    if (primary == SQLITE_FULL) return {ErrorCode::kIo, path + ": the disk is full"};
+    if (primary == SQLITE_IOERR) {
+      return {ErrorCode::kIo, path +
+                                  ": cannot be read or written further: a limit on the size of "
+                                  "files, or a fault of the disk"};
     }
     return {ErrorCode::kIo,
             path + ": " + (database ? sqlite3_errmsg(database.get()) : sqlite3_errstr(code))};
