@@ -34,8 +34,8 @@ enum class WeightOrder : std::uint8_t { kPack, kKeep };
 
 struct EngineOptions {
   std::string model_path;
-  int n_threads = 0;         // < 1: one per usable processor
-  std::string kernels;       // a kernel table's name; empty = RESTKV_KERNELS or the best
+  int n_threads = 0;        // < 1: one per usable processor
+  std::string kernels;      // a kernel table's name; empty = RESTKV_KERNELS or the best
   std::size_t chunk = 512;  // prompt tokens that pass through a layer at a time
   // What a prompt's tokens carry from layer to layer: kF32, or kBf16 for half the memory and one
   // rounding a layer.
