@@ -3,11 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <limits>
 #include <vector>
 
-#include "base/top_k.h"
+#include "budgets/one_cut_common.h"
 #include "restkv/allocator.h"
 
 namespace restkv {
@@ -18,35 +16,13 @@ class Ada final : public Allocator {
   explicit Ada(double alpha) : alpha_(alpha) {}
 
   void allocate(const AllocationRequest& request, std::span<std::size_t> counts) const override {
-    // Floors first, by raising what is forced above every score; then one cut through all heads.
     const auto share =
         static_cast<std::size_t>(std::floor(alpha_ * static_cast<double>(request.budget)));
-    std::size_t forced = 0;
-    std::vector<float> all;
-    std::vector<std::uint32_t> best;
+    std::vector<std::size_t> floors;
     for (std::size_t h = 0; h < counts.size(); ++h) {
-      const std::span<const float> scores = request.scores[h];
-      const std::size_t floor =
-          std::min(std::max(share, request.protected_rows[h]), request.rows[h]);
-      const std::size_t first = all.size();
-      all.insert(all.end(), scores.begin(), scores.end());
-      top_k(scores, floor, best);
-      for (const std::uint32_t row : best) {
-        all[first + row] = std::numeric_limits<float>::infinity();
-      }
-      forced += floor;
+      floors.push_back(std::min(std::max(share, request.protected_rows[h]), request.rows[h]));
     }
-    const std::size_t total = std::max(forced, request.budget * counts.size());
-    top_k(all, total, best);  // ascending, head after head
-    std::size_t first = 0;
-    auto next = best.begin();
-    for (std::size_t h = 0; h < counts.size(); ++h) {
-      const std::size_t end = first + request.rows[h];
-      const auto last = std::lower_bound(next, best.end(), end);
-      counts[h] = static_cast<std::size_t>(last - next);
-      next = last;
-      first = end;
-    }
+    one_cut(request.scores, floors, request.budget * counts.size(), counts);
   }
 
  private:

@@ -19,27 +19,6 @@ bool is_protected(const Variant& variant, Position position, Position next_posit
          position >= next_position - static_cast<Position>(variant.options().window);
 }
 
-// Scores with every protected row at +infinity, and nothing else there.
-LayerScores with_protection(const Variant& variant, const LayerObservation& layer,
-                            const LayerScores& scores, Position next_position,
-                            std::vector<std::size_t>& protected_rows) {
-  LayerScores result = scores;
-  protected_rows.assign(result.size(), 0);
-  for (std::size_t h = 0; h < result.size(); ++h) {
-    const std::span<const Position> positions = layer.heads[h].positions;
-    for (std::size_t i = 0; i < positions.size(); ++i) {
-      if (is_protected(variant, positions[i], next_position)) {
-        result[h][i] = kProtectedScore;
-        ++protected_rows[h];
-      } else if (!std::isfinite(result[h][i])) {
-        result[h][i] = result[h][i] > 0 ? std::numeric_limits<float>::max()
-                                        : std::numeric_limits<float>::lowest();
-      }
-    }
-  }
-  return result;
-}
-
 std::vector<std::span<const float>> spans_of(const LayerScores& scores) {
   return {scores.begin(), scores.end()};
 }
@@ -102,19 +81,45 @@ LayerScores score_layer(const Variant& variant, const LayerObservation& layer, s
   return scores;
 }
 
+ProtectedScores protect_scores(const Variant& variant, const LayerObservation& layer,
+                               const LayerScores& scores, Position next_position) {
+  ProtectedScores result{.scores = scores, .rows = std::vector<std::size_t>(scores.size(), 0)};
+  for (std::size_t h = 0; h < scores.size(); ++h) {
+    const std::span<const Position> positions = layer.heads[h].positions;
+    for (std::size_t i = 0; i < positions.size(); ++i) {
+      float& score = result.scores[h][i];
+      if (is_protected(variant, positions[i], next_position)) {
+        score = kProtectedScore;
+        ++result.rows[h];
+      } else if (!std::isfinite(score)) {
+        score =
+            score > 0 ? std::numeric_limits<float>::max() : std::numeric_limits<float>::lowest();
+      }
+    }
+  }
+  return result;
+}
+
+bool any_to_score(const Variant& variant, const LayerObservation& layer, Position next_position) {
+  return std::ranges::any_of(layer.heads, [&](const HeadRows& head) {
+    return std::ranges::any_of(head.positions, [&](Position position) {
+      return !is_protected(variant, position, next_position);
+    });
+  });
+}
+
 KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                      const LayerScores& scores, std::size_t budget, Position next_position,
                      std::size_t full_rows) {
-  std::vector<std::size_t> protected_rows;
-  const LayerScores effective =
-      with_protection(variant, layer, scores, next_position, protected_rows);
-  const std::vector<std::size_t> rows = rows_of(layer);
-  const std::vector<std::span<const float>> views = spans_of(effective);
+  const ProtectedScores effective = protect_scores(variant, layer, scores, next_position);
+  const std::vector<std::span<const float>> views = spans_of(effective.scores);
   const std::vector<std::size_t> counts = allocated(
-      variant, layer, {.budget = budget, .full_rows = full_rows, .protected_rows = protected_rows},
+      variant, layer, {.budget = budget, .full_rows = full_rows, .protected_rows = effective.rows},
       views);
-  KeepSets keep(rows.size());
-  for (std::size_t h = 0; h < rows.size(); ++h) top_k(effective[h], counts[h], keep[h]);
+  KeepSets keep(counts.size());
+  for (std::size_t h = 0; h < counts.size(); ++h) {
+    top_k(effective.scores[h], counts[h], keep[h]);
+  }
   return keep;
 }
 

@@ -28,11 +28,23 @@ using LayerScores = std::vector<std::vector<float>>;
                                       std::size_t budget, const KernelTable& kernels,
                                       const Threads& threads);
 
-// The rows that stay. next_position: position after the newest row. Every protected row stays,
-// counts are what the allocator says within [protected, rows], ties go to the lower position.
-// full_rows: 0 after a prefill; while generating, the rows of a head that never dropped any. An
-// allocator that divides by length alone is then told these: what it gives to a layer stays the
-// same from step to step, whatever the layer has dropped before.
+// Scores with every protected row at +infinity, and nothing else there.
+struct ProtectedScores {
+  LayerScores scores;
+  std::vector<std::size_t> rows;  // protected ones of each KV head
+};
+[[nodiscard]] ProtectedScores protect_scores(const Variant& variant, const LayerObservation& layer,
+                                             const LayerScores& scores, Position next_position);
+
+// True when a policy has something to say: some row of the layer is not protected.
+[[nodiscard]] bool any_to_score(const Variant& variant, const LayerObservation& layer,
+                                Position next_position);
+
+// The rows that stay, for an allocator that divides within a layer. next_position: position after
+// the newest row. Every protected row stays, counts are what the allocator says within [protected,
+// rows], ties go to the lower position. full_rows: 0 after a prefill; while generating, the rows of
+// a head that never dropped any. An allocator that divides by length alone is then told these: what
+// it gives to a layer stays the same from step to step, whatever the layer has dropped before.
 [[nodiscard]] KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                                    const LayerScores& scores, std::size_t budget,
                                    Position next_position, std::size_t full_rows = 0);

@@ -76,6 +76,7 @@ Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits)
     attend(layer);
     schedule_.end_layer(layer, {q_.data(), n, config_.q_size()});
     engine_.model->finish_layer(pass_, layer, {attended_.data(), n, config_.q_size()}, hidden);
+    schedule_.note_hidden(layer, hidden);
   }
   engine_.model->logits(pass_, hidden, logits);
   RESTKV_TRY(schedule_.choose());

@@ -36,6 +36,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
          .budget = variant->budget_rows(static_cast<std::size_t>(end_)),
          .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter),
          .queries = job.base_queries != nullptr ? *job.base_queries : engine.query_ring(*variant)});
+    runs_.back().pool = make_pool(runs_.back());
     const Needs needs = variant->needs();
     with_column_sums_ |= has(needs, Needs::kColumnSums);
     with_output_factors_ |= has(needs, Needs::kOutputProjection);

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -12,6 +12,32 @@
 #include "engine/prefill_run.h"
 
 namespace restkv {
+namespace {
+
+struct RowCounts {
+  double heads = 0;  // of all layers
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  std::size_t most = 0;
+  std::size_t kept = 0;
+  std::size_t seen = 0;  // a full cache would hold: what earlier turns dropped counts as dropped
+};
+
+RowCounts count_rows(const ModelConfig& config, const KvCache& cache, std::size_t tokens) {
+  RowCounts counts{.heads = static_cast<double>(config.n_layer) * config.n_kv_head};
+  for (int layer = 0; layer < config.n_layer; ++layer) {
+    const auto sliding = static_cast<std::size_t>(config.attention_rule(layer).sliding_window);
+    for (int h = 0; h < config.n_kv_head; ++h) {
+      const std::size_t kept = cache.rows(layer, h);
+      counts.least = std::min(counts.least, kept);
+      counts.most = std::max(counts.most, kept);
+      counts.kept += kept;
+      counts.seen += sliding > 0 ? std::min(tokens, sliding) : tokens;
+    }
+  }
+  return counts;
+}
+
+}  // namespace
 
 LayerObservation PrefillRun::observe(int layer) {
   head_views_.clear();
@@ -62,55 +88,108 @@ void PrefillRun::show_extras(const Variant& variant, int layer, LayerObservation
   }
 }
 
+// A variant sees the newest `window` queries, whatever the others asked for. Heads follow one
+// another in the buffer, so a smaller window is a copy.
+void PrefillRun::show(const Variant& variant, const LayerObservation& plain, Shown& shown) {
+  shown.observation = plain;
+  show_extras(variant, plain.layer, shown.observation);
+  const std::size_t own = std::min(window_, variant.window());
+  if (own == window_) return;
+  shown.queries.reserve(config_.q_size() * own);
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  for (std::size_t h = 0; h < static_cast<std::size_t>(config_.n_head); ++h) {
+    std::memcpy(shown.queries.data() + h * own * head_dim,
+                window_queries_.data() + (h * window_ + window_ - own) * head_dim,
+                own * head_dim * sizeof(float));
+  }
+  shown.observation.window_queries = {shown.queries.data(),
+                                      static_cast<std::size_t>(config_.n_head), own,
+                                      static_cast<std::size_t>(config_.head_dim)};
+  shown.observation.window_positions = plain.window_positions.last(own);
+}
+
+const LayerScores& PrefillRun::score(const VariantRun& run, const LayerObservation& plain,
+                                     ScoreCache& scored) {
+  const Variant& variant = *run.variant;
+  std::string key = variant.score_key();
+  if (variant.scores_depend_on_budget()) key += "|" + std::to_string(run.budget.rows);
+  auto found = scored.find(key);
+  if (found == scored.end()) {
+    Shown shown;
+    show(variant, plain, shown);
+    found = scored
+                .emplace(key, score_layer(variant, shown.observation, run.budget.rows,
+                                          *engine_.kernels, engine_.threads))
+                .first;
+  }
+  return found->second;
+}
+
 // The layer is complete: every variant takes what it keeps.
 Result<void> PrefillRun::compress(int layer) {
   const int sliding = config_.attention_rule(layer).sliding_window;
   if (sliding > 0) rows_->drop_before(end_ - sliding);
   const LayerObservation plain = observe(layer);
   if (job_.options->on_layer) job_.options->on_layer(plain);
-  std::map<std::string, LayerScores> scored;
+  ScoreCache scored;
   for (VariantRun& run : runs_) {
     const Clock::time_point start = Clock::now();
-    const Variant& variant = *run.variant;
-    if (variant.policy().keeps_all || !over_budget(plain, run.budget.rows)) {
-      RESTKV_TRY(store(run, layer, plain, nullptr));
-    } else {
-      LayerObservation observation = plain;
-      show_extras(variant, layer, observation);
-      // A variant sees the newest `window` queries, whatever the others asked for. Heads follow one
-      // another in the buffer, so a smaller window is a copy.
-      AlignedArray<float> own_queries;
-      const std::size_t own = std::min(window_, variant.window());
-      if (own < window_) {
-        own_queries.reserve(config_.q_size() * own);
-        const auto head_dim = static_cast<std::size_t>(config_.head_dim);
-        for (std::size_t h = 0; h < static_cast<std::size_t>(config_.n_head); ++h) {
-          std::memcpy(own_queries.data() + h * own * head_dim,
-                      window_queries_.data() + (h * window_ + window_ - own) * head_dim,
-                      own * head_dim * sizeof(float));
-        }
-        observation.window_queries = {own_queries.data(), static_cast<std::size_t>(config_.n_head),
-                                      own, static_cast<std::size_t>(config_.head_dim)};
-        observation.window_positions = plain.window_positions.last(own);
-      }
-      std::string key = variant.score_key();
-      if (variant.scores_depend_on_budget()) key += "|" + std::to_string(run.budget.rows);
-      auto found = scored.find(key);
-      if (found == scored.end()) {
-        found = scored
-                    .emplace(key, score_layer(variant, observation, run.budget.rows,
-                                              *engine_.kernels, engine_.threads))
-                    .first;
-      }
-      const KeepSets keep = choose_rows(variant, observation, found->second, run.budget.rows, end_);
-      RESTKV_TRY(store(run, layer, observation, &keep));
-    }
-    count_rows(run, layer);
+    RESTKV_TRY(run.pool ? compete(run, layer, plain, scored) : take(run, layer, plain, scored));
+    count_bytes(run);
     note_queries(run, layer);
     run.compress_ms += ms_since(start);
     engine_.last_prefill.compress_ms += ms_since(start);
   }
   return {};
+}
+
+// What the layer keeps depends on the layer alone.
+Result<void> PrefillRun::take(VariantRun& run, int layer, const LayerObservation& plain,
+                              ScoreCache& scored) {
+  const Variant& variant = *run.variant;
+  // Across layers, a run without a pool keeps everything.
+  if (variant.policy().keeps_all || variant.allocator_info().across_layers ||
+      !over_budget(plain, run.budget.rows)) {
+    return store(run, layer, plain, nullptr);
+  }
+  const KeepSets keep =
+      choose_rows(variant, plain, score(run, plain, scored), run.budget.rows, end_);
+  return store(run, layer, plain, &keep);
+}
+
+// The layer enters the pool and may push rows of earlier layers out: they go first, so that there
+// is never more than the pool and this layer.
+Result<void> PrefillRun::compete(VariantRun& run, int layer, const LayerObservation& plain,
+                                 ScoreCache& scored) {
+  LayerScores nothing;
+  for (const HeadRows& head : plain.heads) nothing.emplace_back(head.positions.size(), 0.0F);
+  const bool any = any_to_score(*run.variant, plain, end_);
+  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
+  const std::vector<KeepSets> keep =
+      run.pool->add({.observation = plain,
+                     .scores = any ? score(run, plain, scored) : nothing,
+                     .next_position = end_,
+                     .output_norm = norm_of({hidden_.data() + (n_ - 1) * n_embd, n_embd})});
+  RESTKV_TRY(drop_rows(run.cache, std::span(keep).first(static_cast<std::size_t>(layer))));
+  return store(run, layer, plain, &keep.back());
+}
+
+// Null where everything stays, or every layer decides for itself.
+std::unique_ptr<LayerPool> PrefillRun::make_pool(const VariantRun& run) const {
+  const Variant& variant = *run.variant;
+  if (!variant.allocator_info().across_layers || variant.policy().keeps_all) return nullptr;
+  std::size_t held = 0;
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    const auto sliding = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
+    for (int h = 0; h < config_.n_kv_head; ++h) {
+      const std::size_t rows = n_ + (job_.base != nullptr ? job_.base->rows(layer, h) : 0);
+      held += sliding > 0 ? std::min(rows, sliding) : rows;
+    }
+  }
+  const std::size_t pool = pool_rows(config_, run.budget.rows, static_cast<std::size_t>(end_));
+  if (held <= pool) return nullptr;
+  return std::make_unique<LayerPool>(
+      variant, LayerPool::Size{.budget = run.budget.rows, .rows = pool}, *engine_.counter);
 }
 
 // keep == nullptr: everything stays.
@@ -136,18 +215,7 @@ Result<void> PrefillRun::store(VariantRun& run, int layer, const LayerObservatio
   return {};
 }
 
-void PrefillRun::count_rows(VariantRun& run, int layer) {
-  // Rows that a full cache would hold: those that earlier turns dropped count as dropped.
-  const auto sliding = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
-  const auto seen = static_cast<std::size_t>(end_);
-  const std::size_t visible = sliding > 0 ? std::min(seen, sliding) : seen;
-  for (int h = 0; h < config_.n_kv_head; ++h) {
-    const std::size_t kept = run.cache.rows(layer, h);
-    run.kept_min = std::min(run.kept_min, kept);
-    run.kept_max = std::max(run.kept_max, kept);
-    run.kept_sum += kept;
-    run.visible_sum += visible;
-  }
+void PrefillRun::count_bytes(VariantRun& run) const {
   // The rows of earlier turns are held until the prefill has succeeded.
   const std::size_t own = job_.base != nullptr
                               ? job_.base->bytes() + run.cache.bytes_beyond(*job_.base)
@@ -155,7 +223,9 @@ void PrefillRun::count_rows(VariantRun& run, int layer) {
   // Column sums may be there for another variant of a shared prefill; alone this one has none.
   const bool has_sums = has(run.variant->needs(), Needs::kColumnSums);
   const std::size_t layer_bytes = rows_->bytes() - (has_sums ? 0 : rows_->column_sum_bytes());
-  run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes + prefix_bytes(*run.variant));
+  const std::size_t score_bytes = run.pool ? run.pool->bytes() : 0;
+  run.peak_bytes =
+      std::max(run.peak_bytes, own + layer_bytes + score_bytes + prefix_bytes(*run.variant));
 }
 
 // For scores that are made while generating.
@@ -170,24 +240,25 @@ void PrefillRun::note_queries(VariantRun& run, int layer) {
 }
 
 KvReport PrefillRun::report(const VariantRun& run) const {
-  const auto heads = static_cast<double>(config_.n_layer) * config_.n_kv_head;
   const Variant& variant = *run.variant;
+  const auto seen = static_cast<std::size_t>(end_);
+  const RowCounts counts = count_rows(config_, run.cache, seen);
   return {.policy = std::string(variant.policy().name),
           .allocator = std::string(variant.allocator_info().name),
           .options = variant.all_options(),
           .budget = variant.policy().keeps_all ? "100%" : variant.options().budget.text(),
           .budget_rows = run.budget.rows,
           .budget_raised = run.budget.raised,
-          .untouched = run.kept_sum == run.visible_sum,
-          .prompt_tokens = static_cast<std::size_t>(end_),
-          .kept_tokens_min = run.kept_min,
-          .kept_tokens_mean = static_cast<double>(run.kept_sum) / heads,
-          .kept_tokens_max = run.kept_max,
-          .dropped_tokens_mean = static_cast<double>(run.visible_sum - run.kept_sum) / heads,
+          .untouched = counts.kept == counts.seen,
+          .prompt_tokens = seen,
+          .kept_tokens_min = counts.least,
+          .kept_tokens_mean = static_cast<double>(counts.kept) / counts.heads,
+          .kept_tokens_max = counts.most,
+          .dropped_tokens_mean = static_cast<double>(counts.seen - counts.kept) / counts.heads,
           .bytes = run.cache.bytes(),
-          .bytes_full = full_cache_bytes(run.cache.shape(), static_cast<std::size_t>(end_)),
+          .bytes_full = full_cache_bytes(run.cache.shape(), seen),
           .bytes_peak = run.peak_bytes,
-          .end_tokens_max = run.kept_max,
+          .end_tokens_max = counts.most,
           .compress_ms = run.compress_ms,
           .schedule = variant.options().schedule.text(),
           .prefill = sparse_.report()};

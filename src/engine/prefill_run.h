@@ -5,14 +5,17 @@
 // beginning of a prompt with others.
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/aligned.h"
 #include "engine/compress.h"
 #include "engine/hidden_states.h"
+#include "engine/layer_pool.h"
 #include "engine/query_statistics.h"
 #include "engine/shared_prefix.h"
 #include "engine/sparse_prefill.h"
@@ -26,11 +29,8 @@ struct VariantRun {
   Variant::BudgetRows budget;
   KvCache cache;
   QueryRing queries;
+  std::unique_ptr<LayerPool> pool = nullptr;  // where all layers compete and rows have to go
   std::size_t peak_bytes = 0;
-  std::size_t kept_min = static_cast<std::size_t>(-1);
-  std::size_t kept_max = 0;
-  std::size_t kept_sum = 0;
-  std::size_t visible_sum = 0;
   double compress_ms = 0;
 };
 
@@ -55,9 +55,23 @@ class PrefillRun {
   void show_extras(const Variant& variant, int layer, LayerObservation& observation);
   [[nodiscard]] LayerObservation observe(int layer);
   Result<void> compress(int layer);
+  // What a variant sees of the layer, with the memory behind it.
+  struct Shown {
+    LayerObservation observation;
+    AlignedArray<float> queries;
+  };
+  // Scores of the layer in hand, for variants that share them.
+  using ScoreCache = std::map<std::string, LayerScores>;
+  void show(const Variant& variant, const LayerObservation& plain, Shown& shown);
+  const LayerScores& score(const VariantRun& run, const LayerObservation& plain,
+                           ScoreCache& scored);
+  Result<void> take(VariantRun& run, int layer, const LayerObservation& plain, ScoreCache& scored);
+  Result<void> compete(VariantRun& run, int layer, const LayerObservation& plain,
+                       ScoreCache& scored);
+  [[nodiscard]] std::unique_ptr<LayerPool> make_pool(const VariantRun& run) const;
   Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
                      const KeepSets* keep);
-  void count_rows(VariantRun& run, int layer);
+  void count_bytes(VariantRun& run) const;
   void note_queries(VariantRun& run, int layer);
   void all_logits();
   Result<void> after_chunk(int layer, std::size_t done);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/clock.h"
+#include "engine/layer_pool.h"
 
 namespace restkv {
 namespace {
@@ -30,6 +31,16 @@ void mean_probabilities(const float* logits, std::size_t stride, std::size_t gro
   }
 }
 
+// Leaves of each head's rows those that are named by their place among them.
+void keep_of_kept(const KeepSets& places, KeepSets& rows) {
+  for (std::size_t h = 0; h < rows.size(); ++h) {
+    std::vector<std::uint32_t> left;
+    left.reserve(places[h].size());
+    for (const std::uint32_t place : places[h]) left.push_back(rows[h][place]);
+    rows[h] = std::move(left);
+  }
+}
+
 }  // namespace
 
 StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* const> sequences)
@@ -52,6 +63,7 @@ StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* con
     if (watch.compress) watch.keep.resize(static_cast<std::size_t>(config_.n_layer));
     if (watch.watched()) watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads);
     watch.logits.resize(heads);
+    watch.output_norms.resize(static_cast<std::size_t>(config_.n_layer));
     watches_.push_back(std::move(watch));
   }
 }
@@ -97,10 +109,21 @@ void StepSchedule::end_layer(int layer, View2<const float> q) {
   }
 }
 
+void StepSchedule::note_hidden(int layer, View2<const float> hidden) {
+  for (std::size_t s = 0; s < watches_.size(); ++s) {
+    Watch& watch = watches_[s];
+    if (!watch.compress || !watch.sequence->variant->allocator_info().across_layers) continue;
+    watch.output_norms[static_cast<std::size_t>(layer)] = norm_of(hidden.row(s));
+  }
+}
+
 Result<void> StepSchedule::choose() {
   for (Watch& watch : watches_) {
     const Clock::time_point start = Clock::now();
-    if (watch.compress) RESTKV_TRY(choose(watch));
+    if (watch.compress) {
+      const bool across = watch.sequence->variant->allocator_info().across_layers;
+      RESTKV_TRY(across ? compete(watch) : choose(watch));
+    }
     RESTKV_TRY(make_writable(watch));
     watch.compress_ms = ms_since(start);
   }
@@ -123,6 +146,41 @@ Result<void> StepSchedule::choose(Watch& watch) {
                                            *engine_.kernels, engine_.threads);
     watch.keep[static_cast<std::size_t>(layer)] =
         choose_rows(variant, shown.observation, scores, watch.budget.rows, end, full);
+  }
+  return {};
+}
+
+// All layers for one pool; the caches still hold everything, so what each layer loses is gathered.
+Result<void> StepSchedule::compete(Watch& watch) {
+  const Variant& variant = *watch.sequence->variant;
+  const KvCache& cache = watch.sequence->cache;
+  const Position end = watch.sequence->next_position + 1;
+  const std::size_t rows = pool_rows(config_, watch.budget.rows, static_cast<std::size_t>(end));
+  std::size_t held = 0;
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    for (int h = 0; h < config_.n_kv_head; ++h) held += cache.rows(layer, h);
+  }
+  if (held <= rows) return {};
+  LayerPool pool(variant, {.budget = watch.budget.rows, .rows = rows}, *engine_.counter);
+  Shown shown;
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    const auto at = static_cast<std::size_t>(layer);
+    show(watch, layer, shown);
+    LayerScores scores;
+    for (const auto& positions : shown.positions) scores.emplace_back(positions.size(), 0.0F);
+    if (any_to_score(variant, shown.observation, end)) {
+      RESTKV_TRY(show_rows(watch, layer, shown));
+      scores = score_layer(variant, shown.observation, watch.budget.rows, *engine_.kernels,
+                           engine_.threads);
+    }
+    const std::vector<KeepSets> keep = pool.add({.observation = shown.observation,
+                                                 .scores = scores,
+                                                 .next_position = end,
+                                                 .output_norm = watch.output_norms[at]});
+    watch.keep[at] = keep[at];
+    for (std::size_t earlier = 0; earlier < at; ++earlier) {
+      keep_of_kept(keep[earlier], watch.keep[earlier]);
+    }
   }
   return {};
 }

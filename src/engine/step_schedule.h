@@ -31,6 +31,8 @@ class StepSchedule {
   [[nodiscard]] Logits logits(std::size_t sequence, std::size_t head) const;
   // The layer's attention is done. q: [sequences, n_head * head_dim], after RoPE.
   void end_layer(int layer, View2<const float> q);
+  // The layer's result: [sequences, n_embd]. Without it nobody knows its length (ScoreScale).
+  void note_hidden(int layer, View2<const float> hidden);
 
   // Decides what goes, once all layers are done; the caches still hold everything, and may own more
   // of their pages than before. kOutOfMemory. Throws std::bad_alloc.
@@ -50,6 +52,7 @@ class StepSchedule {
     std::vector<KeepSets> keep;               // [layers]; empty where everything stays
     std::vector<std::vector<float>> weights;  // [layers * heads][rows], when watched
     std::vector<Logits> logits;               // [heads], of the layer in hand
+    std::vector<double> output_norms;         // [layers]
     double compress_ms = 0;
 
     [[nodiscard]] bool watched() const { return sums || newest; }
@@ -66,6 +69,7 @@ class StepSchedule {
   };
 
   Result<void> choose(Watch& watch);
+  Result<void> compete(Watch& watch);
   void show(const Watch& watch, int layer, Shown& shown);
   Result<void> show_rows(const Watch& watch, int layer, Shown& shown);
   Result<void> make_writable(Watch& watch);

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "engine/compress.h"
+#include "engine/layer_pool.h"
 
 namespace restkv {
 namespace {
@@ -47,6 +48,9 @@ class SyntheticFill {
  private:
   Result<void> fill_rows(LayerRows& rows, std::size_t count);
   Result<void> store_layer(const LayerRows& rows, int layer);
+  Result<KeepSets> choose(const LayerObservation& observation);
+  void make_pool();
+  void count_rows(int layer);
   [[nodiscard]] LayerScores scores(int layer, std::size_t rows) const;
   [[nodiscard]] KvReport report(std::size_t layer_bytes) const;
 
@@ -57,6 +61,7 @@ class SyntheticFill {
   std::size_t dim_;
   std::vector<float> pool_;  // kPoolRows keys, then as many values
   KvCache cache_;
+  std::unique_ptr<LayerPool> layer_pool_ = nullptr;  // where all layers compete and rows have to go
   std::size_t kept_min_ = std::numeric_limits<std::size_t>::max();
   std::size_t kept_max_ = 0;
   std::size_t kept_sum_ = 0;
@@ -71,6 +76,7 @@ Result<Sequence::State> SyntheticFill::run() {
                   .type = f32 ? KvType::kF32 : KvType::kF16,
                   .with_column_sums = shape.with_column_sums},
                  *engine_.counter);
+  make_pool();
   std::size_t filled = 0;
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     const int window = config_.attention_rule(layer).sliding_window;
@@ -79,6 +85,7 @@ Result<Sequence::State> SyntheticFill::run() {
     filled = count;
     RESTKV_TRY(store_layer(rows, layer));
   }
+  for (int layer = 0; layer < config_.n_layer; ++layer) count_rows(layer);
   KvReport made = report(rows.bytes());
   QueryRing queries = engine_.query_ring(*variant_);
   return Sequence::State{.variant = std::move(variant_),
@@ -123,24 +130,53 @@ Result<void> SyntheticFill::store_layer(const LayerRows& rows, int layer) {
   observation.n_kv_head = config_.n_kv_head;
   observation.head_dim = config_.head_dim;
   observation.heads = heads;
-  const std::size_t count = rows.rows(0);
-  const std::size_t budget = variant_->budget_rows(n_).rows;
-  KeepSets keep(heads.size(), std::vector<std::uint32_t>(count));
-  if (!variant_->policy().keeps_all && over_budget(observation, budget)) {
-    keep = choose_rows(*variant_, observation, scores(layer, count), budget,
-                       static_cast<Position>(n_));
-  } else {
-    for (std::vector<std::uint32_t>& all : keep) std::iota(all.begin(), all.end(), 0U);
-  }
+  RESTKV_ASSIGN(const KeepSets keep, choose(observation));
   for (int h = 0; h < config_.n_kv_head; ++h) {
-    const std::vector<std::uint32_t>& kept = keep[static_cast<std::size_t>(h)];
-    RESTKV_TRY(cache_.store(*engine_.kernels, layer, h, rows, kept));
-    kept_min_ = std::min(kept_min_, kept.size());
-    kept_max_ = std::max(kept_max_, kept.size());
-    kept_sum_ += kept.size();
-    seen_sum_ += count;
+    RESTKV_TRY(cache_.store(*engine_.kernels, layer, h, rows, keep[static_cast<std::size_t>(h)]));
   }
   return {};
+}
+
+// Which rows of the layer stay; a pool takes from earlier layers what it gives to this one. Of a
+// layer's output nothing is known.
+Result<KeepSets> SyntheticFill::choose(const LayerObservation& observation) {
+  const std::size_t count = observation.heads[0].positions.size();
+  const std::size_t budget = variant_->budget_rows(n_).rows;
+  const auto end = static_cast<Position>(n_);
+  if (layer_pool_) {
+    const LayerScores made = scores(observation.layer, count);
+    std::vector<KeepSets> keep = layer_pool_->add(
+        {.observation = observation, .scores = made, .next_position = end, .output_norm = 0});
+    RESTKV_TRY(drop_rows(cache_, std::span(keep).first(keep.size() - 1)));
+    return std::move(keep.back());
+  }
+  if (variant_->policy().keeps_all || variant_->allocator_info().across_layers ||
+      !over_budget(observation, budget)) {
+    KeepSets keep(observation.heads.size(), std::vector<std::uint32_t>(count));
+    for (std::vector<std::uint32_t>& all : keep) std::iota(all.begin(), all.end(), 0U);
+    return keep;
+  }
+  return choose_rows(*variant_, observation, scores(observation.layer, count), budget, end);
+}
+
+void SyntheticFill::make_pool() {
+  const std::size_t budget = variant_->budget_rows(n_).rows;
+  const bool competes = variant_->allocator_info().across_layers && !variant_->policy().keeps_all;
+  if (!competes || n_ <= budget) return;
+  layer_pool_ = std::make_unique<LayerPool>(
+      *variant_, LayerPool::Size{.budget = budget, .rows = pool_rows(config_, budget, n_)},
+      *engine_.counter);
+}
+
+void SyntheticFill::count_rows(int layer) {
+  const auto window = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
+  for (int h = 0; h < config_.n_kv_head; ++h) {
+    const std::size_t kept = cache_.rows(layer, h);
+    kept_min_ = std::min(kept_min_, kept);
+    kept_max_ = std::max(kept_max_, kept);
+    kept_sum_ += kept;
+    seen_sum_ += window > 0 ? std::min(n_, window) : n_;
+  }
 }
 
 KvReport SyntheticFill::report(std::size_t layer_bytes) const {

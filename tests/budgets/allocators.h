@@ -16,6 +16,7 @@ struct AllocatorCall {
   int layer = 0;
   int n_layer = 4;
   std::size_t budget = 8;
+  std::size_t pool = 0;
   std::size_t window = 2;
   std::vector<std::size_t> rows = {};            // empty: as many as there are scores
   std::vector<std::size_t> protected_rows = {};  // empty: none
@@ -40,6 +41,7 @@ inline std::vector<std::size_t> counts_of(std::string_view allocator, const Allo
   info->make(*values)->allocate({.layer = call.layer,
                                  .n_layer = call.n_layer,
                                  .budget = call.budget,
+                                 .pool = call.pool,
                                  .window = call.window,
                                  .rows = rows,
                                  .protected_rows = protected_rows,

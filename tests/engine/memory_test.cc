@@ -49,6 +49,37 @@ TEST_P(Memory, ThePeakIsOneLayerInFullAndWhatIsKept) {
   EXPECT_EQ(engine->cache_bytes(), 0U);
 }
 
+// Where all layers compete, the first may hold all of the pool while the next is read, but there is
+// never more than the pool, its scores, and one layer.
+TEST_P(Memory, WhereLayersCompeteThePeakIsThePoolAndOneLayer) {
+  TestEngine engine(GetParam());
+  const auto tokens = random_tokens(kTokens, GetParam().n_vocab, 6);
+  for (const double budget : {32.0, 150.0}) {
+    KvOptions options = streaming(budget);
+    options.policy = "keydiff";
+    options.allocator = "global";
+    engine->reset_cache_peak();
+    auto run = engine.prefill(tokens, options);
+    const KvReport report = run.sequence.report();
+    EXPECT_EQ(report.bytes_peak, engine->cache_bytes_peak());
+    EXPECT_EQ(report.bytes, run.sequence.bytes());
+    EXPECT_EQ(engine->cache_bytes(), run.sequence.bytes()) << "no scores are left";
+    const RandomModel& model = GetParam();
+    const auto heads = static_cast<std::size_t>(model.n_layer * model.n_kv_head);
+    const std::size_t row = layer_bytes({.n_kv_head = 1, .head_dim = model.head_dim}, 1);
+    const auto pool = static_cast<std::size_t>(budget) * heads;
+    // At the worst every head's last page holds one row.
+    EXPECT_LE(report.bytes_peak,
+              layer_bytes(model, kTokens) + pool * (row + sizeof(float)) + heads * 15 * row);
+    (void)engine.extend(run.sequence, std::span(tokens).first(40));
+    EXPECT_EQ(engine->cache_bytes(), run.sequence.bytes());
+    run = engine.prefill(tokens, options);
+    engine->reset_cache_peak();
+    (void)engine.extend(run.sequence, std::span(tokens).first(90));
+    EXPECT_EQ(run.sequence.report().bytes_peak, engine->cache_bytes_peak());
+  }
+}
+
 TEST_P(Memory, ThePeakOfATurnCountsWhatIsHeldUntilItSucceeds) {
   TestEngine engine(GetParam());
   const auto tokens = random_tokens(kTokens, GetParam().n_vocab, 2);

@@ -244,15 +244,22 @@ class Case {
       }
     }
     const std::vector<std::size_t> rows = rows_of_layers(sequence);
+    std::size_t all = 0;
+    std::size_t pool = 0;
     for (std::size_t layer = 0; layer < rows.size(); ++layer) {
       const std::size_t visible = visible_rows(shape, layer, seen) * heads;
+      all += rows[layer];
+      pool += std::min(budget * heads, visible);
       if (!due) {
         ASSERT_EQ(rows[layer], std::min(held_[layer] + heads, visible_limit(shape, layer, seen)));
-      } else if (options_.allocator != "pyramid") {
+      } else if (options_.allocator != "pyramid" && options_.allocator != "global") {
         ASSERT_LE(rows[layer], budget * heads);
       } else {
         ASSERT_LE(rows[layer], visible);
       }
+    }
+    if (due && options_.allocator == "global") {
+      ASSERT_LE(all, pool);
     }
     check_counts(sequence, due);
     note(sequence);

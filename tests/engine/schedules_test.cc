@@ -34,6 +34,12 @@ KvOptions options_of(std::string_view policy, double budget, std::string_view sc
   return options;
 }
 
+void set_allocator(KvOptions& options, std::string_view text) {
+  const NamedParams named = parse_named_params(text).value();
+  options.allocator = named.name;
+  options.allocator_options = named.assignments;
+}
+
 std::vector<std::string_view> evicting_policies() {
   std::vector<std::string_view> names;
   for (const PolicyInfo* policy : all_policies()) {
@@ -155,11 +161,11 @@ TEST_P(Schedules, ACapIsATurnOfOneTokenEachTime) {
   for (const std::string_view policy : stepping_policies()) {
     if (looks_back(options_of(policy, 17, "cap"))) continue;
     for (const Protect protect : {Protect::kDefault, Protect::kPaper}) {
-      for (const char* allocator : {"uniform", "ada"}) {
+      for (const char* allocator : {"uniform", "ada", "global", "global:global-norm=output"}) {
         SCOPED_TRACE(std::string(policy) + " " + allocator);
         KvOptions options = options_of(policy, 17, "cap", KvType::kF32);
         options.protect = protect;
-        options.allocator = allocator;
+        set_allocator(options, allocator);
         auto run = engine.prefill(prompt, options);
         options.schedule = {};
         auto slow = engine.prefill(prompt, options);
@@ -180,10 +186,10 @@ TEST_P(Schedules, EverySTokensIsATurnOfSTokens) {
   const auto prompt = tokens(50, 5);
   const auto next = tokens(3 * kInterval, 6);
   for (const std::string_view policy : stepping_policies()) {
-    for (const char* allocator : {"uniform", "ada"}) {
+    for (const char* allocator : {"uniform", "ada", "global", "global:global-norm=output"}) {
       SCOPED_TRACE(std::string(policy) + " " + allocator);
       KvOptions options = options_of(policy, 20, "every:10", KvType::kF32);
-      options.allocator = allocator;
+      set_allocator(options, allocator);
       auto run = engine.prefill(prompt, options);
       options.schedule = {};
       auto slow = engine.prefill(prompt, options);
