@@ -28,6 +28,7 @@ enum class Needs : std::uint8_t {
   kColumnSums = 4,        // LayerObservation::column_sums
   kOutputColumns = 8,     // LayerObservation::output_columns
   kQueryStatistics = 16,  // LayerObservation::query_statistics and rotation
+  kReplay = 32,           // Scorer::replay() and LayerObservation::replay_worth
 };
 [[nodiscard]] constexpr Needs operator|(Needs a, Needs b) {
   return static_cast<Needs>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -96,6 +97,9 @@ struct LayerObservation {
   // of the group. There while generating, for a policy that sets newest_query_only, which then
   // reads it in place of queries and keys; else empty.
   std::span<const std::span<const float>> newest_attention = {};
+  // [n_kv_head][rows]: the largest that replay() made of each row, over the replays of this prefill
+  // and of earlier turns; 0 where there was none.
+  std::span<const std::span<const float>> replay_worth = {};
 
   [[nodiscard]] int group() const { return n_head / n_kv_head; }
 };
@@ -130,6 +134,15 @@ class Scorer {
   // `needs` is there; at least one row before the window.
   virtual void score(const LayerObservation& layer, const ScoreRequest& request,
                      std::span<const std::span<float>> scores) const = 0;
+  // For Needs::kReplay. Before a layer is scored, the tokens of the prefill are read once more,
+  // behind themselves and in pieces of replay_piece() tokens; each sees all rows held and those of
+  // its own piece. `layer` shows queries of a piece as window_queries, and behind the rows that are
+  // to be scored those of the piece so far. Raises worth[h][row] to what the row is worth to these
+  // queries, if that is more. Deterministic as score().
+  // REQUIRES: worth[h].size() <= rows of head h; what else is in `needs` is there.
+  virtual void replay(const LayerObservation& /*layer*/, const ScoreRequest& /*request*/,
+                      std::span<const std::span<float>> /*worth*/) const {}
+  [[nodiscard]] virtual std::size_t replay_piece() const { return 2048; }
   virtual ~Scorer() = default;
 };
 

@@ -92,6 +92,14 @@ void LayerRows::drop_before(Position first) {
   }
 }
 
+void LayerRows::drop_from(Position first) {
+  for (Head& head : heads_) {
+    const auto left = std::lower_bound(head.positions.begin(), head.positions.end(), first);
+    head.positions.erase(left, head.positions.end());
+    if (shape_.with_column_sums) head.sums.resize(head.positions.size());
+  }
+}
+
 std::size_t LayerRows::rows(int head) const {
   return heads_[static_cast<std::size_t>(head)].positions.size();
 }
@@ -110,6 +118,11 @@ std::span<float> LayerRows::column_sums(int head) {
 
 std::span<const float> LayerRows::column_sums(int head) const {
   return heads_[static_cast<std::size_t>(head)].sums;
+}
+
+std::size_t LayerRows::row_bytes(std::size_t rows) const {
+  const auto dim = static_cast<std::size_t>(shape_.head_dim);
+  return heads_.size() * rows * (2 * kv_row_bytes(shape_.type, dim) + sizeof(Position));
 }
 
 std::size_t LayerRows::column_sum_bytes() const {

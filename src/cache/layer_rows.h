@@ -45,6 +45,8 @@ class LayerRows {
   void append_all(const LayerRows& source);
   // Drops the rows of every head at positions below `first`. The room may be used again.
   void drop_before(Position first);
+  // Drops the rows of every head at positions from `first` on.
+  void drop_from(Position first);
 
   [[nodiscard]] const Shape& shape() const { return shape_; }
   [[nodiscard]] std::size_t rows(int head) const;
@@ -52,6 +54,8 @@ class LayerRows {
   [[nodiscard]] std::span<float> column_sums(int head);
   [[nodiscard]] std::span<const float> column_sums(int head) const;
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  // The part of bytes() that `rows` rows of every head take, without their column sums.
+  [[nodiscard]] std::size_t row_bytes(std::size_t rows) const;
   // The part of bytes() that only the column sums take.
   [[nodiscard]] std::size_t column_sum_bytes() const;
 

@@ -81,6 +81,18 @@ LayerScores score_layer(const Variant& variant, const LayerObservation& layer, s
   return scores;
 }
 
+void replay_layer(const Variant& variant, const LayerObservation& layer, const KernelTable& kernels,
+                  const Threads& threads, LayerScores& worth) {
+  const std::vector<std::span<float>> views(worth.begin(), worth.end());
+  const ScoreRequest request{.budget = 0,
+                             .window = variant.window(),
+                             .seed = variant.options().seed,
+                             .kernels = &kernels,
+                             .threads = &threads,
+                             .trace = nullptr};
+  variant.scorer().replay(layer, request, views);
+}
+
 ProtectedScores protect_scores(const Variant& variant, const LayerObservation& layer,
                                const LayerScores& scores, Position next_position) {
   ProtectedScores result{.scores = scores, .rows = std::vector<std::size_t>(scores.size(), 0)};

@@ -28,6 +28,10 @@ using LayerScores = std::vector<std::vector<float>>;
                                       std::size_t budget, const KernelTable& kernels,
                                       const Threads& threads);
 
+// Shows the variant's scorer queries of a replay, which raises worth[h][row] (Scorer::replay).
+void replay_layer(const Variant& variant, const LayerObservation& layer, const KernelTable& kernels,
+                  const Threads& threads, LayerScores& worth);
+
 // Scores with every protected row at +infinity, and nothing else there.
 struct ProtectedScores {
   LayerScores scores;

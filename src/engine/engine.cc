@@ -145,7 +145,7 @@ CacheShape Engine::State::cache_shape(const Variant& variant) const {
                    .head_dim = config.head_dim,
                    .type_k = variant.options().type_k,
                    .type_v = variant.options().type_v,
-                   .with_column_sums = has(variant.needs(), Needs::kColumnSums),
+                   .with_column_sums = variant.has_column(),
                    .sliding_window = {}};
   for (const LayerConfig& layer : config.layers)
     shape.sliding_window.push_back(layer.sliding_window);

@@ -39,6 +39,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
     runs_.back().pool = make_pool(runs_.back());
     const Needs needs = variant->needs();
     with_column_sums_ |= has(needs, Needs::kColumnSums);
+    with_columns_ |= variant->has_column();
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
     with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
     if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
@@ -47,6 +48,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
   if (job.options->on_layer) window_ = std::max(window_, job.options->observed_queries);
   largest_window = std::max(largest_window, window_);
   window_ = std::min(window_, n_);
+  plan_replays();
   sparse_.begin({.tokens = n_,
                  .largest_window = largest_window,
                  .continued = job.base != nullptr,
@@ -62,7 +64,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   rows_.emplace(LayerRows::Shape{.n_kv_head = config_.n_kv_head,
                                  .head_dim = config_.head_dim,
                                  .type = f32_cache ? KvType::kF32 : KvType::kF16,
-                                 .with_column_sums = with_column_sums_},
+                                 .with_column_sums = with_columns_},
                 *engine_.counter);
   begin_prefix();
   positions_.resize(n_);
@@ -142,6 +144,7 @@ Result<void> PrefillRun::run_layer(int layer) {
     first = end;
   }
   sparse_.end_layer();
+  RESTKV_TRY(replay(layer));
   return compress(layer);
 }
 
@@ -155,7 +158,8 @@ void PrefillRun::choose_by_last_queries(int layer) {
   for (std::size_t first = 0; first < n_; first += chunk_size()) {
     const std::size_t count = std::min(chunk_size(), n_ - first);
     project(layer, first, hidden_.take(first, count));
-    append_rows(first, count);
+    append_rows(std::span<const Position>(positions_).subspan(first, count));
+    appended_ = first + count;
     for (std::size_t i = std::max(first, n_ - last); i < first + count; ++i) {
       std::copy_n(q_.data() + (i - first) * config_.q_size(), config_.q_size(),
                   queries.data() + (i - (n_ - last)) * config_.q_size());
@@ -194,7 +198,7 @@ Result<void> PrefillRun::fill_rows(int layer) {
       // Rows that leave the window are let go before each chunk.
       rows = std::min(rows, static_cast<std::size_t>(sliding) + chunk_size());
     }
-    capacity[static_cast<std::size_t>(h)] = rows;
+    capacity[static_cast<std::size_t>(h)] = rows + replay_rows_;
   }
   RESTKV_TRY(rows_->reset(capacity));
   if (job_.base != nullptr) job_.base->load(*engine_.kernels, layer, *rows_);
@@ -218,7 +222,10 @@ void PrefillRun::run_chunk(int layer, std::size_t first, std::size_t count) {
   // prompt that shares its beginning has the same bits.
   const std::size_t whole = first / chunk_size() * chunk_size();
   if (sliding > 0) rows_->drop_before(positions_[whole] - sliding + 1);
-  if (appended_ == first) append_rows(first, count);
+  if (appended_ == first) {
+    append_rows(std::span<const Position>(positions_).subspan(first, count));
+    appended_ = first + count;
+  }
   keep_window_queries(first, count);
   count_queries(first, count);
   if (sparse_.wants(PatternNeeds::kChunkQueries, first)) {
@@ -243,16 +250,15 @@ bool PrefillRun::only_last_row(int layer) const {
   return layer == config_.n_layer - 1 && !job_.options->on_logits;
 }
 
-void PrefillRun::append_rows(std::size_t first, std::size_t count) {
+void PrefillRun::append_rows(std::span<const Position> positions) {
   const auto head_dim = static_cast<std::size_t>(config_.head_dim);
   engine_.threads.for_each(static_cast<std::size_t>(config_.n_kv_head), [&](std::size_t h) {
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < positions.size(); ++i) {
       const std::size_t at = i * config_.kv_size() + h * head_dim;
-      rows_->append(*engine_.kernels, static_cast<int>(h), positions_[first + i], k_.data() + at,
+      rows_->append(*engine_.kernels, static_cast<int>(h), positions[i], k_.data() + at,
                     v_.data() + at, /*column_sum=*/0.0F);
     }
   });
-  appended_ = first + count;
 }
 
 void PrefillRun::keep_window_queries(std::size_t first, std::size_t count) {
@@ -281,82 +287,81 @@ void PrefillRun::count_queries(std::size_t first, std::size_t count) {
                  .magnitude = rotation_.magnitude});
 }
 
+// What the queries of a block are given; the rows that they see are written down in the block.
+PrefillAttentionArgs PrefillRun::block_args(int layer, const Chunk& chunk, Block& block) {
+  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
+  const auto group = static_cast<std::size_t>(config_.group());
+  const AttentionRule rule = config_.attention_rule(layer);
+  const HeadRows view = rows_->view(static_cast<int>(block.kv_head));
+  const std::size_t before = view.positions.size() - chunk.appended;  // older than the chunk
+  const std::size_t start = block.index * kMaxQueryBlock;
+  const std::size_t n_query = std::min(kMaxQueryBlock, chunk.positions.size() - start);
+  for (std::size_t i = 0; i < n_query; ++i) {
+    block.end[i] = static_cast<std::uint32_t>(before + start + i + 1);
+    block.begin[i] = 0;
+    if (rule.sliding_window > 0) {
+      const Position oldest = chunk.positions[start + i] - rule.sliding_window + 1;
+      const auto it = std::ranges::lower_bound(view.positions, oldest);
+      block.begin[i] = static_cast<std::uint32_t>(it - view.positions.begin());
+    }
+  }
+  const std::size_t at = start * config_.q_size() + block.kv_head * group * head_dim;
+  return {.q = q_.data() + at,
+          .out = attended_.data() + at,
+          .token_stride = config_.q_size(),
+          .n_query = n_query,
+          .group = group,
+          .head_dim = head_dim,
+          .keys = {view.keys, view.type},
+          .values = {view.values, view.type},
+          .row_begin = block.begin,
+          .row_end = block.end,
+          .rule = rule,
+          .scratch = scratch_[block.worker].data()};
+}
+
 // Attention of the chunk's queries over all rows held: one work item for each KV head and block of
 // queries, then (if a policy wants them) the column sums, one item for each KV head.
 void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
-  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
-  const auto group = static_cast<std::size_t>(config_.group());
   const auto n_kv_head = static_cast<std::size_t>(config_.n_kv_head);
-  const AttentionRule rule = config_.attention_rule(layer);
   const std::size_t blocks = (count + kMaxQueryBlock - 1) / kMaxQueryBlock;
-
-  struct Ranges {
-    std::uint32_t begin[kMaxQueryBlock];
-    std::uint32_t end[kMaxQueryBlock];
-  };
-  const auto block_args = [&](std::size_t h, std::size_t block, std::size_t worker,
-                              Ranges& ranges) {
-    const HeadRows view = rows_->view(static_cast<int>(h));
-    const std::size_t before = view.positions.size() - (appended_ - first);  // older than the chunk
-    const std::size_t start = block * kMaxQueryBlock;
-    const std::size_t n_query = std::min(kMaxQueryBlock, count - start);
-    for (std::size_t i = 0; i < n_query; ++i) {
-      ranges.end[i] = static_cast<std::uint32_t>(before + start + i + 1);
-      ranges.begin[i] = 0;
-      if (rule.sliding_window > 0) {
-        const Position oldest = positions_[first + start + i] - rule.sliding_window + 1;
-        const auto it = std::ranges::lower_bound(view.positions, oldest);
-        ranges.begin[i] = static_cast<std::uint32_t>(it - view.positions.begin());
-      }
-    }
-    const std::size_t at = start * config_.q_size() + h * group * head_dim;
-    return PrefillAttentionArgs{.q = q_.data() + at,
-                                .out = attended_.data() + at,
-                                .token_stride = config_.q_size(),
-                                .n_query = n_query,
-                                .group = group,
-                                .head_dim = head_dim,
-                                .keys = {view.keys, view.type},
-                                .values = {view.values, view.type},
-                                .row_begin = ranges.begin,
-                                .row_end = ranges.end,
-                                .rule = rule,
-                                .scratch = scratch_[worker].data()};
-  };
+  const Chunk chunk{.positions = std::span<const Position>(positions_).subspan(first, count),
+                    .appended = appended_ - first};
   // What attention knows of the softmax, for the column sums of the same block.
-  const std::size_t block_floats = 2 * kMaxQueryBlock * group;
+  const std::size_t block_floats =
+      2 * kMaxQueryBlock * static_cast<std::size_t>(config_.group());
   if (with_column_sums_) softmax_.reserve(n_kv_head * blocks * block_floats);
-  const auto softmax_of = [&](std::size_t h, std::size_t block) {
-    return softmax_.data() + (h * blocks + block) * block_floats;
+  const auto softmax_of = [&](const Block& block) {
+    return softmax_.data() + (block.kv_head * blocks + block.index) * block_floats;
   };
   const bool last_only = only_last_row(layer);
-  const auto is_attended = [&](std::size_t block) {
-    return !last_only || (first + count == n_ && block == blocks - 1);
+  const auto is_attended = [&](std::size_t index) {
+    return !last_only || (first + count == n_ && index == blocks - 1);
   };
   const Clock::time_point attention_start = Clock::now();
   engine_.threads.for_each_worker(n_kv_head * blocks, [&](std::size_t item, std::size_t worker) {
     // Later blocks see more rows: the heaviest go first, so that no worker waits at the end.
-    const std::size_t block = blocks - 1 - item / n_kv_head;
-    if (!is_attended(block)) return;
-    const std::size_t h = item % n_kv_head;
-    Ranges ranges;
-    PrefillAttentionArgs args = block_args(h, block, worker, ranges);
-    const std::size_t token = first + block * kMaxQueryBlock;
+    const std::size_t index = blocks - 1 - item / n_kv_head;
+    if (!is_attended(index)) return;
+    Block block{.kv_head = item % n_kv_head, .index = index, .worker = worker};
+    PrefillAttentionArgs args = block_args(layer, chunk, block);
+    const std::size_t token = first + index * kMaxQueryBlock;
     if (sparse_.reads_part(token)) {
-      sparse_.attend(*engine_.kernels, args, {.kv_head = h, .first = token, .worker = worker});
+      sparse_.attend(*engine_.kernels, args,
+                     {.kv_head = block.kv_head, .first = token, .worker = worker});
     } else {
-      if (with_column_sums_) args.softmax = softmax_of(h, block);
+      if (with_column_sums_) args.softmax = softmax_of(block);
       engine_.kernels->prefill_attention(args);
     }
   });
   sparse_.add_attention(ms_since(attention_start));
   if (!with_column_sums_) return;
   engine_.threads.for_each_worker(n_kv_head, [&](std::size_t h, std::size_t worker) {
-    for (std::size_t block = 0; block < blocks; ++block) {
-      Ranges ranges;
-      PrefillAttentionArgs args = block_args(h, block, worker, ranges);
-      if (is_attended(block) && !sparse_.reads_part(first + block * kMaxQueryBlock)) {
-        args.softmax = softmax_of(h, block);
+    for (std::size_t index = 0; index < blocks; ++index) {
+      Block block{.kv_head = h, .index = index, .worker = worker};
+      PrefillAttentionArgs args = block_args(layer, chunk, block);
+      if (is_attended(index) && !sparse_.reads_part(first + index * kMaxQueryBlock)) {
+        args.softmax = softmax_of(block);
       }
       engine_.kernels->column_sums(
           {.block = args, .sums = rows_->column_sums(static_cast<int>(h)).data()});

@@ -80,6 +80,11 @@ void PrefillRun::show_extras(const Variant& variant, int layer, LayerObservation
     output_columns_layer_ = layer;
     observation.output_columns = columns;
   }
+  if (has(needs, Needs::kReplay)) {
+    const LayerScores& worth = worth_.at(variant.score_key());
+    worth_views_.assign(worth.begin(), worth.end());
+    observation.replay_worth = worth_views_;
+  }
   if (has(needs, Needs::kQueryStatistics)) {
     observation.query_statistics = queries_->statistics();
     observation.rotation = {.frequencies = rotation_.frequencies,
@@ -164,12 +169,11 @@ Result<void> PrefillRun::compete(VariantRun& run, int layer, const LayerObservat
   LayerScores nothing;
   for (const HeadRows& head : plain.heads) nothing.emplace_back(head.positions.size(), 0.0F);
   const bool any = any_to_score(*run.variant, plain, end_);
-  const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   const std::vector<KeepSets> keep =
       run.pool->add({.observation = plain,
                      .scores = any ? score(run, plain, scored) : nothing,
                      .next_position = end_,
-                     .output_norm = norm_of({hidden_.data() + (n_ - 1) * n_embd, n_embd})});
+                     .output_norm = norm_of(hidden_.take(n_ - 1, 1).row(0))});
   RESTKV_TRY(drop_rows(run.cache, std::span(keep).first(static_cast<std::size_t>(layer))));
   return store(run, layer, plain, &keep.back());
 }
@@ -195,6 +199,24 @@ std::unique_ptr<LayerPool> PrefillRun::make_pool(const VariantRun& run) const {
 // keep == nullptr: everything stays.
 Result<void> PrefillRun::store(VariantRun& run, int layer, const LayerObservation& observation,
                                const KeepSets* keep) {
+  swap_columns(run);
+  auto stored = store_rows(run, layer, observation, keep);
+  swap_columns(run);
+  return stored;
+}
+
+// The numbers that go with the rows are the attention received, where others share the prefill. For
+// a variant that stores what rows were worth to a replay, these stand in their place meanwhile.
+void PrefillRun::swap_columns(const VariantRun& run) {
+  if (!has(run.variant->needs(), Needs::kReplay)) return;
+  LayerScores& worth = worth_.at(run.variant->score_key());
+  for (int h = 0; h < config_.n_kv_head; ++h) {
+    std::ranges::swap_ranges(worth[static_cast<std::size_t>(h)], rows_->column_sums(h));
+  }
+}
+
+Result<void> PrefillRun::store_rows(VariantRun& run, int layer, const LayerObservation& observation,
+                                    const KeepSets* keep) {
   const int sliding = config_.attention_rule(layer).sliding_window;
   for (int h = 0; h < config_.n_kv_head; ++h) {
     const std::size_t rows = observation.heads[static_cast<std::size_t>(h)].positions.size();
@@ -220,9 +242,15 @@ void PrefillRun::count_bytes(VariantRun& run) const {
   const std::size_t own = job_.base != nullptr
                               ? job_.base->bytes() + run.cache.bytes_beyond(*job_.base)
                               : run.cache.bytes();
-  // Column sums may be there for another variant of a shared prefill; alone this one has none.
-  const bool has_sums = has(run.variant->needs(), Needs::kColumnSums);
-  const std::size_t layer_bytes = rows_->bytes() - (has_sums ? 0 : rows_->column_sum_bytes());
+  // Column sums and rows of a replay may be there for another variant of a shared prefill; alone
+  // this one has none.
+  std::size_t others = run.variant->has_column() ? 0 : rows_->column_sum_bytes();
+  others += rows_->row_bytes(replay_rows_ - own_replay_rows(run));
+  if (run.variant->has_column()) {
+    others += (replay_rows_ - own_replay_rows(run)) * sizeof(float) *
+              static_cast<std::size_t>(config_.n_kv_head);
+  }
+  const std::size_t layer_bytes = rows_->bytes() - others;
   const std::size_t score_bytes = run.pool ? run.pool->bytes() : 0;
   run.peak_bytes =
       std::max(run.peak_bytes, own + layer_bytes + score_bytes + prefix_bytes(*run.variant));

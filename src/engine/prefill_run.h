@@ -48,8 +48,36 @@ class PrefillRun {
   void choose_by_last_queries(int layer);
   [[nodiscard]] PatternInput pattern_input(int layer, std::size_t first, std::size_t count);
   [[nodiscard]] std::size_t chunk_size() const;
-  void append_rows(std::size_t first, std::size_t count);
+  // Tokens that pass through a layer together.
+  struct Chunk {
+    std::span<const Position> positions;
+    std::size_t appended = 0;  // rows of these and of later tokens that are there already
+  };
+  // A work item of attention, and the rows that its queries see.
+  struct Block {
+    std::size_t kv_head = 0;
+    std::size_t index = 0;  // of kMaxQueryBlock queries
+    std::size_t worker = 0;
+    std::uint32_t begin[kMaxQueryBlock] = {};
+    std::uint32_t end[kMaxQueryBlock] = {};
+  };
+  PrefillAttentionArgs block_args(int layer, const Chunk& chunk, Block& block);
+  void append_rows(std::span<const Position> positions);
   void attend(int layer, std::size_t first, std::size_t count);
+  // The text read once more (prefill_replay.cc).
+  struct Replay {
+    std::size_t piece = 0;       // tokens
+    AlignedArray<float> hidden;  // [n, n_embd]
+  };
+  void plan_replays();
+  Result<void> replay(int layer);
+  Result<void> replay_piece(Replay& replay, int layer, std::size_t first);
+  void attend_replay(int layer, const Chunk& chunk);
+  void ask_for_worth(const Replay& replay, int layer, std::span<const Position> positions);
+  [[nodiscard]] LayerScores worth_so_far() const;
+  // Rows that the longest piece of the variant's own replay takes.
+  [[nodiscard]] std::size_t own_replay_rows(const VariantRun& run) const;
+  void swap_columns(const VariantRun& run);
   void keep_window_queries(std::size_t first, std::size_t count);
   void count_queries(std::size_t first, std::size_t count);
   void show_extras(const Variant& variant, int layer, LayerObservation& observation);
@@ -71,6 +99,8 @@ class PrefillRun {
   [[nodiscard]] std::unique_ptr<LayerPool> make_pool(const VariantRun& run) const;
   Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
                      const KeepSets* keep);
+  Result<void> store_rows(VariantRun& run, int layer, const LayerObservation& observation,
+                          const KeepSets* keep);
   void count_bytes(VariantRun& run) const;
   void note_queries(VariantRun& run, int layer);
   void all_logits();
@@ -98,6 +128,7 @@ class PrefillRun {
 
   std::vector<VariantRun> runs_;
   bool with_column_sums_ = false;
+  bool with_columns_ = false;  // rows carry a number, whatever it is
   bool with_output_factors_ = false;
   bool with_query_statistics_ = false;
   std::size_t window_ = 0;  // queries that are kept for scoring
@@ -113,8 +144,13 @@ class PrefillRun {
   RopeFrequencies rotation_;                  // of the layer, then as well
   AlignedArray<float> output_columns_;        // [n_head, head_dim, n_embd] or empty
   int output_columns_layer_ = -1;             // whose they are
+  std::vector<Replay> replays_;               // one for each length of piece
+  std::size_t replay_rows_ = 0;               // tokens of the longest piece
+  std::vector<Position> replay_positions_;    // [replay_rows_]
+  AlignedArray<float> replay_queries_;        // [n_head, tokens of a chunk, head_dim]
+  ScoreCache worth_;                          // of the layer in hand, by score_key()
   std::vector<HeadRows> head_views_;
-  std::vector<std::span<const float>> sum_views_;
+  std::vector<std::span<const float>> sum_views_, worth_views_;
 };
 
 }  // namespace restkv

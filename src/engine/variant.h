@@ -26,6 +26,10 @@ class Variant {
   [[nodiscard]] const PolicyInfo& policy() const { return *policy_; }
   // What the policy needs, with what it needs for the policy whose scores it works on.
   [[nodiscard]] Needs needs() const { return needs_; }
+  // Each row carries one number from turn to turn: what it received, or was worth to a replay.
+  [[nodiscard]] bool has_column() const {
+    return has(needs_, Needs::kColumnSums) || has(needs_, Needs::kReplay);
+  }
   [[nodiscard]] bool scores_depend_on_budget() const { return scores_depend_on_budget_; }
   // As PolicyInfo says, with the policy whose scores it works on.
   [[nodiscard]] bool reads_rows() const { return reads_rows_; }

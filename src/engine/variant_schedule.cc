@@ -25,6 +25,11 @@ Result<void> Variant::check_schedule() const {
                    ": it scores by statistics of all queries of a prompt, and there are none of "
                    "generated tokens (use once or chunk:N)");
   }
+  if (has(needs_, Needs::kReplay)) {
+    return invalid("the schedule " + schedule.text() + " does not go with " + name +
+                   ": it scores by reading a prompt a second time, and what is generated is read "
+                   "once (use once or chunk:N)");
+  }
   // These look at the attention of every step, over all rows held; a selector computes a part.
   if (selection_ && (has(needs_, Needs::kColumnSums) || newest_query_only())) {
     return invalid("the schedule " + schedule.text() + " of " + name + " does not go with " +

@@ -52,6 +52,7 @@ std::vector<std::string_view> evicting_policies() {
 std::vector<std::string_view> stepping_policies() {
   std::vector<std::string_view> names = evicting_policies();
   std::erase(names, "expected-attention");
+  std::erase(names, "kvzip");
   return names;
 }
 

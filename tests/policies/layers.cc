@@ -167,7 +167,8 @@ void TestLayer::seal() {
                   .query_statistics = {.count = shape_.queries,
                                        .means = {means_.data(), n_head, dim_},
                                        .covariances = {covariances_.data(), n_head, dim_, dim_}},
-                  .rotation = {.frequencies = frequencies_, .magnitude = 1.0, .adjacent = false}};
+                  .rotation = {.frequencies = frequencies_, .magnitude = 1.0, .adjacent = false},
+                  .replay_worth = sum_views_};
 }
 
 void TestLayer::count_queries() {

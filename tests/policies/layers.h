@@ -57,7 +57,8 @@ class TestLayer {
   // Leaves only these positions in head h, as a compressed earlier turn would.
   void keep_positions(std::size_t h, std::span<const Position> positions);
 
-  // Makes the views. Call it after the last change. The shown queries serve as the queries before
+  // Makes the views; column sums serve as the worth to a replay as well. Call it after the last
+  // change. The shown queries serve as the queries before
   // RoPE as well.
   void seal();
   // REQUIRES: seal(). Valid while the layer is.
