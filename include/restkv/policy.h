@@ -176,6 +176,9 @@ struct PolicyInfo {
   // The policy whose scores this one works on: what that one needs, protects in its publication and
   // depends on holds here as well. Null: none. REQUIRES: as make.
   const PolicyInfo* (*inner)(const ParamValues& values) = nullptr;
+  // True when attention is to see the rows that are kept side by side, not where they were. Null:
+  // no. REQUIRES: as make.
+  bool (*renumbers)(const ParamValues& values) = nullptr;
 };
 
 // All policies, sorted by name. Generated from the files of src/policies.

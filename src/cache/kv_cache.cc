@@ -307,6 +307,22 @@ void KvCache::load(const KernelTable& kernels, int layer, LayerRows& target) con
   }
 }
 
+void KvCache::load_keys(const KernelTable& kernels, int layer, LayerRows& target) const {
+  const State& state = *state_;
+  const auto dim = static_cast<std::size_t>(state.shape.head_dim);
+  std::vector<float> key(dim);
+  for (int h = 0; h < state.shape.n_kv_head; ++h) {
+    const HeadStore& store = state_->head(layer, h);
+    for (std::size_t i = 0; i < store.rows; ++i) {
+      const std::size_t at = store.skip + i;
+      const Page& page = *store.pages[at / kPageRows];
+      kernels.decode_row(state.shape.type_k, page.at(at % kPageRows * state.layout.key_row),
+                         key.data(), dim);
+      target.set_key(kernels, h, i, key.data());
+    }
+  }
+}
+
 Result<void> KvCache::reserve_row(Position position) {
   try {
     for (std::size_t i = 0; i < state_->heads.size(); ++i) {

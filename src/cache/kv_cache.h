@@ -67,6 +67,9 @@ class KvCache {
                      std::span<const std::uint32_t> keep);
   // Copies all rows of the layer to the end of `target`, with their positions and column sums.
   void load(const KernelTable& kernels, int layer, LayerRows& target) const;
+  // Writes the layer's keys once more over those of the first rows of `target`, where load() put
+  // them.
+  void load_keys(const KernelTable& kernels, int layer, LayerRows& target) const;
   // Adds rows first, first + 1, ... of `source` behind what the head holds; rows 0 .. first - 1 of
   // `source` are the head's own, whose column sums are taken over. kOutOfMemory leaves the head as
   // it was. REQUIRES: a layer without a sliding window; first rows in the head; positions larger

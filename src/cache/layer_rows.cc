@@ -75,6 +75,15 @@ void LayerRows::append_all(const LayerRows& source) {
   }
 }
 
+void LayerRows::set_key(const KernelTable& kernels, int head_index, std::size_t row,
+                        const float* key) {
+  Head& head = heads_[static_cast<std::size_t>(head_index)];
+  RESTKV_DCHECK(row < head.positions.size());
+  const auto dim = static_cast<std::size_t>(shape_.head_dim);
+  kernels.encode_row(shape_.type, key, head.keys.data() + row * kv_row_bytes(shape_.type, dim),
+                     dim);
+}
+
 void LayerRows::drop_before(Position first) {
   const std::size_t row_bytes =
       kv_row_bytes(shape_.type, static_cast<std::size_t>(shape_.head_dim));

@@ -43,6 +43,8 @@ class LayerRows {
   // Adds all rows of `source`, with what they have received (nothing, where it holds no sums).
   // REQUIRES: the same heads and type; room; positions larger than those held.
   void append_all(const LayerRows& source);
+  // Replaces the key of a row. REQUIRES: row < rows(head).
+  void set_key(const KernelTable& kernels, int head, std::size_t row, const float* key);
   // Drops the rows of every head at positions below `first`. The room may be used again.
   void drop_before(Position first);
   // Drops the rows of every head at positions from `first` on.

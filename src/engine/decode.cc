@@ -9,6 +9,7 @@
 #include <new>
 
 #include "base/aligned.h"
+#include "engine/renumber.h"
 #include "engine/sparse_decode.h"
 #include "engine/step_schedule.h"
 
@@ -42,6 +43,7 @@ class DecodeStep {
  private:
   void append(int layer);
   void attend(int layer);
+  void renumber(int layer);
 
   Engine::State& engine_;
   std::span<Sequence::State* const> sequences_;
@@ -52,8 +54,9 @@ class DecodeStep {
   std::vector<Position> positions_;
   AlignedArray<float> hidden_, q_, k_, v_, attended_, partials_;
   std::vector<HeadWork> work_;
-  std::vector<HeadRead> reads_;     // [work]
-  std::vector<std::size_t> owner_;  // [segments] index into work_
+  std::vector<RenumberedPages> renumbered_;  // [work], if any sequence renumbers
+  std::vector<HeadRead> reads_;              // [work]
+  std::vector<std::size_t> owner_;           // [segments] index into work_
 };
 
 Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits) {
@@ -96,6 +99,25 @@ void DecodeStep::append(int layer) {
   }
 }
 
+// Where a sequence asks for it, the rows are read side by side.
+void DecodeStep::renumber(int layer) {
+  const auto renumbers = [&](const HeadWork& work) {
+    return sequences_[work.sequence]->variant->renumbers();
+  };
+  if (std::ranges::none_of(work_, renumbers)) return;
+  renumbered_.resize(work_.size());
+  for (std::size_t i = 0; i < work_.size(); ++i) {
+    if (!renumbers(work_[i])) continue;
+    renumbered_[i].prepare(*engine_.kernels, *engine_.model, sequences_[work_[i].sequence]->cache,
+                           layer, static_cast<int>(work_[i].head));
+  }
+  engine_.threads.for_each(work_.size(), [&](std::size_t i) {
+    HeadWork& work = work_[i];
+    if (!renumbers(work)) return;
+    renumbered_[i].turn(*engine_.kernels, sequences_[work.sequence]->cache.shape(), work.pages);
+  });
+}
+
 void DecodeStep::attend(int layer) {
   const auto head_dim = static_cast<std::size_t>(config_.head_dim);
   const auto group = static_cast<std::size_t>(config_.group());
@@ -117,6 +139,7 @@ void DecodeStep::attend(int layer) {
                       .q = q_.data() + query_of(work),
                       .pages = &work.pages});
   }
+  renumber(layer);
   sparse_.narrow(layer, reads_);
   for (std::size_t i = 0; i < work_.size(); ++i) {
     HeadWork& work = work_[i];

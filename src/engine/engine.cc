@@ -218,7 +218,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
   std::vector<std::shared_ptr<const Variant>> made;
   for (const KvOptions& variant : variants) {
     RESTKV_ASSIGN(auto one, Variant::make(variant));
-    RESTKV_TRY(one->check_model(state_->info.n_layer));
+    RESTKV_TRY(one->check_model(state_->info.sliding_windows));
     RESTKV_TRY(check_prefill_attention(options.attention, variant));
     made.push_back(std::move(one));
   }

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "engine/prefill_run.h"
+#include "engine/renumber.h"
 
 namespace restkv {
 namespace {
@@ -40,6 +41,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
     const Needs needs = variant->needs();
     with_column_sums_ |= has(needs, Needs::kColumnSums);
     with_columns_ |= variant->has_column();
+    renumbers_ |= variant->renumbers();
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
     with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
     if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
@@ -144,6 +146,8 @@ Result<void> PrefillRun::run_layer(int layer) {
     first = end;
   }
   sparse_.end_layer();
+  // Attention is done: the rows of earlier turns get their keys back as they came.
+  if (renumbers_ && job_.base != nullptr) job_.base->load_keys(*engine_.kernels, layer, *rows_);
   RESTKV_TRY(replay(layer));
   return compress(layer);
 }
@@ -201,7 +205,9 @@ Result<void> PrefillRun::fill_rows(int layer) {
     capacity[static_cast<std::size_t>(h)] = rows + replay_rows_;
   }
   RESTKV_TRY(rows_->reset(capacity));
-  if (job_.base != nullptr) job_.base->load(*engine_.kernels, layer, *rows_);
+  if (job_.base == nullptr) return {};
+  job_.base->load(*engine_.kernels, layer, *rows_);
+  if (renumbers_) renumber(*engine_.kernels, *engine_.model, layer, job_.first_position, *rows_);
   return {};
 }
 

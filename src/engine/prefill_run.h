@@ -130,6 +130,7 @@ class PrefillRun {
   bool with_column_sums_ = false;
   bool with_columns_ = false;  // rows carry a number, whatever it is
   bool with_output_factors_ = false;
+  bool renumbers_ = false;  // of importance only for the one variant that continues a sequence
   bool with_query_statistics_ = false;
   std::size_t window_ = 0;  // queries that are kept for scoring
 

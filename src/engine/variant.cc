@@ -58,6 +58,7 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   variant->scores_depend_on_budget_ =
       policy.scores_depend_on_budget || scores.scores_depend_on_budget;
   variant->reads_rows_ = policy.reads_rows || scores.reads_rows;
+  variant->renumbers_ = policy.renumbers != nullptr && policy.renumbers(variant->policy_params_);
   variant->protection_ = options.protect == Protect::kPaper
                              ? scores.paper_protection
                              : Protection{.sinks = options.sinks, .window = true};
@@ -81,9 +82,14 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   return std::shared_ptr<const Variant>(std::move(variant));
 }
 
-Result<void> Variant::check_model(int n_layer) const {
+Result<void> Variant::check_model(std::span<const int> sliding_windows) const {
+  if (renumbers_ && std::ranges::any_of(sliding_windows, [](int rows) { return rows > 0; })) {
+    return invalid(std::string(policy_->name) +
+                   ": positions=renumbered does not go with a model whose layers see a sliding "
+                   "window of positions (use positions=original)");
+  }
   if (policy_->check == nullptr) return {};
-  return policy_->check(policy_params_, n_layer);
+  return policy_->check(policy_params_, static_cast<int>(sliding_windows.size()));
 }
 
 std::size_t Variant::protected_rows() const {

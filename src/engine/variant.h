@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "restkv/allocator.h"
@@ -34,8 +35,11 @@ class Variant {
   // As PolicyInfo says, with the policy whose scores it works on.
   [[nodiscard]] bool reads_rows() const { return reads_rows_; }
   [[nodiscard]] bool newest_query_only() const { return policy_->newest_query_only; }
-  // kInvalidArgument when the policy's options do not go with a model of that many layers.
-  [[nodiscard]] Result<void> check_model(int n_layer) const;
+  // Attention sees the rows of a sequence side by side (engine/renumber.h).
+  [[nodiscard]] bool renumbers() const { return renumbers_; }
+  // kInvalidArgument when the policy's options do not go with a model of these layers.
+  // sliding_windows: [layers] rows that each may see, 0 = all.
+  [[nodiscard]] Result<void> check_model(std::span<const int> sliding_windows) const;
   [[nodiscard]] const Scorer& scorer() const { return *scorer_; }
   [[nodiscard]] const AllocatorInfo& allocator_info() const { return *allocator_info_; }
   [[nodiscard]] const Allocator& allocator() const { return *allocator_; }
@@ -81,6 +85,7 @@ class Variant {
   Needs needs_ = Needs::kNothing;
   bool scores_depend_on_budget_ = false;
   bool reads_rows_ = true;
+  bool renumbers_ = false;
   ParamValues policy_params_;
   ParamValues allocator_params_;
   std::unique_ptr<Scorer> scorer_;

@@ -13,6 +13,12 @@ Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::m
 }  // namespace
 
 Result<void> Variant::check_schedule() const {
+  if (renumbers_ && selection_) {
+    return invalid(std::string(policy_->name) + ": positions=renumbered does not go with " +
+                   std::string(decode_method_->name) +
+                   " decode attention, which chooses by keys where they were (use dense, or "
+                   "positions=original)");
+  }
   const Schedule& schedule = options_.schedule;
   if (schedule.kind == Schedule::Kind::kChunk && schedule.interval < window()) {
     return invalid("pieces of " + std::to_string(schedule.interval) +

@@ -124,6 +124,11 @@ constexpr ParamInfo kParams[] = {
      .min = 0,
      .max = 65536,
      .choices = {}},
+    {.name = "positions",
+     .summary = "where attention sees the rows: where they were, or side by side (the publication)",
+     .kind = ParamKind::kChoice,
+     .default_value = "original",
+     .choices = "original|renumbered"},
 };
 
 }  // namespace
@@ -142,6 +147,8 @@ constinit const PolicyInfo lacache_policy{
     .params = kParams,
     .make = make,
     .check = check,
+    .renumbers =
+        [](const ParamValues& values) { return values.choice("positions") == "renumbered"; },
 };
 
 }  // namespace restkv

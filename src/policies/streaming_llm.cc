@@ -1,5 +1,5 @@
 // StreamingLLM (arXiv 2309.17453), one-shot form: the first tokens, which the engine protects, and
-// the newest ones. Positions stay as they were.
+// the newest ones. Positions stay as they were, or, as in the publication, are those in the cache.
 
 #include "restkv/policy.h"
 
@@ -24,6 +24,14 @@ std::unique_ptr<Scorer> make(const ParamValues& /*values*/) {
   return std::make_unique<StreamingLlm>();
 }
 
+constexpr ParamInfo kParams[] = {
+    {.name = "positions",
+     .summary = "where attention sees the rows: where they were, or side by side (the publication)",
+     .kind = ParamKind::kChoice,
+     .default_value = "original",
+     .choices = "original|renumbered"},
+};
+
 }  // namespace
 
 extern const PolicyInfo streaming_llm_policy;
@@ -37,8 +45,10 @@ constinit const PolicyInfo streaming_llm_policy{
     .scores_depend_on_budget = false,
     .even_window = false,
     .reads_rows = false,
-    .params = {},
+    .params = kParams,
     .make = make,
+    .renumbers =
+        [](const ParamValues& values) { return values.choice("positions") == "renumbered"; },
 };
 
 }  // namespace restkv

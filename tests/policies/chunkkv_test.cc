@@ -97,8 +97,8 @@ TEST(ChunkKv, StandsInForTheOtherPolicy) {
     EXPECT_EQ(variant->protection().sinks, policy->paper_protection.sinks) << policy->name;
     EXPECT_EQ(variant->protection().window, policy->paper_protection.window) << policy->name;
   }
-  EXPECT_FALSE(variant_of("lacache")->check_model(1).ok());
-  EXPECT_TRUE(variant_of("snapkv")->check_model(1).ok());
+  EXPECT_FALSE(variant_of("lacache")->check_model(std::vector<int>(1)).ok());
+  EXPECT_TRUE(variant_of("snapkv")->check_model(std::vector<int>(1)).ok());
   KvOptions odd;
   odd.policy = "chunkkv";
   odd.policy_options = {{"score", "rest-kv"}};

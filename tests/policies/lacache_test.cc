@@ -185,7 +185,8 @@ TEST(LaCache, RefusesWhatMakesNoLadder) {
     options.policy = named->name;
     options.policy_options = named->assignments;
     const auto variant = Variant::make(options);
-    return variant.ok() ? (*variant)->check_model(layers).ok() : false;
+    return variant.ok() ? (*variant)->check_model(std::vector<int>(std::size_t(layers))).ok()
+                        : false;
   };
   EXPECT_TRUE(check("lacache", 2));
   EXPECT_TRUE(check("lacache", 24));
