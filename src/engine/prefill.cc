@@ -334,8 +334,7 @@ void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
   const Chunk chunk{.positions = std::span<const Position>(positions_).subspan(first, count),
                     .appended = appended_ - first};
   // What attention knows of the softmax, for the column sums of the same block.
-  const std::size_t block_floats =
-      2 * kMaxQueryBlock * static_cast<std::size_t>(config_.group());
+  const std::size_t block_floats = 2 * kMaxQueryBlock * static_cast<std::size_t>(config_.group());
   if (with_column_sums_) softmax_.reserve(n_kv_head * blocks * block_floats);
   const auto softmax_of = [&](const Block& block) {
     return softmax_.data() + (block.kv_head * blocks + block.index) * block_floats;
