@@ -42,6 +42,12 @@ class ChunkKv final : public Scorer {
     }
   }
 
+  void replay(const LayerObservation& layer, const ScoreRequest& request,
+              std::span<const std::span<float>> worth) const override {
+    scorer_->replay(layer, request, worth);
+  }
+  [[nodiscard]] std::size_t replay_piece() const override { return scorer_->replay_piece(); }
+
  private:
   static Position last_position(const LayerObservation& layer) {
     Position last = 0;
@@ -94,8 +100,8 @@ constexpr ParamInfo kParams[] = {
      .summary = "the policy, with its defaults, that says what a token is worth",
      .kind = ParamKind::kChoice,
      .default_value = "snapkv",
-     .choices = "criticalkv|expected-attention|h2o|keydiff|knorm|lacache|lagkv|observed-attention|"
-                "random|rest-kv|snapkv|streaming-llm|tova"},
+     .choices = "criticalkv|expected-attention|h2o|keydiff|knorm|kvzip|lacache|lagkv|"
+                "observed-attention|random|rest-kv|snapkv|streaming-llm|tova"},
     {.name = "chunk",
      .summary = "length of a chunk, in tokens",
      .kind = ParamKind::kInteger,
