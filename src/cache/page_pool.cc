@@ -64,11 +64,11 @@ struct PagePool::Slab {
     ++out;
     if (free == nullptr) return mapping.data() + stride * untouched++;
     std::byte* const block = free;
-    std::memcpy(&free, block, sizeof(free));
+    std::memcpy(static_cast<void*>(&free), block, sizeof(free));
     return block;
   }
   void give_back(std::byte* block) {
-    std::memcpy(block, &free, sizeof(free));
+    std::memcpy(block, static_cast<const void*>(&free), sizeof(free));
     free = block;
     --out;
   }

@@ -52,16 +52,17 @@ std::vector<KeepSets> LayerPool::add(const Layer& layer) {
   ProtectedScores added =
       protect_scores(variant_, layer.observation, layer.scores, layer.next_position);
   make_comparable(variant_.allocator(), layer.output_norm, added.scores);
-  n_kv_head_ = added.scores.size();
-  for (std::size_t h = 0; h < n_kv_head_; ++h) {
+  const std::size_t n_kv_head = added.scores.size();
+  for (std::size_t h = 0; h < n_kv_head; ++h) {
     scores_.push_back(std::move(added.scores[h]));
     protected_.push_back(added.rows[h]);
   }
   const std::vector<std::size_t> kept = counts(layer.observation);
-  std::vector<KeepSets> keep(scores_.size() / n_kv_head_, KeepSets(n_kv_head_));
+  std::vector<KeepSets> keep;
   std::size_t bytes = 0;
   for (std::size_t i = 0; i < scores_.size(); ++i) {
-    std::vector<std::uint32_t>& rows = keep[i / n_kv_head_][i % n_kv_head_];
+    if (keep.empty() || keep.back().size() == n_kv_head) keep.emplace_back();
+    std::vector<std::uint32_t>& rows = keep.back().emplace_back();
     top_k(scores_[i], kept[i], rows);
     std::vector<float> left;
     left.reserve(rows.size());

@@ -55,7 +55,6 @@ class LayerPool {
   const Variant& variant_;
   Size size_;
   ByteCounter& counter_;
-  std::size_t n_kv_head_ = 0;
   LayerScores scores_;                  // [layers so far * n_kv_head][rows held]
   std::vector<std::size_t> protected_;  // [the same] rows
   std::size_t bytes_ = 0;

@@ -22,14 +22,15 @@ bool SharedPrefix::State::serves(const Contents& needed) const {
 
 Result<void> SharedPrefix::State::add_layer(const LayerRows& rows,
                                             const QueryAccumulator* queries) {
-  Layer layer{.rows = std::make_unique<LayerRows>(rows.shape(), *counter), .queries = {}};
+  auto copy = std::make_unique<LayerRows>(rows.shape(), *counter);
   std::vector<std::size_t> capacity;
   for (int h = 0; h < rows.shape().n_kv_head; ++h) capacity.push_back(rows.rows(h));
-  RESTKV_TRY(layer.rows->reset(capacity));
-  layer.rows->append_all(rows);
+  RESTKV_TRY(copy->reset(capacity));
+  copy->append_all(rows);
+  Layer& layer = layers.emplace_back();
+  layer.rows = std::move(copy);
   if (queries != nullptr) layer.queries = queries->save();
-  layers.push_back(std::move(layer));
-  counter->add(layers.back().queries.bytes());
+  counter->add(layer.queries.bytes());
   return {};
 }
 
