@@ -34,12 +34,14 @@ struct PrefillBlock {
   std::size_t rows;
   std::size_t padded_rows;
   std::size_t dim;  // head_dim, padded
-  float* keys;      // [kKeyTile / kPanel][dim][kPanel]: a tile of keys, transposed
-  float* values;    // [kKeyTile][dim]; while keys are being packed, the same keys before
-  float* queries;   // [padded_rows / kTileRows][dim][kTileRows], times product_scale()
-  float* outputs;   // [padded_rows][dim]
-  float* max;       // [padded_rows]
-  float* sum;       // [padded_rows]
+  // A tile of keys, transposed, and one of values; of what elements, the form says (FloatTile,
+  // HalfTile). While keys are being packed, the same keys before stand where values will stand.
+  float* keys;     // [kKeyTile / kPanel][dim][kPanel]
+  float* values;   // [kKeyTile][dim]
+  float* queries;  // [padded_rows / kTileRows][dim][kTileRows], times product_scale()
+  float* outputs;  // [padded_rows][dim]
+  float* max;      // [padded_rows]
+  float* sum;      // [padded_rows]
 
   HWY_INLINE std::size_t first_row() const { return args.row_begin[0]; }
   HWY_INLINE std::size_t last_row() const { return args.row_end[args.n_query - 1]; }
@@ -81,24 +83,89 @@ void start_block(const PrefillBlock& block) {
   std::fill_n(block.sum, block.padded_rows, 0.0F);
 }
 
-// Puts the expanded keys that stand where values will stand into the order of the tile product.
-void transpose_keys(const PrefillBlock& block) {
-  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
-    transpose(block.values + key * block.dim, block.dim, kPanel, block.keys + key * block.dim);
+// A tile in f32.
+struct FloatTile {
+  // Rows [first, first + count) to the tile's rows from `to` on. Those outside [begin, end) are not
+  // read and become zero.
+  static void place(const PrefillBlock& block, TypedRows rows, std::size_t first, std::size_t count,
+                    std::size_t begin, std::size_t end, std::size_t to) {
+    expand_rows(rows, first, count, begin, end, block.args.head_dim, block.dim,
+                block.values + to * block.dim);
   }
+  static void clear(const PrefillBlock& block, std::size_t from) {
+    std::fill(block.values + from * block.dim, block.values + kKeyTile * block.dim, 0.0F);
+  }
+  // Puts the keys that stand where values will stand into the order of the tile product.
+  static void transpose_keys(const PrefillBlock& block) {
+    for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+      transpose(block.values + key * block.dim, block.dim, kPanel, block.keys + key * block.dim);
+    }
+  }
+  static HWY_INLINE FloatColumns keys(const PrefillBlock& block, std::size_t key) {
+    return {block.keys + key * block.dim, kPanel};
+  }
+  static HWY_INLINE FloatColumns values(const PrefillBlock& block, std::size_t column) {
+    return {block.values + column, block.dim};
+  }
+};
+
+// A tile in f16, widened within the products, which have the same bits: keys and values of 64
+// channels then leave half of a first-level cache to queries and outputs.
+struct HalfTile {
+  static bool fits(const PrefillAttentionArgs& args) {
+    return kConvertsF16 && args.keys.type == KvType::kF16 &&
+           (args.values.data == nullptr || args.values.type == KvType::kF16) &&
+           args.head_dim % kLineFloats == 0;
+  }
+  static std::uint16_t* keys_of(const PrefillBlock& block) {
+    return reinterpret_cast<std::uint16_t*>(block.keys);
+  }
+  static std::uint16_t* values_of(const PrefillBlock& block) {
+    return reinterpret_cast<std::uint16_t*>(block.values);
+  }
+  static void place(const PrefillBlock& block, TypedRows rows, std::size_t first, std::size_t count,
+                    std::size_t begin, std::size_t end, std::size_t to) {
+    const std::size_t last = std::clamp(end, first, first + count);
+    const std::size_t start = std::clamp(begin, first, last);
+    std::uint16_t* const tile = values_of(block) + to * block.dim;
+    std::fill(tile, tile + (start - first) * block.dim, 0);
+    std::copy_n(reinterpret_cast<const std::uint16_t*>(rows.data) + start * block.dim,
+                (last - start) * block.dim, tile + (start - first) * block.dim);
+    std::fill(tile + (last - first) * block.dim, tile + count * block.dim, 0);
+  }
+  static void clear(const PrefillBlock& block, std::size_t from) {
+    std::fill(values_of(block) + from * block.dim, values_of(block) + kKeyTile * block.dim, 0);
+  }
+  static void transpose_keys(const PrefillBlock& block) {
+    const hn::Repartition<std::uint16_t, F32> d16;
+    for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+      const std::byte* rows[kPanel];
+      for (std::size_t i = 0; i < kPanel; ++i) {
+        rows[i] = reinterpret_cast<const std::byte*>(values_of(block) + (key + i) * block.dim);
+      }
+      std::uint16_t* const to = keys_of(block) + key * block.dim;
+      transpose_halves(rows, block.dim, [d16, to](std::size_t column, auto halves) HWY_ATTR {
+        hn::StoreU(halves, d16, to + column * kPanel);
+      });
+    }
+  }
+  static HWY_INLINE HalfColumns keys(const PrefillBlock& block, std::size_t key) {
+    return {keys_of(block) + key * block.dim, kPanel};
+  }
+  static HWY_INLINE HalfColumns values(const PrefillBlock& block, std::size_t column) {
+    return {values_of(block) + column, block.dim};
+  }
+};
+
+template <class Tile>
+void pack(const PrefillBlock& block, TypedRows rows, std::size_t first) {
+  Tile::place(block, rows, first, kKeyTile, block.first_row(), block.last_row(), 0);
 }
 
+template <class Tile>
 void pack_keys(const PrefillBlock& block, std::size_t first) {
-  const PrefillAttentionArgs& args = block.args;
-  expand_rows(args.keys, first, kKeyTile, block.first_row(), block.last_row(), args.head_dim,
-              block.dim, block.values);
-  transpose_keys(block);
-}
-
-void pack_values(const PrefillBlock& block, std::size_t first) {
-  const PrefillAttentionArgs& args = block.args;
-  expand_rows(args.values, first, kKeyTile, block.first_row(), block.last_row(), args.head_dim,
-              block.dim, block.values);
+  pack<Tile>(block, block.args.keys, first);
+  Tile::transpose_keys(block);
 }
 
 // How much of the tile that begins at row `first` the query rows [row, row + kTileRows) see.
@@ -133,6 +200,7 @@ void hide(const PrefillBlock& block, std::size_t row, std::size_t first, LogitTi
 }
 
 // Logits of the query rows [row, row + kTileRows) for the packed keys, which begin at row `first`.
+template <class Tile>
 HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
                                Sight sight, LogitTile& logits) {
   const F32 d;
@@ -140,7 +208,7 @@ HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::
   const float cap = block.args.rule.softcap;
   for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
     auto sums = zero_sums<kTileRows, 2>();
-    multiply(queries, FloatColumns{block.keys + key * block.dim, kPanel}, block.dim, sums);
+    multiply(queries, Tile::keys(block, key), block.dim, sums);
     for (std::size_t r = 0; r < kTileRows; ++r) {
       for (std::size_t v = 0; v < 2; ++v) {
         hn::Store(sums.at[r][v], d, logits[r] + key + v * kLanes);
@@ -166,25 +234,46 @@ HWY_INLINE float largest_of(const float* logits, float start) {
   return max_of(largest);
 }
 
-// Turns a row of logits into weights relative to the row's new maximum. Gives what everything
-// summed before must be multiplied by.
-HWY_INLINE float add_to_softmax(float* logits, float& max, float& sum) {
+// Turns a row of logits into weights relative to `max` and gives their sum.
+HWY_INLINE float weigh(float* logits, float max) {
   const F32 d;
-  const float new_max = largest_of(logits, max);
-  Vf added = hn::Zero(d);
-  for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
-    const Vf weight = exp(hn::Sub(hn::Load(d, logits + key), all(new_max)));
-    hn::Store(weight, d, logits + key);
-    added = hn::Add(added, weight);
+  Vf added[2] = {hn::Zero(d), hn::Zero(d)};
+  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+    for (std::size_t v = 0; v < 2; ++v) {
+      float* const at = logits + key + v * kLanes;
+      const Vf weight = exp_at_most_88(hn::Sub(hn::Load(d, at), all(max)));
+      hn::Store(weight, d, at);
+      added[v] = hn::Add(added[v], weight);
+    }
   }
-  const float rescale = max == new_max ? 1.0F : hn::GetLane(exp(all(max - new_max)));
-  max = new_max;
-  sum = sum * rescale + sum_of(added);
-  return rescale;
+  return sum_of(hn::Add(added[0], added[1]));
+}
+
+// One float for each row of a tile, in whole vectors.
+using RowFloats = float[(kTileRows + kLanes - 1) / kLanes * kLanes];
+
+// Turns the logits of query rows into weights relative to each row's new maximum. rescale: what
+// everything that a row summed before must be multiplied by. Step by step for all rows, because the
+// steps of a single row wait for each other.
+HWY_INLINE void add_to_softmax(LogitTile& logits, float* max, float* sum, RowFloats& rescale) {
+  const F32 d;
+  HWY_ALIGN RowFloats new_max = {};
+  HWY_ALIGN RowFloats difference = {};
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    new_max[r] = largest_of(logits[r], max[r]);
+    difference[r] = max[r] - new_max[r];
+    max[r] = new_max[r];
+  }
+  for (std::size_t r = 0; r < kTileRows; r += kLanes) {
+    hn::Store(exp_at_most_88(hn::Load(d, difference + r)), d, rescale + r);
+  }
+  for (std::size_t r = 0; r < kTileRows; ++r) {
+    sum[r] = sum[r] * rescale[r] + weigh(logits[r], new_max[r]);
+  }
 }
 
 // outputs = outputs * rescale + weights * values, for kVectors vectors of columns from `column` on.
-template <std::size_t kVectors>
+template <class Tile, std::size_t kVectors>
 HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size_t column,
                            const LogitTile& weights, const float* rescale) {
   const F32 d;
@@ -195,8 +284,7 @@ HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size
       sums.at[r][v] = hn::Mul(hn::Load(d, to + r * block.dim + v * kLanes), all(rescale[r]));
     }
   }
-  multiply(RowMajor{weights[0], kKeyTile}, FloatColumns{block.values + column, block.dim}, kKeyTile,
-           sums);
+  multiply(RowMajor{weights[0], kKeyTile}, Tile::values(block, column), kKeyTile, sums);
   for (std::size_t r = 0; r < kTileRows; ++r) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       hn::Store(sums.at[r][v], d, to + r * block.dim + v * kLanes);
@@ -205,25 +293,26 @@ HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size
 }
 
 // One tile of query rows over the packed tile of keys and values.
+template <class Tile>
 void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
   HWY_ALIGN LogitTile weights;
-  float rescale[kTileRows];
-  compute_logits(block, row, first, sight, weights);
-  for (std::size_t r = 0; r < kTileRows; ++r) {
-    rescale[r] = add_to_softmax(weights[r], block.max[row + r], block.sum[row + r]);
-  }
+  HWY_ALIGN RowFloats rescale;
+  compute_logits<Tile>(block, row, first, sight, weights);
+  add_to_softmax(weights, block.max + row, block.sum + row, rescale);
   std::size_t column = 0;
   for (; column + kPanel <= block.dim; column += kPanel) {
-    add_values<2>(block, row, column, weights, rescale);
+    add_values<Tile, 2>(block, row, column, weights, rescale);
   }
-  for (; column < block.dim; column += kLanes) add_values<1>(block, row, column, weights, rescale);
+  for (; column < block.dim; column += kLanes)
+    add_values<Tile, 1>(block, row, column, weights, rescale);
 }
 
 // All query rows over the packed tile that begins at row `first`.
+template <class Tile>
 void attend_tile(const PrefillBlock& block, std::size_t first) {
   for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
     const Sight sight = sight_of(block, row, first);
-    if (sight != Sight::kNothing) attend(block, row, first, sight);
+    if (sight != Sight::kNothing) attend<Tile>(block, row, first, sight);
   }
 }
 
@@ -238,15 +327,24 @@ void write_outputs(const PrefillBlock& block) {
   }
 }
 
+template <class Tile>
+void attend_rows(const PrefillBlock& block) {
+  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+    pack_keys<Tile>(block, first);
+    pack<Tile>(block, block.args.values, first);
+    attend_tile<Tile>(block, first);
+  }
+}
+
 void prefill_attention(const PrefillAttentionArgs& args) {
   const PrefillBlock block = lay_out(args);
   start_block(block);
   std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
-  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
-  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
-    pack_keys(block, first);
-    pack_values(block, first);
-    attend_tile(block, first);
+  if (HalfTile::fits(args)) {
+    attend_rows<HalfTile>(block);
+  } else {
+    attend_rows<FloatTile>(block);
   }
   write_outputs(block);
   if (args.softmax == nullptr) return;
@@ -255,37 +353,38 @@ void prefill_attention(const PrefillAttentionArgs& args) {
 }
 
 // First pass of column_sums: the running softmax of one tile of query rows.
+template <class Tile>
 void observe(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
   HWY_ALIGN LogitTile logits;
-  compute_logits(block, row, first, sight, logits);
-  for (std::size_t r = 0; r < kTileRows; ++r) {
-    add_to_softmax(logits[r], block.max[row + r], block.sum[row + r]);
-  }
+  compute_logits<Tile>(block, row, first, sight, logits);
+  HWY_ALIGN RowFloats rescale;
+  add_to_softmax(logits, block.max + row, block.sum + row, rescale);
 }
 
 // Second pass: adds the probabilities, in the order of the query rows, to columns[kKeyTile]. share:
 // what each query row's weights are multiplied by, 0 for padding.
+template <class Tile>
 void add_columns(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight,
                  const float* share, float* columns) {
   const F32 d;
   HWY_ALIGN LogitTile logits;
-  compute_logits(block, row, first, sight, logits);
+  compute_logits<Tile>(block, row, first, sight, logits);
   for (std::size_t r = 0; r < kTileRows; ++r) {
     for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
-      const Vf weight = exp(hn::Sub(hn::Load(d, logits[r] + key), all(block.max[row + r])));
+      const Vf weight =
+          exp_at_most_88(hn::Sub(hn::Load(d, logits[r] + key), all(block.max[row + r])));
       const Vf before = hn::Load(d, columns + key);
       hn::Store(hn::MulAdd(weight, all(share[row + r]), before), d, columns + key);
     }
   }
 }
 
-void column_sums(const ColumnSumArgs& args) {
-  const PrefillBlock block = lay_out(args.block);
-  start_block(block);
+template <class Tile>
+void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
   const auto for_each_tile = [&](auto&& each_tile, auto&& each_row_tile) HWY_ATTR {
     const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
     for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
-      pack_keys(block, first);
+      pack_keys<Tile>(block, first);
       for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
         const Sight sight = sight_of(block, row, first);
         if (sight != Sight::kNothing) each_row_tile(row, first, sight);
@@ -298,8 +397,9 @@ void column_sums(const ColumnSumArgs& args) {
     std::copy_n(known, block.rows, block.max);
     std::copy_n(known + block.rows, block.rows, block.sum);
   } else {
-    for_each_tile([](std::size_t) HWY_ATTR {}, [&](std::size_t row, std::size_t first, Sight sight)
-                                                   HWY_ATTR { observe(block, row, first, sight); });
+    for_each_tile([](std::size_t) HWY_ATTR {},
+                  [&](std::size_t row, std::size_t first, Sight sight)
+                      HWY_ATTR { observe<Tile>(block, row, first, sight); });
   }
   // The sums become what a row's weights are multiplied by.
   const auto group = static_cast<float>(args.block.group);
@@ -315,7 +415,17 @@ void column_sums(const ColumnSumArgs& args) {
         std::fill_n(columns, kKeyTile, 0.0F);
       },
       [&](std::size_t row, std::size_t first, Sight sight)
-          HWY_ATTR { add_columns(block, row, first, sight, block.sum, columns); });
+          HWY_ATTR { add_columns<Tile>(block, row, first, sight, block.sum, columns); });
+}
+
+void column_sums(const ColumnSumArgs& args) {
+  const PrefillBlock block = lay_out(args.block);
+  start_block(block);
+  if (HalfTile::fits(args.block)) {
+    sum_columns<HalfTile>(block, args);
+  } else {
+    sum_columns<FloatTile>(block, args);
+  }
 }
 
 }  // namespace

@@ -45,11 +45,11 @@ struct ListCursor {
   std::uint32_t number = 0;  // of the span's first row
 };
 
-// Expands the rows numbered [first, first + kKeyTile) into block.values. What lies outside the
+// Places the rows numbered [first, first + kKeyTile) where values stand. What lies outside the
 // block's rows is not read and becomes zero. The cursor only moves forward.
+template <class Tile>
 void gather(const PrefillBlock& block, std::span<const RowSpan> listed, const ListCursor& cursor,
             TypedRows rows, std::size_t first) {
-  const std::size_t head_dim = block.args.head_dim;
   const std::size_t end = std::min(first + kKeyTile, block.last_row());
   std::size_t at = first;
   std::size_t number = cursor.number;
@@ -58,13 +58,31 @@ void gather(const PrefillBlock& block, std::span<const RowSpan> listed, const Li
     const std::size_t stop = std::min(span_end, end);
     if (at < stop) {
       const std::size_t shift = listed[s].begin - number;  // from a number to its row; may wrap
-      expand_rows(rows, at + shift, stop - at, std::max(at, block.first_row()) + shift,
-                  stop + shift, head_dim, block.dim, block.values + (at - first) * block.dim);
+      Tile::place(block, rows, at + shift, stop - at, std::max(at, block.first_row()) + shift,
+                  stop + shift, at - first);
       at = stop;
     }
     number = span_end;
   }
-  std::fill_n(block.values + (at - first) * block.dim, (first + kKeyTile - at) * block.dim, 0.0F);
+  Tile::clear(block, at - first);
+}
+
+template <class Tile>
+void attend_listed(const PrefillBlock& block, std::span<const RowSpan> listed) {
+  ListCursor cursor;
+  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+    while (true) {
+      const RowSpan& span = listed[cursor.span];
+      if (cursor.number + (span.end - span.begin) > first) break;
+      cursor.number += span.end - span.begin;
+      ++cursor.span;
+    }
+    gather<Tile>(block, listed, cursor, block.args.keys, first);
+    Tile::transpose_keys(block);
+    gather<Tile>(block, listed, cursor, block.args.values, first);
+    attend_tile<Tile>(block, first);
+  }
 }
 
 void sparse_attention(const SparseAttentionArgs& args) {
@@ -78,19 +96,10 @@ void sparse_attention(const SparseAttentionArgs& args) {
   const PrefillBlock block = lay_out(numbered);
   start_block(block);
   std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
-  ListCursor cursor;
-  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
-  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
-    while (true) {
-      const RowSpan& span = args.listed[cursor.span];
-      if (cursor.number + (span.end - span.begin) > first) break;
-      cursor.number += span.end - span.begin;
-      ++cursor.span;
-    }
-    gather(block, args.listed, cursor, numbered.keys, first);
-    transpose_keys(block);
-    gather(block, args.listed, cursor, numbered.values, first);
-    attend_tile(block, first);
+  if (HalfTile::fits(numbered)) {
+    attend_listed<HalfTile>(block, args.listed);
+  } else {
+    attend_listed<FloatTile>(block, args.listed);
   }
   write_outputs(block);
 }

@@ -30,25 +30,30 @@ HWY_INLINE Vf all(float x) { return hn::Set(F32(), x); }
 HWY_INLINE float sum_of(Vf v) { return hn::GetLane(hn::SumOfLanes(F32(), v)); }
 HWY_INLINE float max_of(Vf v) { return hn::GetLane(hn::MaxOfLanes(F32(), v)); }
 
-// exp(x): 2^n * e^r with |r| <= ln(2) / 2, e^r by the polynomial of degree 5 with the least largest
-// relative error (1.1e-7) among those that give exp(0) = 1. Relative error <= 3e-7 for x in
-// [-87.3, 88.3]; 0 below, clamped above.
-HWY_INLINE Vf exp(Vf x) {
-  const I32 di;
-  const Vf lowest = all(-87.3F);
-  const Vf clamped = hn::Min(x, all(88.3F));
-  const auto n = hn::NearestInt(hn::Mul(clamped, all(1.44269504F)));
-  const Vf n_float = hn::ConvertTo(F32(), n);
+// exp(x) for x <= 88.3: 2^n * e^r with |r| <= ln(2) / 2, e^r by the polynomial of degree 5 with the
+// least largest relative error (1.1e-7) among those that give exp(0) = 1. Relative error <= 3e-7
+// from -87.3 on; 0 below.
+HWY_INLINE Vf exp_at_most_88(Vf x) {
+  const U32 du;
+  // A number so large that adding it rounds to an integer, which then stands in the lowest bits.
+  const Vf rounder = all(12582912.0F);
+  const Vf rounded = hn::MulAdd(x, all(1.44269504F), rounder);
+  const Vf n = hn::Sub(rounded, rounder);
   // ln(2) in two parts: the first has few bits, so that n * part is exact.
-  const Vf high = hn::NegMulAdd(n_float, all(0.693359375F), clamped);
-  const Vf r = hn::NegMulAdd(n_float, all(-2.12194440e-4F), high);
+  const Vf high = hn::NegMulAdd(n, all(0.693359375F), x);
+  const Vf r = hn::NegMulAdd(n, all(-2.12194440e-4F), high);
   Vf p = hn::MulAdd(all(0.00831252F), r, all(0.0418902F));
   p = hn::MulAdd(p, r, all(0.16667115F));
   p = hn::MulAdd(p, r, all(0.49999231F));
   p = hn::MulAdd(hn::Mul(r, r), p, hn::Add(r, all(1.0F)));
-  const Vf power = hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
-  return hn::IfThenElseZero(hn::Gt(x, lowest), hn::Mul(p, power));
+  // 2^n by the exponent of p; p is above 1 where the result is next to the smallest normal number.
+  const auto n_in_exponent = hn::ShiftLeft<23>(hn::BitCast(du, rounded));
+  const Vf product = hn::BitCast(F32(), hn::Add(hn::BitCast(du, p), n_in_exponent));
+  return hn::IfThenElseZero(hn::Gt(x, all(-87.3F)), product);
 }
+
+// As above for every x; clamped above 88.3.
+HWY_INLINE Vf exp(Vf x) { return exp_at_most_88(hn::Min(x, all(88.3F))); }
 
 // tanh(x): an odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel. Relative error <= 5e-7.
 HWY_INLINE Vf tanh(Vf x) {
