@@ -1,10 +1,11 @@
-// How near attention of prefill comes to the machine's multiply-adds: one block of 64 queries over
-// 8192 keys on one thread, the best of several runs, beside the peak measured in between.
-//   bench_prefill_attention [TYPE]     f16 (default) or f32 rows
+// How near attention of prefill comes to the machine's multiply-adds: one block of 64 queries on
+// one thread, the best of several runs, beside the peak measured in between.
+//   bench_prefill_attention [TYPE [KEYS]]     f16 (default) or f32 rows; 8192 keys
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -21,7 +22,6 @@ using restkv::KernelTable;
 using restkv::KvType;
 using restkv::random_floats;
 
-constexpr std::uint32_t kKeys = 8192;
 constexpr int kRepeats = 15;
 
 // Billions of multiplications and additions per second.
@@ -33,10 +33,18 @@ double measure_peak() {
   return loop.operations_per_step * kSteps / seconds * 1e-9;
 }
 
-void time_shape(const KernelTable& kernels, KvType type, std::size_t group, std::size_t head_dim) {
+struct Shape {
+  KvType type = KvType::kF16;
+  std::uint32_t keys = 8192;
+  std::size_t group = 1;
+  std::size_t head_dim = 64;
+};
+
+void time_shape(const KernelTable& kernels, const Shape& shape) {
+  const auto [type, keys, group, head_dim] = shape;
   constexpr std::size_t kQueries = restkv::kMaxQueryBlock;
   const std::vector<float> q = random_floats(kQueries * group * head_dim);
-  const std::vector<float> rows = random_floats(std::size_t{kKeys} * head_dim);
+  const std::vector<float> rows = random_floats(std::size_t{keys} * head_dim);
   AlignedArray<std::byte> typed(rows.size() * sizeof(float));
   kernels.encode_row(type, rows.data(), typed.data(), rows.size());
   std::vector<float> out(q.size());
@@ -45,7 +53,7 @@ void time_shape(const KernelTable& kernels, KvType type, std::size_t group, std:
   std::vector<std::uint32_t> end(kQueries);
   double pairs = 0;
   for (std::uint32_t i = 0; i < kQueries; ++i) {
-    end[i] = kKeys - kQueries + i + 1;
+    end[i] = keys - static_cast<std::uint32_t>(kQueries) + i + 1;
     pairs += end[i];
   }
   const double seconds = best_seconds(kRepeats, [&] {
@@ -73,8 +81,9 @@ void time_shape(const KernelTable& kernels, KvType type, std::size_t group, std:
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "f16";
-  if (name != "f16" && name != "f32") {
-    std::fprintf(stderr, "usage: bench_prefill_attention [f16|f32]\n");
+  const long keys = argc > 2 ? std::strtol(argv[2], nullptr, 10) : 8192;
+  if ((name != "f16" && name != "f32") || keys < long{restkv::kMaxQueryBlock} || keys > 1'000'000) {
+    std::fprintf(stderr, "usage: bench_prefill_attention [f16|f32 [64..1000000]]\n");
     return 2;
   }
   const restkv::Result<const KernelTable*> chosen = restkv::table_by_name("");
@@ -83,12 +92,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   const KernelTable& kernels = *chosen.value();
-  std::printf("kernels %.*s, %zu queries, %u keys in %s\n", static_cast<int>(kernels.name.size()),
-              kernels.name.data(), restkv::kMaxQueryBlock, kKeys, name.data());
-  for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {
-    for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{7}}) {
-      time_shape(kernels, name == "f16" ? KvType::kF16 : KvType::kF32, group, head_dim);
-    }
+  std::printf("kernels %.*s, %zu queries, %ld keys in %s\n", static_cast<int>(kernels.name.size()),
+              kernels.name.data(), restkv::kMaxQueryBlock, keys, name.data());
+  Shape shape{.type = name == "f16" ? KvType::kF16 : KvType::kF32,
+              .keys = static_cast<std::uint32_t>(keys)};
+  for (shape.head_dim = 64; shape.head_dim <= 128; shape.head_dim *= 2) {
+    for (shape.group = 1; shape.group <= 7; shape.group += 3) time_shape(kernels, shape);
   }
   return 0;
 }

@@ -199,6 +199,19 @@ void hide(const PrefillBlock& block, std::size_t row, std::size_t first, LogitTi
   }
 }
 
+// Brings part `part` of kTilePanels of the next query rows and their outputs near. Those of all
+// rows do not fit into the first-level cache, for large groups hardly into the second.
+constexpr std::size_t kTilePanels = kKeyTile / kPanel;
+HWY_INLINE void prefetch_rows(const PrefillBlock& block, std::size_t row, std::size_t part) {
+  if (row >= block.padded_rows) return;
+  const std::size_t lines = kTileRows * block.dim / kLineFloats;
+  const std::size_t offset = row * block.dim;
+  for (std::size_t i = part * lines / kTilePanels; i < (part + 1) * lines / kTilePanels; ++i) {
+    __builtin_prefetch(block.queries + offset + i * kLineFloats);
+    __builtin_prefetch(block.outputs + offset + i * kLineFloats, 1);
+  }
+}
+
 // Logits of the query rows [row, row + kTileRows) for the packed keys, which begin at row `first`.
 template <class Tile>
 HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
@@ -209,6 +222,7 @@ HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::
   for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
     auto sums = zero_sums<kTileRows, 2>();
     multiply(queries, Tile::keys(block, key), block.dim, sums);
+    prefetch_rows(block, row + kTileRows, key / kPanel);
     for (std::size_t r = 0; r < kTileRows; ++r) {
       for (std::size_t v = 0; v < 2; ++v) {
         hn::Store(sums.at[r][v], d, logits[r] + key + v * kLanes);
