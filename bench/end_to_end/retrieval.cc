@@ -1,6 +1,6 @@
 // How many of 20 hidden facts does each method still find? Every prompt is a made-up logbook of
 // about 3000 tokens with one fact in it and a question about the fact at the end. One prefill of a
-// prompt feeds all methods and budgets; each decodes greedily from its own cache.
+// prompt feeds all methods and budgets; they decode greedily as one batch, each from its own cache.
 //
 //   bench_retrieval [-m MODEL] [--kv-policy LIST] [--kv-budget LIST] ...   writes docs/retrieval.md
 //   to stdout
@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,12 +23,13 @@
 #include "cli/options.h"
 #include "cli/questions.h"
 #include "cli/session.h"
+#include "eval/decode_answers.h"
 
 namespace restkv {
 namespace {
 
 constexpr std::size_t kEntries = 104;  // about 3100 tokens
-constexpr long long kAnswerTokens = 24;
+constexpr std::size_t kAnswerTokens = 24;
 
 struct Fact {
   const char* text;
@@ -86,10 +88,28 @@ struct Row {
   double bytes = 0;        // of the cache after the prefill, of all prompts
 };
 
+std::string method_of(const KvOptions& variant) {
+  std::string name = variant.policy;
+  for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
+  if (variant.allocator != "uniform") name += " + " + variant.allocator;
+  return name;
+}
+
+// Looks for the answer in the text, and says so.
+void count(std::size_t index, std::size_t tokens, const std::string& text, Row& row) {
+  const bool found = text.find(kFacts[index].answer) != std::string::npos;
+  row.right += found ? 1 : 0;
+  std::fprintf(stderr, "%2zu %5zu tokens  %-8s %-22s %-6s %-5s %s\n", index + 1, tokens,
+               std::string(query_mode_name(row.mode)).c_str(), method_of(*row.variant).c_str(),
+               row.variant->budget.text().c_str(), found ? "right" : "wrong",
+               text.substr(0, 60).c_str());
+}
+
 class Retrieval {
  public:
-  Retrieval(Session session, Sampler sampler, const InterruptGuard& interrupt)
-      : session_(std::move(session)), sampler_(std::move(sampler)), interrupt_(interrupt) {}
+  // alone: so many of the first facts are answered one by one as well, and must give the same.
+  Retrieval(Session session, std::size_t alone, const InterruptGuard& interrupt)
+      : session_(std::move(session)), alone_(alone), interrupt_(interrupt) {}
 
   // Asks for every fact. One prefill of a prompt feeds all variants.
   Result<std::vector<Row>> measure(QueryMode mode, const std::vector<KvOptions>& variants);
@@ -97,10 +117,12 @@ class Retrieval {
 
  private:
   Result<void> ask(std::size_t index, std::vector<Row>& rows);
-  Result<std::string> answer(Sequence& sequence, std::vector<float> logits);
+  // The answers of sequences that have read the question. logits: [sequences, n_vocab].
+  Result<std::vector<std::string>> answers(std::span<Sequence> sequences,
+                                           const std::vector<float>& logits);
 
   Session session_;
-  Sampler sampler_;
+  std::size_t alone_;
   const InterruptGuard& interrupt_;
 };
 
@@ -128,43 +150,50 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
   std::vector<float> text_logits;
   RESTKV_ASSIGN(std::vector<Sequence> sequences,
                 session_.engine->prefill(parts.text, variants, prefill, text_logits));
+  std::vector<float> logits;  // [sequences, n_vocab]
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    Row& row = rows[i];
     const KvReport report = sequences[i].report();
-    row.compress_ms += report.compress_ms;
-    row.bytes += static_cast<double>(report.bytes);
-    std::vector<float> logits = text_logits;
+    rows[i].compress_ms += report.compress_ms;
+    rows[i].bytes += static_cast<double>(report.bytes);
+    std::vector<float> last = text_logits;
     for (const std::vector<Token>& question : parts.questions) {
-      RESTKV_TRY(session_.engine->extend(sequences[i], question, prefill, logits));
+      RESTKV_TRY(session_.engine->extend(sequences[i], question, prefill, last));
     }
-    RESTKV_ASSIGN(const std::string text, answer(sequences[i], std::move(logits)));
-    const bool found = text.find(fact.answer) != std::string::npos;
-    row.right += found ? 1 : 0;
-    std::fprintf(stderr, "%2zu %5zu tokens  %-8s %-22s %-8s %-6s %-5s %s\n", index + 1,
-                 parts.text.size(), std::string(query_mode_name(row.mode)).c_str(),
-                 row.variant->policy.c_str(), row.variant->allocator.c_str(),
-                 row.variant->budget.text().c_str(), found ? "right" : "wrong",
-                 text.substr(0, 60).c_str());
+    logits.insert(logits.end(), last.begin(), last.end());
+  }
+  std::vector<Sequence> again;
+  if (index < alone_) {
+    for (const Sequence& sequence : sequences) again.push_back(sequence.fork());
+  }
+  RESTKV_ASSIGN(const std::vector<std::string> texts, answers(sequences, logits));
+  for (std::size_t i = 0; i < rows.size(); ++i) count(index, parts.text.size(), texts[i], rows[i]);
+  const std::size_t n_vocab = text_logits.size();
+  for (std::size_t i = 0; i < again.size(); ++i) {
+    const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i * n_vocab);
+    const std::vector<float> own(first, first + static_cast<std::ptrdiff_t>(n_vocab));
+    RESTKV_ASSIGN(const std::vector<std::string> text, answers({&again[i], 1}, own));
+    if (text.front() != texts[i]) {
+      return Error{ErrorCode::kInternal, method_of(*rows[i].variant) + " " +
+                                             rows[i].variant->budget.text() +
+                                             ": another answer alone than in a batch"};
+    }
   }
   return {};
 }
 
-Result<std::string> Retrieval::answer(Sequence& sequence, std::vector<float> logits) {
-  Sampler own = sampler_.clone();
-  RESTKV_ASSIGN(const Generation generation,
-                generate(*session_.engine, *session_.vocabulary, sequence, own, logits,
-                         {.n_predict = kAnswerTokens,
-                          .context = session_.context,
-                          .cancel = &interrupt_.flag(),
-                          .on_text = {}}));
-  return generation.text;
-}
-
-std::string method_of(const KvOptions& variant) {
-  std::string name = variant.policy;
-  for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
-  if (variant.allocator != "uniform") name += " + " + variant.allocator;
-  return name;
+Result<std::vector<std::string>> Retrieval::answers(std::span<Sequence> sequences,
+                                                    const std::vector<float>& logits) {
+  const View2<const float> view{logits.data(), sequences.size(), logits.size() / sequences.size()};
+  RESTKV_ASSIGN(const std::vector<Answer> made,
+                decode_answers(*session_.engine, *session_.vocabulary, sequences, view,
+                               {.stops = {},
+                                .min_new_tokens = 0,
+                                .max_new_tokens = kAnswerTokens,
+                                .context = static_cast<std::size_t>(session_.context),
+                                .cancel = &interrupt_.flag()}));
+  std::vector<std::string> texts;
+  for (const Answer& answer : made) texts.push_back(answer.text);
+  return texts;
 }
 
 void print_table(const std::vector<Row>& rows, const std::vector<std::string>& budgets) {
@@ -211,6 +240,7 @@ struct RetrievalOptions {
   CommonOptions common;
   std::string modes = "aware";
   std::string rows_file;
+  std::size_t alone = 0;
 };
 
 Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions>& variants) {
@@ -221,10 +251,7 @@ Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions
   }
   const InterruptGuard interrupt;
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
-  GenerationOptions generation;
-  generation.sampler.temperature = 0;
-  RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
-  Retrieval retrieval(std::move(session), std::move(sampler), interrupt);
+  Retrieval retrieval(std::move(session), options.alone, interrupt);
   const CommonOptions& common = options.common;
   std::printf("# Finding one fact in 3000 tokens\n\n");
   std::printf(
@@ -257,6 +284,10 @@ int main_with(Arguments args) {
   flags.add_text({"--modes"}, "LIST", "aware, agnostic (aware)", &options.modes, "");
   flags.add_text({"--rows"}, "FILE", "a line of JSON for each row is added to this file",
                  &options.rows_file, "");
+  flags.add_integer({"--alone"},
+                    "so many facts are asked one by one as well; other answers are an error (0)", 0,
+                    static_cast<long long>(kFacts.size()),
+                    [&options](long long n) { options.alone = static_cast<std::size_t>(n); });
   if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
   if (common.show_help) {
     std::fputs(flags.help().c_str(), stdout);
