@@ -11,16 +11,22 @@
 namespace restkv {
 namespace {
 
+// Of a query or a mean over queries.
+struct Caught {
+  double attention = 0;  // share of it
+  double rows = 0;       // share of those seen that were read
+};
+
 // One KV head as its newest queries see it.
 class HeadAttention {
  public:
   HeadAttention(const LayerObservation& layer, const RecallRequest& request, std::size_t head);
 
-  // Mean share caught with blocks of this size.
-  [[nodiscard]] double recall(std::size_t block_rows);
+  // Mean over the queries with blocks of this size.
+  [[nodiscard]] Caught recall(std::size_t block_rows);
 
  private:
-  [[nodiscard]] double caught(std::size_t query, std::size_t block_rows);
+  [[nodiscard]] Caught caught(std::size_t query, std::size_t block_rows);
 
   const RecallRequest& request_;
   const HeadRows& rows_;
@@ -66,7 +72,7 @@ HeadAttention::HeadAttention(const LayerObservation& layer, const RecallRequest&
   });
 }
 
-double HeadAttention::recall(std::size_t block_rows) {
+Caught HeadAttention::recall(std::size_t block_rows) {
   const std::size_t n = rows_.positions.size();
   const std::size_t row_bytes = kv_row_bytes(rows_.type, dim_);
   std::vector<PageView> pages;
@@ -84,22 +90,26 @@ double HeadAttention::recall(std::size_t block_rows) {
   summaries.reserve(count);
   summaries.update(*request_.kernels, rows_.type, pages, count, scratch.data());
   scores_.resize(count);
-  double sum = 0;
+  Caught sum;
   for (std::size_t i = 0; i < queries_; ++i) {
     summaries.score(*request_.kernels, q_.data() + i * group_ * dim_, group_, request_.plan->merge,
                     scores_, scratch.data());
-    sum += caught(i, block_rows);
+    const Caught one = caught(i, block_rows);
+    sum.attention += one.attention;
+    sum.rows += one.rows;
   }
-  return sum / static_cast<double>(queries_);
+  const auto n_query = static_cast<double>(queries_);
+  return {.attention = sum.attention / n_query, .rows = sum.rows / n_query};
 }
 
 // What the query heads of one query find in the chosen blocks, on average. scores_ holds its
 // scores.
-double HeadAttention::caught(std::size_t query, std::size_t block_rows) {
+Caught HeadAttention::caught(std::size_t query, std::size_t block_rows) {
   const std::size_t n = rows_.positions.size();
   const std::size_t seen = end_[query];
-  const std::size_t budget = std::max(kLeastRecallRows, decode_budget_rows(request_.budget, seen));
-  if (budget >= seen) return 1;
+  const std::size_t budget =
+      std::max(request_.least_rows, decode_budget_rows(request_.budget, seen));
+  if (budget >= seen) return {.attention = 1, .rows = 1};
   const std::span<const float> scores =
       std::span(scores_).first(summarised_blocks(seen, block_rows));
   select_blocks(*request_.plan, scores, picked_blocks(*request_.plan, block_rows, budget), blocks_);
@@ -111,7 +121,12 @@ double HeadAttention::caught(std::size_t query, std::size_t block_rows) {
       for (std::size_t j = block * block_rows; j < end; ++j) sum += static_cast<double>(row[j]);
     }
   }
-  return sum / static_cast<double>(group_);
+  std::size_t read = 0;
+  for (const std::uint32_t block : blocks_) {
+    read += std::min((block + 1) * block_rows, seen) - block * block_rows;
+  }
+  return {.attention = sum / static_cast<double>(group_),
+          .rows = static_cast<double>(read) / static_cast<double>(seen)};
 }
 
 }  // namespace
@@ -121,7 +136,9 @@ void add_block_recall(const LayerObservation& layer, const RecallRequest& reques
   for (std::size_t h = 0; h < sums.size(); ++h) {
     HeadAttention head(layer, request, h);
     for (std::size_t size = 0; size < kBlockSizes.size(); ++size) {
-      sums[h][size] += head.recall(kBlockSizes[size]);
+      const Caught caught = head.recall(kBlockSizes[size]);
+      sums[h][size] += caught.attention;
+      if (!request.read.empty()) request.read[h][size] += caught.rows;
     }
   }
 }

@@ -2,6 +2,7 @@
 
 // How much attention a head's chosen blocks catch: what calibration measures.
 
+#include <cstddef>
 #include <span>
 
 #include "restkv/budget.h"
@@ -18,13 +19,17 @@ inline constexpr std::size_t kLeastRecallRows = 3 * kBlockSizes.back();
 // Adds to sums[h], for every KV head h and each of kBlockSizes, the attention that the newest
 // queries pay to the rows that decode would read for them: the mean over the observed queries and
 // the query heads of the group. A query sees the rows up to its own position, its blocks are scored
-// and chosen as in decode, and the budget is of the rows that it sees, raised to kLeastRecallRows.
+// and chosen as in decode, and the budget is of the rows that it sees, raised to least_rows.
 // REQUIRES: sums.size() == layer.n_kv_head; window queries are there; no sliding window.
 struct RecallRequest {
   const SelectionPlan* plan = nullptr;  // its block_rows is not used
   Budget budget;
+  std::size_t least_rows = kLeastRecallRows;
   const KernelTable* kernels = nullptr;
   const Threads* threads = nullptr;
+  // As sums, when not empty: adds the share of the rows seen that was read. REQUIRES: empty, or as
+  // many as sums.
+  std::span<HeadRecall> read = {};
 };
 void add_block_recall(const LayerObservation& layer, const RecallRequest& request,
                       std::span<HeadRecall> sums);

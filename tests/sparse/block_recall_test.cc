@@ -146,6 +146,33 @@ TEST(BlockRecall, ASmallBudgetIsRaisedToThreeLargeBlocks) {
   EXPECT_GT(sums[2][0][0], sums[1][0][0]);
 }
 
+// As decode does it: what was read is told, so that sizes can be compared all the same.
+TEST(BlockRecall, TellsTheShareThatWasRead) {
+  const Threads threads(1);
+  const Layer layer(4);
+  const SelectionPlan plan{};
+  std::vector<HeadRecall> sums(1);
+  std::vector<HeadRecall> read(1);
+  add_block_recall(layer.observation,
+                   {.plan = &plan,
+                    .budget = {.unit = Budget::Unit::kTokens, .amount = 100},
+                    .least_rows = 0,
+                    .kernels = &best_table(),
+                    .threads = &threads,
+                    .read = read},
+                   sums);
+  for (std::size_t size = 0; size < kBlockSizes.size(); ++size) {
+    const std::size_t b = kBlockSizes[size];
+    double wanted = 0;
+    for (std::size_t seen = kRows - kQueries + 1; seen <= kRows; ++seen) {
+      const std::size_t newest = (seen - 1) % b + 1;  // rows of the unfinished block
+      const std::size_t full = std::max<std::size_t>(3, 100 / b) - 1;
+      wanted += static_cast<double>(full * b + newest) / static_cast<double>(seen) / kQueries;
+    }
+    EXPECT_NEAR(read[0][size], wanted, 1e-12) << b;
+  }
+}
+
 TEST(BlockRecall, ABudgetOfEverythingCatchesEverything) {
   const Threads threads(1);
   const Layer layer(2);
