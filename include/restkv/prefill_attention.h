@@ -27,9 +27,11 @@ struct PrefillAttention {
 Result<PrefillAttention> parse_prefill_attention(std::string_view text);
 // kInvalidArgument: unknown names (the message lists the known ones), values out of range.
 Result<void> check_prefill_attention(const PrefillAttention& attention);
-// kInvalidArgument when the two do not go together: of a prompt that is read in pieces all but the
-// first stand on what is left of the earlier ones, which no pattern knows.
-Result<void> check_prefill_attention(const PrefillAttention& attention, const KvOptions& options);
+// Everything that can be refused without a model: what check_kv_options() says, what
+// check_prefill_attention() says, and kInvalidArgument when the two do not go together: of a prompt
+// that is read in pieces all but the first stand on what is left of the earlier ones, which no
+// pattern knows. docs/combinations.md lists what this refuses.
+Result<void> check_combination(const KvOptions& options, const PrefillAttention& attention);
 
 // What came of it.
 struct PrefillReport {

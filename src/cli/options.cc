@@ -278,8 +278,7 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
         variant.allocator_options = allocator.assignments;
         variant.budget = budget;
         variant.decode = decode;
-        RESTKV_TRY(check_kv_options(variant));
-        RESTKV_TRY(check_prefill_attention(options.prefill, variant));
+        RESTKV_TRY(check_combination(variant, options.prefill));
         const bool first_of_policy =
             &allocator == allocators.data() && budget_text == split_list(options.budgets).front();
         if (!keeps_all || first_of_policy) variants.push_back(std::move(variant));

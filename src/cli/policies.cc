@@ -2,9 +2,11 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/flags.h"
+#include "engine/combinations.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
 #include "sparse/pattern.h"
@@ -110,19 +112,57 @@ void print_markdown() {
   print_option_table(all_patterns());
 }
 
+void print_combinations() {
+  const std::vector<Dimension> dimensions = combination_dimensions();
+  std::puts(
+      "# What goes together\n\nWritten by `restkv policies --combinations`; do not edit.\n\n"
+      "Any value of one line goes with any of the others, but for the sets below. These are\n"
+      "the smallest ones: whatever has all parts of one is refused before a model is loaded, with "
+      "the\nmessage beside it. The first value of a line is the usual one, which the message of a "
+      "set is given for.\nBoth `--kv-mode`s go with everything. Policies stand here with each "
+      "choice that is not\ntheir default. Tests try all pairs on a small model.\n");
+  std::puts("| | flag | values |\n|---|---|---|");
+  for (const Dimension& dimension : dimensions) {
+    std::string values;
+    for (const Setting& setting : dimension.settings) {
+      values += (values.empty() ? "`" : ", `") + setting.text + "`";
+    }
+    std::printf("| %s | `%s` | %s |\n", dimension.name.c_str(), dimension.flag.c_str(),
+                values.c_str());
+  }
+  std::puts("\n## Refused\n\n| together | message |\n|---|---|");
+  for (const Refusal& refusal : smallest_refusals(dimensions)) {
+    std::string parts;
+    for (std::size_t d = 0; d < dimensions.size(); ++d) {
+      if (refusal.choice[d] == 0) continue;
+      parts +=
+          (parts.empty() ? "`" : " + `") + dimensions[d].settings[refusal.choice[d]].text + "`";
+    }
+    std::printf("| %s | %s |\n", parts.c_str(), refusal.message.c_str());
+  }
+  std::puts(
+      "\nBeside these, a model whose layers see a sliding window refuses renumbered positions, and "
+      "f32 caches\nshare no prefill with others: both are said when the model is known.");
+}
+
 }  // namespace
 
 int policies_command(Arguments args) {
   bool markdown = false;
+  bool combinations = false;
   bool help = false;
   FlagSet flags(
-      "usage: restkv policies [--markdown]\n\n"
+      "usage: restkv policies [--markdown | --combinations]\n\n"
       "Lists the policies, the allocators and the patterns of sparse prefill.");
   flags.add_switch({"--markdown"}, "as docs/policies.md", [&markdown] { markdown = true; });
+  flags.add_switch({"--combinations"}, "as docs/combinations.md: what does not go together",
+                   [&combinations] { combinations = true; });
   flags.add_switch({"-h", "--help"}, "this text", [&help] { help = true; });
   if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
   if (help) {
     std::fputs(flags.help().c_str(), stdout);
+  } else if (combinations) {
+    print_combinations();
   } else if (markdown) {
     print_markdown();
   } else {

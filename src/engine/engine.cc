@@ -219,7 +219,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
   for (const KvOptions& variant : variants) {
     RESTKV_ASSIGN(auto one, Variant::make(variant));
     RESTKV_TRY(one->check_model(state_->info.sliding_windows));
-    RESTKV_TRY(check_prefill_attention(options.attention, variant));
+    RESTKV_TRY(check_combination(variant, options.attention));
     made.push_back(std::move(one));
   }
   RESTKV_TRY(check_prefix(*state_, tokens, options.prefix));

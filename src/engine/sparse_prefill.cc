@@ -37,7 +37,8 @@ Result<void> check_prefill_attention(const PrefillAttention& attention) {
   return {};
 }
 
-Result<void> check_prefill_attention(const PrefillAttention& attention, const KvOptions& options) {
+Result<void> check_combination(const KvOptions& options, const PrefillAttention& attention) {
+  RESTKV_TRY(check_kv_options(options));
   RESTKV_ASSIGN(const SparsePrefill made, SparsePrefill::make(attention));
   if (!made.is_sparse() || options.schedule.kind != Schedule::Kind::kChunk) return {};
   return Error{ErrorCode::kInvalidArgument,

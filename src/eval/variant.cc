@@ -296,9 +296,7 @@ KvOptions options_of(const EvalVariant& variant) {
 }
 
 Result<void> check_variant(const EvalVariant& variant) {
-  const KvOptions options = options_of(variant);
-  RESTKV_TRY(check_kv_options(options));
-  return check_prefill_attention(prefill_attention_of(variant), options);
+  return check_combination(options_of(variant), prefill_attention_of(variant));
 }
 
 KvOptions options_for_suite(const EvalVariant& variant, std::string_view suite) {

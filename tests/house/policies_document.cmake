@@ -1,10 +1,10 @@
-# docs/policies.md is what `restkv policies --markdown` prints.
-#   cmake -DPROGRAM=build/bin/restkv -DDOCUMENT=docs/policies.md -P policies_document.cmake
-execute_process(COMMAND ${PROGRAM} policies --markdown OUTPUT_VARIABLE printed RESULT_VARIABLE status)
+# DOCUMENT is what `restkv policies FLAG` prints.
+#   cmake -DPROGRAM=build/bin/restkv -DFLAG=--markdown -DDOCUMENT=docs/policies.md -P policies_document.cmake
+execute_process(COMMAND ${PROGRAM} policies ${FLAG} OUTPUT_VARIABLE printed RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
-  message(FATAL_ERROR "${PROGRAM} policies --markdown ended with ${status}")
+  message(FATAL_ERROR "${PROGRAM} policies ${FLAG} ended with ${status}")
 endif()
 file(READ ${DOCUMENT} written)
 if(NOT printed STREQUAL written)
-  message(FATAL_ERROR "${DOCUMENT} is out of date: build/bin/restkv policies --markdown > docs/policies.md")
+  message(FATAL_ERROR "${DOCUMENT} is out of date: build/bin/restkv policies ${FLAG} > ${DOCUMENT}")
 endif()
