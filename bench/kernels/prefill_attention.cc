@@ -92,8 +92,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   const KernelTable& kernels = *chosen.value();
-  std::printf("kernels %.*s, %zu queries, %ld keys in %s\n", static_cast<int>(kernels.name.size()),
-              kernels.name.data(), restkv::kMaxQueryBlock, keys, name.data());
+  std::printf("kernels %.*s, %zu queries, %ld keys in %.*s\n",
+              static_cast<int>(kernels.name.size()), kernels.name.data(), restkv::kMaxQueryBlock,
+              keys, static_cast<int>(name.size()), name.data());
   Shape shape{.type = name == "f16" ? KvType::kF16 : KvType::kF32,
               .keys = static_cast<std::uint32_t>(keys)};
   for (shape.head_dim = 64; shape.head_dim <= 128; shape.head_dim *= 2) {
