@@ -6,6 +6,7 @@ each peer; nothing touches the work tree.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,51 @@ def measurement(rows: list[dict], peak: int) -> Measurement:
     return result
 
 
+class Turns:
+    """One process that measures a task several times, and stands still between two of its turns.
+
+    Its cache is read to the depth once, however many turns there are, so that turns of different engines
+    can follow each other at depths that take many minutes to reach. Every engine waits a few seconds before
+    a test (--delay); in these it is stopped and let go on.
+    """
+
+    def __init__(self, engine: "Engine", model: str, threads: int, task: Task, turns: int):
+        self.engine, self.task = engine, task
+        self.errors = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(engine.turns_command(model, threads, task, turns), stdout=subprocess.PIPE,
+                                        stderr=self.errors, text=True)
+        self.process.send_signal(signal.SIGSTOP)
+        self.failed = False
+
+    def next(self) -> Measurement:
+        """What the next test gives. The first waits for the model and the cache at its depth."""
+        self.process.send_signal(signal.SIGCONT)
+        for line in self.process.stdout:
+            if line.lstrip().startswith("{"):
+                self.process.send_signal(signal.SIGSTOP)
+                return measurement([json.loads(line)], self._peak())
+        raise Unavailable(self._reason())
+
+    def _peak(self) -> int:
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+    def _reason(self) -> str:
+        self.process.wait()
+        self.errors.seek(0)
+        lines = [line for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else f"{self.engine.name} ended with {self.process.returncode}"
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+
 class Engine:
     """One engine in one setting. prepare() brings what it needs or raises Unavailable."""
 
@@ -111,10 +157,22 @@ class Engine:
         return ""
 
     def command(self, model: str, threads: int, task: Task) -> list[str]:
+        """Measures the task once and prints the rows as a list."""
         raise NotImplementedError
+
+    def turns_command(self, model: str, threads: int, task: Task, turns: int) -> list[str]:
+        """`turns` tests of the prompt, then as many of the tokens written; prints each as a line."""
+        words = self.command(model, threads, task)
+        for flag in ("-p", "-n"):
+            value = words.index(flag) + 1
+            words[value] = ",".join([words[value]] * turns)
+        return [*words, "-o", "jsonl", "--delay", DELAY]
 
     def measure(self, model: str, threads: int, task: Task) -> Measurement:
         return measurement(*run(self.command(model, threads, task)))
+
+
+DELAY = "4"  # seconds before each test in which a process can be stopped
 
 
 def common(model: str, threads: int, task: Task) -> list[str]:

@@ -84,28 +84,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-m", "--model", required=True)
     parser.add_argument("-t", "--threads", type=int, required=True)
-    parser.add_argument("-p", "--n-prompt", type=int, default=0)
-    parser.add_argument("-n", "--n-gen", type=int, default=0)
+    numbers = {"type": lambda text: [int(part) for part in text.split(",")], "default": [0]}
+    parser.add_argument("-p", "--n-prompt", **numbers, help="a list: one test for each")
+    parser.add_argument("-n", "--n-gen", **numbers)
     parser.add_argument("-d", "--n-depth", type=int, default=0)
     parser.add_argument("-ct", "--cache-type", choices=GGML_TYPES, default="q8_0")
     parser.add_argument("-ub", "--ubatch", type=int, default=512)
     parser.add_argument("--flash-attn", type=int, default=1)
     parser.add_argument("--repack", type=int, default=1)
     parser.add_argument("--no-warmup", action="store_true")
+    parser.add_argument("--delay", type=int, default=0, help="seconds before each test")
+    parser.add_argument("-o", "--output", choices=("json", "jsonl"), default="json")
     args = parser.parse_args()
-    tests = [test for test in ((args.n_prompt, 0), (0, args.n_gen)) if any(test)]
-    context = Context(args, args.n_depth + args.n_prompt + args.n_gen + 64)
+    tests = [*((n, 0) for n in args.n_prompt if n), *((0, n) for n in args.n_gen if n)]
+    context = Context(args, args.n_depth + max(map(sum, tests)) + 64)
     if not args.no_warmup:
-        context.read(min(512, max(1, args.n_prompt)))
+        context.read(min(512, max(1, *args.n_prompt)))
         context.back_to(0)
     context.read(args.n_depth)
     rows = []
     for n_prompt, n_gen in tests:
+        time.sleep(args.delay)
         seconds = context.measure(n_prompt, n_gen)
         context.back_to(args.n_depth)
         rows.append({"n_prompt": n_prompt, "n_gen": n_gen, "n_depth": args.n_depth,
                      "avg_ts": (n_prompt + n_gen) / seconds})
-    print(json.dumps(rows))
+        if args.output == "jsonl":
+            print(json.dumps(rows[-1]), flush=True)
+    if args.output == "json":
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":
