@@ -16,7 +16,7 @@ namespace {
 constexpr double kWidth = 640;
 constexpr double kHeight = 320;
 constexpr double kLeft = 44;
-constexpr double kRight = 12;
+constexpr double kRight = 26;  // half of "100 %"
 constexpr double kTop = 12;
 constexpr double kBottom = 40;
 // Told apart by most kinds of sight (Okabe and Ito 2008).

@@ -28,8 +28,9 @@ constexpr std::array kNeedles = {
     Needle{"The finest treat for a traveller in Trieste is",
            "to swim off the long pier and eat plum dumplings in a bookshop cellar."},
 };
-// linspace(0, 100, 10), rounded: percent of the text.
-constexpr std::array<std::size_t, 10> kDepths = {0, 11, 22, 33, 44, 56, 67, 78, 89, 100};
+// linspace(0, 100, 10), rounded: percent of the text. Ordered so that the first few samples are
+// spread over the text as well.
+constexpr std::array<std::size_t, 10> kDepths = {0, 100, 44, 78, 22, 56, 11, 89, 33, 67};
 
 constexpr std::string_view kHead =
     "Read the book below and answer the question about it.\n<text>\n";
