@@ -1,8 +1,6 @@
 // `restkv calibrate`: a block size for each KV head of a model, for --decode-attn ab-sparse.
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "cli/calibration.h"
@@ -10,7 +8,6 @@
 #include "cli/decode_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
-#include "cli/progress.h"
 #include "cli/session.h"
 
 namespace restkv {
@@ -30,44 +27,22 @@ struct CalibrateOptions {
   std::string output;
 };
 
-Result<void> write_file(const std::string& path, const std::string& text) {
-  // Beside it first: an interrupted run leaves the old table or none.
-  const std::string part = path + ".part";
-  std::ofstream file(part, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  std::error_code failed;
-  if (file) std::filesystem::rename(part, path, failed);
-  if (!file || failed) return Error{ErrorCode::kIo, path + ": cannot be written"};
-  return {};
-}
-
 Result<int> run(CalibrateOptions& options, const InterruptGuard& interrupt) {
-  std::string name;
-  RESTKV_ASSIGN(const std::string text, calibration_text(options.file, name));
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
   const std::string output =
       options.output.empty() ? session.engine->model().path + ".blocks.json" : options.output;
-  const auto progress = make_progress(stderr);
   const CalibrationOptions& calibration = options.calibration;
-  progress->begin({.label = "measuring",
-                   .unit = ProgressUnit::kTokens,
-                   .total = (calibration.passages + calibration.held_back) * calibration.tokens});
-  PrefillOptions prefill;
-  prefill.cancel = &interrupt.flag();
-  RESTKV_ASSIGN(Calibration made,
-                calibrate(session, text, calibration, prefill, [&](std::size_t passages) {
-                  progress->update(passages * calibration.tokens);
-                }));
-  progress->end();
-  made.origin.texts = name;
-  RESTKV_TRY(write_file(output, block_table_text(made.table, made.origin)));
+  RESTKV_ASSIGN(
+      const BlockTableOrigin origin,
+      calibrate_to_file(session,
+                        {.text_file = options.file, .output = output, .calibration = calibration},
+                        interrupt));
   std::printf(
       "%s\nattention caught on %zu passages of %s%s: %.2f %%, with blocks of %zu rows for "
       "all %.2f %%\n",
       output.c_str(), calibration.held_back > 0 ? calibration.held_back : calibration.passages,
-      name.c_str(), calibration.held_back > 0 ? " held back" : "", 100 * made.origin.recall,
-      calibration.mean_rows, 100 * made.origin.recall_uniform);
+      origin.texts.c_str(), calibration.held_back > 0 ? " held back" : "", 100 * origin.recall,
+      calibration.mean_rows, 100 * origin.recall_uniform);
   return 0;
 }
 

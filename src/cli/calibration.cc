@@ -11,6 +11,8 @@
 #include "base/threads.h"
 #include "cli/demo_text.h"
 #include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/report_file.h"
 #include "kernels/kernels.h"
 #include "sparse/block_recall.h"
 
@@ -216,6 +218,27 @@ Result<Calibration> calibrate(Session& session, const std::string& text,
   result.origin.model = session.engine->model().name;
   result.origin.texts_hash = hash_of(text);
   return result;
+}
+
+Result<BlockTableOrigin> calibrate_to_file(Session& session, const CalibrationJob& job,
+                                           const InterruptGuard& interrupt) {
+  std::string name;
+  RESTKV_ASSIGN(const std::string text, calibration_text(job.text_file, name));
+  const CalibrationOptions& calibration = job.calibration;
+  const auto progress = make_progress(stderr);
+  progress->begin({.label = "measuring block sizes",
+                   .unit = ProgressUnit::kTokens,
+                   .total = (calibration.passages + calibration.held_back) * calibration.tokens});
+  PrefillOptions prefill;
+  prefill.cancel = &interrupt.flag();
+  RESTKV_ASSIGN(Calibration made,
+                calibrate(session, text, calibration, prefill, [&](std::size_t passages) {
+                  progress->update(passages * calibration.tokens);
+                }));
+  progress->end();
+  made.origin.texts = name;
+  RESTKV_TRY(write_text_file(job.output, block_table_text(made.table, made.origin)));
+  return made.origin;
 }
 
 }  // namespace restkv

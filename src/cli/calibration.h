@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/interrupt.h"
 #include "cli/session.h"
 #include "eval/block_table_file.h"
 #include "restkv/decode_options.h"
@@ -37,5 +38,15 @@ Result<std::string> calibration_text(const std::string& path, std::string& name)
 Result<Calibration> calibrate(Session& session, const std::string& text,
                               const CalibrationOptions& options, const PrefillOptions& prefill,
                               const std::function<void(std::size_t passages_done)>& on_progress);
+
+struct CalibrationJob {
+  std::string text_file;  // as calibration_text()
+  std::string output;
+  CalibrationOptions calibration;
+};
+// The same with a progress bar; the table is written to a file, as a whole. What calibrate() and
+// write_text_file() say.
+Result<BlockTableOrigin> calibrate_to_file(Session& session, const CalibrationJob& job,
+                                           const InterruptGuard& interrupt);
 
 }  // namespace restkv

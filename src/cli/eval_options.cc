@@ -263,6 +263,12 @@ Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>
   return EvalSession{.session = std::move(session), .settings = std::move(settings)};
 }
 
+void use_form(EvalSession& opened, EvalOptions options, PromptForm form) {
+  options.form = form;
+  opened.settings.form = form;
+  opened.settings.settings = settings_text(options);
+}
+
 Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* const> tasks,
                              std::span<const EvalVariant> variants, ResultStore& store,
                              const std::atomic<bool>& cancel, Ranks* ranks) {

@@ -54,6 +54,8 @@ struct EvalSession {
   EvalSettings settings;
 };
 Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>& cancel);
+// The same evaluation with prompts of another form; `options` are those it was opened with.
+void use_form(EvalSession& opened, EvalOptions options, PromptForm form);
 
 // Runs the tasks with a progress bar; notes go to stderr, those of rank 0. ranks: see EvalWatch.
 Result<EvalOutcome> evaluate(EvalSession& opened, std::span<const TaskInfo* const> tasks,

@@ -1,12 +1,17 @@
 // `restkv study`: the comparison of the study from end to end: runs what is missing, writes the
 // text and the page.
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "base/names.h"
+#include "cli/calibration.h"
 #include "cli/commands.h"
+#include "cli/decode_flags.h"
 #include "cli/eval_options.h"
 #include "cli/interrupt.h"
 #include "cli/report_file.h"
@@ -16,58 +21,190 @@ namespace restkv {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: restkv study [-m MODEL] [--scale small|medium|large] [--data DIR] [-o DIR]\n\n"
+    "usage: restkv study [-m MODEL] [--scale trial|small|medium|large] [--data DIR] [-o DIR]\n\n"
     "Runs GSM8K, MultiArith and RULER under ReST-KV and the methods it is compared with, and\n"
-    "writes study.md and study.html. The same command again goes on where it stopped.";
+    "writes study.md and study.html. The same command again goes on where it stopped. A task of\n"
+    "which the full cache answers less than 30 % is left to a stronger model.";
+
+constexpr std::string_view kStrongModel = "qwen2.5-coder-1.5b";
+constexpr std::string_view kNoModel = "none";
 
 struct StudyOptions {
   EvalOptions eval;
   std::string scale = "small";
   std::string folder = "study";
+  std::string strong_model = std::string(kStrongModel);
+  std::string block_table;  // empty: measured
 };
 
-// A part whose data are missing is left out; the text then speaks of the others.
-Result<std::size_t> run_part(EvalSession& opened, const StudyPart& part, ResultStore& store,
-                             const InterruptGuard& interrupt, Ranks* ranks) {
-  RESTKV_ASSIGN(const auto tasks, select_tasks(part.tasks));
-  opened.settings.request.lengths = part.lengths;
-  opened.settings.request.samples = part.samples;
-  if (leads(ranks)) {
-    std::fprintf(stderr, "%s: %zu tasks, %zu samples of each, %zu variants\n", part.title.c_str(),
-                 tasks.size(), part.samples, part.variants.size());
+// The same bytes for all ranks: rank 0's.
+std::string agreed(std::string mine, Ranks* ranks) {
+  if (ranks == nullptr) return mine;
+  if (ranks->rank() == 0) {
+    for (int rank = 1; rank < ranks->count(); ++rank) ranks->send(rank, mine);
+    return mine;
   }
-  const auto outcome = evaluate(opened, tasks, part.variants, store, interrupt.flag(), ranks);
-  if (outcome.ok()) return outcome->added + outcome->found;
-  if (outcome.error().code != ErrorCode::kNotFound) return outcome.error();
-  if (leads(ranks)) {
-    std::fprintf(stderr, "restkv: %s is left out: %s\n", part.title.c_str(),
-                 outcome.error().message.c_str());
+  while (true) {
+    if (auto message = ranks->receive()) return std::move(message->bytes);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  return std::size_t{0};
 }
 
-Result<int> run(const StudyOptions& options, const std::vector<StudyPart>& parts,
-                const InterruptGuard& interrupt, Ranks* ranks) {
-  std::error_code failed;
-  std::filesystem::create_directories(options.folder, failed);
-  if (failed) return Error{ErrorCode::kIo, options.folder + ": " + failed.message()};
-  const std::string database =
-      options.eval.database.empty() ? options.folder + "/study.db" : options.eval.database;
-  {
-    RESTKV_ASSIGN(ResultStore store, open_store(database, ranks));
-    RESTKV_ASSIGN(EvalSession opened, open_evaluation(options.eval, interrupt.flag()));
-    for (const StudyPart& part : parts) {
-      RESTKV_TRY(run_part(opened, part, store, interrupt, ranks));
+class Study {
+ public:
+  Study(const StudyOptions& options, const InterruptGuard& interrupt, Ranks* ranks)
+      : options_(options), interrupt_(interrupt), ranks_(ranks) {}
+
+  Result<int> run(const std::vector<StudyPart>& parts);
+
+ private:
+  // Prompts of another form are kept apart: results of different settings do not mix.
+  [[nodiscard]] std::string database(PromptForm form) const;
+  Result<std::vector<StudyPart>> run_on(std::string_view model, std::vector<StudyPart> parts,
+                                        bool hard_ones_go_on);
+  Result<std::string> block_table(EvalSession& opened, bool is_users) const;
+  Result<std::vector<std::string>> hard_tasks(EvalSession& opened, const StudyPart& part);
+  Result<void> run_part(EvalSession& opened, const StudyPart& part);
+  Result<int> write() const;
+  void say(const std::string& line) const {
+    if (leads(ranks_)) std::fprintf(stderr, "%s\n", line.c_str());
+  }
+
+  const StudyOptions& options_;
+  const InterruptGuard& interrupt_;
+  Ranks* ranks_;
+};
+
+std::string Study::database(PromptForm form) const {
+  const std::string& given = options_.eval.database;
+  const std::string path = given.empty() ? options_.folder + "/study.db" : given;
+  return form == PromptForm::kPlain ? path + ".plain" : path;
+}
+
+// A part whose data are missing is left out; the text then speaks of the others.
+Result<void> Study::run_part(EvalSession& opened, const StudyPart& part) {
+  RESTKV_ASSIGN(const auto tasks, select_tasks(part.tasks));
+  RESTKV_ASSIGN(ResultStore store, open_store(database(part.form), ranks_));
+  opened.settings.request.lengths = part.lengths;
+  opened.settings.request.samples = part.samples;
+  const bool plain = options_.eval.form == PromptForm::kPlain;
+  use_form(opened, options_.eval, plain ? PromptForm::kPlain : part.form);
+  say(part.title + ": " + std::to_string(tasks.size()) + " tasks, " + std::to_string(part.samples) +
+      " samples of each, " + std::to_string(part.variants.size()) + " variants, " +
+      opened.settings.model);
+  const auto outcome = evaluate(opened, tasks, part.variants, store, interrupt_.flag(), ranks_);
+  if (outcome.ok()) return {};
+  if (outcome.error().code != ErrorCode::kNotFound) return outcome.error();
+  say("restkv: " + part.title + " is left out: " + outcome.error().message);
+  return {};
+}
+
+// Runs the full cache alone. The part's tasks that it cannot do.
+Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const StudyPart& part) {
+  StudyPart alone = part;
+  alone.variants.resize(1);
+  RESTKV_TRY(run_part(opened, alone));
+  std::string names;
+  if (leads(ranks_)) {
+    RESTKV_ASSIGN(const ResultStore store, open_store(database(part.form), ranks_));
+    RESTKV_ASSIGN(const std::vector<EvalRow> rows, store.rows());
+    for (const auto& [suite, score] : suites_too_hard(rows, opened.settings.model)) {
+      names += suite + "/ ";
     }
   }
-  if (!leads(ranks)) return 0;
-  RESTKV_ASSIGN(const ReportData data, read_report(database, {}));
-  const std::string command = "restkv study --scale " + options.scale;
-  RESTKV_TRY(write_text_file(options.folder + "/study.md", study_markdown(data, command)));
-  RESTKV_TRY(write_text_file(options.folder + "/study.html", report_html(data)));
-  std::printf("%zu rows; written: %s/study.md, %s/study.html\n", data.rows.size(),
-              options.folder.c_str(), options.folder.c_str());
+  names = agreed(std::move(names), ranks_);
+  std::vector<std::string> hard;
+  for (const std::string& task : part.tasks) {
+    if (names.find(task.substr(0, task.find('/')) + "/") != std::string::npos) {
+      hard.push_back(task);
+    }
+  }
+  return hard;
+}
+
+// The table that was given for the user's own model, the one beside the model, or one that is
+// measured now and kept in the study's folder.
+Result<std::string> Study::block_table(EvalSession& opened, bool is_users) const {
+  if (is_users && !options_.block_table.empty()) return options_.block_table;
+  const std::string& model = opened.session.engine->model().path;
+  if (std::filesystem::exists(model + ".blocks.json")) return model + ".blocks.json";
+  const std::string path = options_.folder + "/" + opened.settings.model + ".blocks.json";
+  if (leads(ranks_) && !std::filesystem::exists(path)) {
+    const std::string squad = options_.eval.data_dir + "/ruler/squad_dev_v2.0.json";
+    const bool published = !options_.eval.data_dir.empty() && std::filesystem::exists(squad);
+    const bool small = options_.scale == "trial" || options_.scale == "small";
+    CalibrationJob job{.text_file = published ? squad : "", .output = path, .calibration = {}};
+    RESTKV_ASSIGN(job.calibration.decode,
+                  parse_decode_flags({.method = "ab-sparse", .budget = {}, .table = {}}));
+    job.calibration.passages = small ? 12 : 40;
+    job.calibration.held_back = small ? 4 : 10;
+    const auto made = calibrate_to_file(opened.session, job, interrupt_);
+    if (!made.ok() && made.error().code != ErrorCode::kInvalidArgument) return made.error();
+    if (!made.ok()) say("restkv: ab-sparse without a table of its own: " + made.error().message);
+  }
+  return agreed(std::filesystem::exists(path) ? path : "", ranks_);
+}
+
+// Gives the parts that are too hard for the model, with their hard tasks only.
+Result<std::vector<StudyPart>> Study::run_on(std::string_view model, std::vector<StudyPart> parts,
+                                             bool hard_ones_go_on) {
+  EvalOptions eval = options_.eval;
+  if (!model.empty()) eval.common.model = model;
+  RESTKV_ASSIGN(EvalSession opened, open_evaluation(eval, interrupt_.flag()));
+  RESTKV_ASSIGN(const std::string table, block_table(opened, model.empty()));
+  std::vector<StudyPart> harder;
+  for (StudyPart& part : parts) {
+    // Where no prompt has a template there is no difference to look for.
+    if (part.form == PromptForm::kPlain && options_.eval.form == PromptForm::kPlain) continue;
+    if (!table.empty()) RESTKV_TRY(use_block_table(part.variants, table));
+    if (part.may_be_too_hard) {
+      RESTKV_ASSIGN(const std::vector<std::string> hard, hard_tasks(opened, part));
+      if (hard_ones_go_on && !hard.empty()) {
+        harder.push_back(part);
+        harder.back().tasks = hard;
+      }
+      std::erase_if(part.tasks, [&hard](const std::string& task) {
+        return std::ranges::find(hard, task) != hard.end();
+      });
+    }
+    if (!part.tasks.empty()) RESTKV_TRY(run_part(opened, part));
+  }
+  return harder;
+}
+
+Result<int> Study::write() const {
+  const auto path = [this](const std::string& name) { return options_.folder + "/" + name; };
+  StudyResults results;
+  RESTKV_ASSIGN(results.prompts, read_report(database(PromptForm::kByTask), {}));
+  auto plain = read_report(database(PromptForm::kPlain), {});
+  if (plain.ok()) results.plain = &*plain;
+  results.command = "restkv study --scale " + options_.scale;
+  for (const auto& [name, picture] : study_pictures(results.prompts)) {
+    RESTKV_TRY(write_text_file(path(name), picture));
+  }
+  RESTKV_TRY(write_text_file(path("study.md"), study_markdown(results)));
+  RESTKV_TRY(write_text_file(path("study.html"), report_html(results.prompts)));
+  std::printf("%zu rows; written: %s, %s\n", results.prompts.rows.size(), path("study.md").c_str(),
+              path("study.html").c_str());
   return 0;
+}
+
+Result<int> Study::run(const std::vector<StudyPart>& parts) {
+  std::error_code failed;
+  std::filesystem::create_directories(options_.folder, failed);
+  if (failed) return Error{ErrorCode::kIo, options_.folder + ": " + failed.message()};
+  const bool strong = options_.strong_model != kNoModel;
+  RESTKV_ASSIGN(const std::vector<StudyPart> harder, run_on("", parts, strong));
+  if (!harder.empty()) {
+    const auto done = run_on(options_.strong_model, harder, false);
+    if (!done.ok()) {
+      if (done.error().code == ErrorCode::kCancelled) return done.error();
+      say("restkv: too hard for this model, and " + options_.strong_model +
+          " cannot take it: " + done.error().message);
+    }
+  }
+  if (!leads(ranks_)) return 0;
+  return write();
 }
 
 }  // namespace
@@ -84,6 +221,13 @@ int study_command(Arguments args) {
   flags.add_text({"-o", "--output"}, "DIR", "folder of the results (study)", &options.folder);
   flags.add_text({"--db"}, "FILE", "SQLite file, made or gone on with (DIR/study.db)",
                  &options.eval.database);
+  flags.add_text(
+      {"--strong-model"}, "FNAME",
+      "takes tasks that are too hard for the model, or none (" + std::string(kStrongModel) + ")",
+      &options.strong_model);
+  flags.add_text({"--decode-table"}, "FNAME",
+                 "block sizes of ab-sparse (default: those beside the model, or measured first)",
+                 &options.block_table);
   add_model_flags(flags, options.eval.common);
   if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
   if (options.eval.common.show_help) {
@@ -96,7 +240,7 @@ int study_command(Arguments args) {
   const InterruptGuard interrupt;
   const auto ranks = join_ranks();
   if (!ranks.ok()) return report_error(ranks.error());
-  return end_command(run(options, *parts, interrupt, ranks->get()), ranks->get());
+  return end_command(Study(options, interrupt, ranks->get()).run(*parts), ranks->get());
 }
 
 }  // namespace restkv

@@ -4,12 +4,14 @@
 // do scores on RULER vary? What is run at which scale, and what the results allow us to say.
 
 #include <cstddef>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "eval/report/report.h"
+#include "eval/runner.h"
 #include "eval/variant.h"
 #include "restkv/result.h"
 
@@ -19,25 +21,46 @@ namespace restkv {
 struct StudyPart {
   std::string title;
   std::vector<std::string> tasks;
-  std::vector<std::size_t> lengths;  // empty = as they come
-  std::size_t samples = 0;           // of each task and length
-  std::vector<EvalVariant> variants;
+  std::vector<std::size_t> lengths;   // empty = as they come
+  std::size_t samples = 0;            // of each task and length
+  std::vector<EvalVariant> variants;  // the full cache first
+  PromptForm form = PromptForm::kByTask;
+  // A model that cannot do a task says nothing about caches: the full cache goes first, and a
+  // suite on which it stays below kLeastFullScore is left to a stronger model.
+  bool may_be_too_hard = false;
 };
 
-// small: within two hours on two cores with a model of half a billion parameters; medium: a night;
-// large: days.
+// trial: one sample of each, does everything work? small: within two hours on two cores with a
+// model of half a billion parameters; medium: a night; large: days.
 std::span<const std::string_view> study_scales();
 
 // kInvalidArgument for an unknown scale; the message lists them. The methods are those of the
 // study's list that this program has.
 Result<std::vector<StudyPart>> study_parts(std::string_view scale);
 
-// The report in Markdown, with what may be concluded before it. kept: title lines that say how it
-// was made ("restkv study --scale small").
-std::string study_markdown(const ReportData& data, std::string_view command);
+// Gives the variants that read by blocks the table of a file. As read_block_table().
+Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::string& path);
+
+// Suites of which the model's full cache answers less than kLeastFullScore, with that share.
+std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
+                                              std::string_view model);
 
 // A full cache below this share of right answers means that the model cannot do the task, and a
 // comparison of caches says nothing.
 inline constexpr double kLeastFullScore = 0.3;
+
+// What the study's text is made from.
+struct StudyResults {
+  ReportData prompts;                 // as each task has them
+  const ReportData* plain = nullptr;  // without a chat template; null: there are none
+  std::string command;                // that made them: "restkv study --scale small"
+};
+
+// The report in Markdown, with what may be concluded before it. Pictures are named as
+// study_pictures() names them.
+std::string study_markdown(const StudyResults& results);
+
+// File name -> SVG, one for each model and suite that has more than one budget.
+std::map<std::string, std::string> study_pictures(const ReportData& data);
 
 }  // namespace restkv

@@ -24,8 +24,13 @@ TEST(Study, EveryScaleNamesTasksAndMethodsThatExist) {
       // The research question's own methods, and what is taken out of ours.
       std::set<std::string> policies;
       for (const EvalVariant& variant : part.variants) policies.insert(policy_spec(variant.kv));
+      EXPECT_EQ(variant_label(part.variants.front()), "full");
+      if (part.form == PromptForm::kPlain) {
+        EXPECT_TRUE(policies.contains("rest-kv"));
+        continue;
+      }
       for (const char* policy :
-           {"full", "rest-kv", "snapkv", "h2o", "tova", "streaming-llm", "random",
+           {"full", "rest-kv", "snapkv", "h2o", "tova", "streaming-llm", "lacache", "random",
             "rest-kv:ema=off", "rest-kv:wo=off", "rest-kv:smoothing=max"}) {
         EXPECT_TRUE(policies.contains(policy)) << part.title << " lacks " << policy;
       }
@@ -57,7 +62,7 @@ std::string text_of(double full, double rest_kv) {
     }
   }
   data.summary = summarise(data.rows, {}).value();
-  return study_markdown(data, "restkv study");
+  return study_markdown({.prompts = data, .command = "restkv study"});
 }
 
 TEST(Study, SaysWhatTheFiguresAllow) {
@@ -66,6 +71,38 @@ TEST(Study, SaysWhatTheFiguresAllow) {
   EXPECT_NE(text_of(1, 1).find("not told apart"), std::string::npos);
   EXPECT_EQ(text_of(1, 1).find("too hard"), std::string::npos);
   EXPECT_NE(text_of(0, 0).find("too hard for this model"), std::string::npos);
+}
+
+TEST(Study, ATaskThatTheFullCacheFailsIsTooHard) {
+  std::vector<EvalRow> rows;
+  const auto add = [&rows](const char* model, const char* suite, const char* variant,
+                           double score) {
+    EvalRow row;
+    row.model = model;
+    row.suite = suite;
+    row.variant = variant;
+    row.score = score;
+    rows.push_back(row);
+  };
+  add("m", "gsm8k", "full", 0);
+  add("m", "gsm8k", "full", 0.5);
+  add("m", "gsm8k", "rest-kv 64", 1);
+  add("m", "multiarith", "full", 0.3);
+  add("other", "gsm8k", "full", 1);
+  EXPECT_EQ(suites_too_hard(rows, "m"), (std::map<std::string, double>{{"gsm8k", 0.25}}));
+  EXPECT_TRUE(suites_too_hard(rows, "other").empty());
+}
+
+// What is kept and what is read of it: the same rows are read with and without AB-Sparse.
+TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {
+  const auto parts = study_parts("small").value();
+  std::set<std::string> labels;
+  for (const EvalVariant& variant : parts[1].variants) labels.insert(variant_label(variant));
+  for (const char* label : {"rest-kv 64", "full 64 decode_attn=ab-sparse",
+                            "rest-kv 128 decode_attn=ab-sparse decode_budget=64"}) {
+    EXPECT_TRUE(labels.contains(label))
+        << label << " is not in " << ::testing::PrintToString(labels);
+  }
 }
 
 }  // namespace

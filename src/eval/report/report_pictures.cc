@@ -19,6 +19,7 @@ constexpr double kLeft = 44;
 constexpr double kRight = 26;  // half of "100 %"
 constexpr double kTop = 12;
 constexpr double kBottom = 40;
+constexpr std::size_t kLegendColumns = 3;  // of a picture that stands alone
 // Told apart by most kinds of sight (Okabe and Ito 2008).
 constexpr std::array<const char*, 8> kColours = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                                  "#E69F00", "#56B4E9", "#8a7a00", "#555555"};
@@ -111,6 +112,22 @@ std::string line_text(const Axes& axes, const std::vector<Point>& points, std::s
          path + "'/>" + dots;
 }
 
+// Axes, levels of the full cache and lines.
+std::string plot_text(const Curves& curves) {
+  double least = 0.5;
+  for (const auto& [name, points] : curves.lines) least = std::min(least, points.front().kept);
+  const Axes axes{.least = std::max(least * 0.8, 1e-4)};
+  std::string text = axes_text(axes);
+  for (const double full : curves.full) {
+    const double y = Axes::y(full);
+    text += format("<line x1='%.0f' x2='%.0f' y1='%.1f' y2='%.1f' class='full'/>", kLeft,
+                   kWidth - kRight, y, y);
+  }
+  std::size_t number = 0;
+  for (const auto& [name, points] : curves.lines) text += line_text(axes, points, number++);
+  return text;
+}
+
 std::string legend_text(const Curves& curves) {
   std::string text = "<p class='legend'>";
   std::size_t number = 0;
@@ -181,22 +198,50 @@ std::string budget_curves(const ReportData& data, const std::string& model,
                           const std::string& suite) {
   const Curves curves = curves_of(data, model, suite);
   if (curves.lines.empty()) return "";
-  double least = 0.5;
-  for (const auto& [name, points] : curves.lines) least = std::min(least, points.front().kept);
-  const Axes axes{.least = std::max(least * 0.8, 1e-4)};
+  return format(
+             "<svg viewBox='0 0 %.0f %.0f' role='img' aria-label='score against the share of the "
+             "prompt that is kept'>",
+             kWidth, kHeight) +
+         plot_text(curves) + "</svg>\n" + legend_text(curves);
+}
+
+std::string budget_curves_svg(const ReportData& data, const std::string& model,
+                              const std::string& suite) {
+  const Curves curves = curves_of(data, model, suite);
+  if (curves.lines.empty()) return "";
+  const std::size_t rows = (curves.lines.size() + kLegendColumns) / kLegendColumns;  // and full
+  const double height = kHeight + 18 * static_cast<double>(rows) + 8;
   std::string text = format(
-                         "<svg viewBox='0 0 %.0f %.0f' role='img' aria-label='score against the "
-                         "share of the prompt that is kept'>",
-                         kWidth, kHeight) +
-                     axes_text(axes);
-  for (const double full : curves.full) {
-    const double y = Axes::y(full);
-    text += format("<line x1='%.0f' x2='%.0f' y1='%.1f' y2='%.1f' class='full'/>", kLeft,
-                   kWidth - kRight, y, y);
-  }
+      "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %.0f %.0f' width='%.0f' "
+      "height='%.0f'>\n",
+      kWidth, height, kWidth, height);
+  text +=
+      "<style>text{font:12px sans-serif;fill:#111}.grid{stroke:#ddd}"
+      ".full{stroke:#111;stroke-width:2;stroke-dasharray:7 5}</style>\n"
+      "<rect width='100%' height='100%' fill='#fff'/>\n";
+  text += plot_text(curves) + "\n";
+  const auto place = [](std::size_t number) {
+    const double column = (kWidth - kLeft - kRight) / kLegendColumns;
+    const std::size_t down = number / kLegendColumns;
+    const std::size_t across = number % kLegendColumns;
+    return std::pair(kLeft + column * static_cast<double>(across),
+                     kHeight + 14 + 18 * static_cast<double>(down));
+  };
   std::size_t number = 0;
-  for (const auto& [name, points] : curves.lines) text += line_text(axes, points, number++);
-  return text + "</svg>\n" + legend_text(curves);
+  for (const auto& [name, points] : curves.lines) {
+    const auto [x, y] = place(number);
+    text += format("<line x1='%.0f' x2='%.0f' y1='%.0f' y2='%.0f' stroke-width='2' stroke='%s' ", x,
+                   x + 24, y - 4, y - 4, kColours[number % kColours.size()]) +
+            format("stroke-dasharray='%s'/><text x='%.0f' y='%.0f'>",
+                   kDashes[number / kColours.size() % kDashes.size()], x + 30, y) +
+            html_text(name) + "</text>\n";
+    ++number;
+  }
+  const auto [x, y] = place(number);
+  text += format("<line x1='%.0f' x2='%.0f' y1='%.0f' y2='%.0f' class='full'/>", x, x + 24, y - 4,
+                 y - 4) +
+          format("<text x='%.0f' y='%.0f'>full cache</text>\n", x + 30, y);
+  return text + "</svg>\n";
 }
 
 std::string depth_maps(const ReportData& data, const std::string& model, const std::string& suite) {

@@ -20,6 +20,10 @@ namespace restkv {
 [[nodiscard]] std::string budget_curves(const ReportData& data, const std::string& model,
                                         const std::string& suite);
 
+// The same as a file of its own, SVG with its legend inside.
+[[nodiscard]] std::string budget_curves_svg(const ReportData& data, const std::string& model,
+                                            const std::string& suite);
+
 // Depth down, length across, mean score as a colour; one map for each variant. Empty when the suite
 // has no depths.
 [[nodiscard]] std::string depth_maps(const ReportData& data, const std::string& model,

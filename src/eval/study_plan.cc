@@ -1,0 +1,218 @@
+// What the study runs.
+
+#include <algorithm>
+#include <functional>
+
+#include "base/names.h"
+#include "eval/study.h"
+#include "restkv/allocator.h"
+#include "restkv/policy.h"
+
+namespace restkv {
+namespace {
+
+constexpr std::string_view kScales[] = {"trial", "small", "medium", "large"};
+
+// How much each scale runs; in the order of kScales.
+struct Scale {
+  std::size_t arithmetic_samples;
+  std::size_t ruler_samples;
+  std::vector<std::string> ruler_tasks;
+  std::vector<std::size_t> ruler_lengths;
+  std::vector<std::string_view> arithmetic_budgets;
+  std::vector<std::string_view> capped_budgets;  // of the schedules that hold while answering
+  std::vector<std::string_view> ruler_budgets;
+};
+Scale scale_of(std::size_t index) {
+  const std::vector<std::string> all = {"ruler"};
+  const Scale scales[] = {
+      {1, 1, {"ruler/niah_single_1", "ruler/vt"}, {2048}, {"10%"}, {"10%"}, {"64"}},
+      {15, 5, all, {2048}, {"10%", "25%"}, {"25%"}, {"64", "256"}},
+      {100, 20, all, {2048, 4096}, {"10%", "25%", "50%"}, {"10%", "25%"}, {"64", "256", "1024"}},
+      {500,
+       100,
+       all,
+       {2048, 4096, 8192},
+       {"10%", "20%", "30%", "50%"},
+       {"10%", "25%", "50%"},
+       {"64", "128", "256", "1024"}},
+  };
+  return scales[index];
+}
+
+// A method as its publication has it: a policy and an allocator of ours, or a way to read the full
+// cache.
+struct Method {
+  std::string_view policy;
+  std::string_view allocator = "uniform";
+  std::string_view decode_attention = "dense";
+  std::string_view schedule = "once";
+};
+constexpr Method kMethods[] = {
+    {.policy = "rest-kv"},
+    {.policy = "snapkv"},
+    {.policy = "snapkv", .allocator = "pyramid"},
+    {.policy = "snapkv", .allocator = "ada"},
+    {.policy = "h2o"},
+    {.policy = "tova"},
+    {.policy = "streaming-llm"},
+    {.policy = "lacache"},
+    {.policy = "full", .decode_attention = "ab-sparse"},
+    {.policy = "random"},
+};
+// rest-kv with one part taken out of it.
+constexpr Method kAblations[] = {
+    {.policy = "rest-kv:ema=off"},
+    {.policy = "rest-kv:wo=off"},
+    {.policy = "rest-kv:smoothing=max"},
+};
+// The budget holds while the answer is written: at every step as published, or every 32 tokens.
+constexpr Method kWhileAnswering[] = {
+    {.policy = "rest-kv", .schedule = "every:32"},  {.policy = "snapkv", .schedule = "every:32"},
+    {.policy = "h2o", .schedule = "cap"},           {.policy = "tova", .schedule = "cap"},
+    {.policy = "streaming-llm", .schedule = "cap"}, {.policy = "lacache", .schedule = "cap"},
+    {.policy = "random", .schedule = "every:32"},
+};
+constexpr Method kWithoutTemplate[] = {{.policy = "rest-kv"}, {.policy = "snapkv"}};
+// As the names of the suite's tasks: one of each kind.
+constexpr const char* kPlainTasks[] = {"ruler/niah_multikey_1", "ruler/vt", "ruler/cwe"};
+
+bool exists(const EvalVariant& variant) {
+  const KvOptions options = options_of(variant);
+  return find_policy(options.policy) != nullptr && find_allocator(options.allocator) != nullptr &&
+         check_kv_options(options).ok();
+}
+
+// kept: of the cache; read: by a decode that reads a part of it.
+struct Amounts {
+  std::string_view kept;
+  std::string_view read;
+};
+
+void add_variant(const Method& method, const Amounts& amounts, std::vector<EvalVariant>& variants) {
+  const auto named = parse_named_params(method.policy);
+  const auto amount = Budget::parse(amounts.kept);
+  if (!named || !amount) return;
+  EvalVariant variant;
+  variant.kv.policy = named->name;
+  variant.kv.policy_options = named->assignments;
+  variant.kv.allocator = method.allocator;
+  variant.kv.budget = *amount;
+  variant.schedule = method.schedule;
+  variant.decode_attention = method.decode_attention;
+  if (method.decode_attention != "dense") variant.decode_budget = amounts.read;
+  if (exists(variant)) variants.push_back(std::move(variant));
+}
+
+void add_all(std::span<const Method> methods, std::span<const std::string_view> budgets,
+             std::vector<EvalVariant>& variants) {
+  for (const std::string_view budget : budgets) {
+    for (const Method& method : methods) {
+      add_variant(method, {.kept = budget, .read = budget}, variants);
+    }
+  }
+}
+
+std::vector<EvalVariant> with_full() {
+  std::vector<EvalVariant> variants(1);
+  variants.front().kv.policy = "full";
+  return variants;
+}
+
+std::vector<EvalVariant> arithmetic_variants(const Scale& size) {
+  std::vector<EvalVariant> variants = with_full();
+  add_all(kMethods, size.arithmetic_budgets, variants);
+  add_all(kAblations, size.arithmetic_budgets, variants);
+  add_all(kWhileAnswering, size.capped_budgets, variants);
+  return variants;
+}
+
+// ReST-KV and AB-Sparse alone at each budget, and together at equal bytes read: twice the rows are
+// kept, half of them are read.
+std::vector<EvalVariant> ruler_variants(const Scale& size) {
+  std::vector<EvalVariant> variants = with_full();
+  add_all(kMethods, size.ruler_budgets, variants);
+  add_all(kAblations, size.ruler_budgets, variants);
+  for (const std::string_view budget : size.ruler_budgets) {
+    const std::string twice = std::to_string(2 * std::stoul(std::string(budget)));
+    add_variant({.policy = "rest-kv", .decode_attention = "ab-sparse"},
+                {.kept = twice, .read = budget}, variants);
+  }
+  return variants;
+}
+
+std::vector<EvalVariant> plain_variants(const Scale& size) {
+  std::vector<EvalVariant> variants = with_full();
+  add_all(kWithoutTemplate, size.ruler_budgets, variants);
+  return variants;
+}
+
+std::vector<std::string> plain_tasks(const Scale& size) {
+  if (size.ruler_tasks.front() != "ruler") return size.ruler_tasks;
+  return {std::begin(kPlainTasks), std::end(kPlainTasks)};
+}
+
+}  // namespace
+
+std::span<const std::string_view> study_scales() { return kScales; }
+
+Result<std::vector<StudyPart>> study_parts(std::string_view scale) {
+  const auto* const found = std::ranges::find(kScales, scale);
+  if (found == std::end(kScales)) {
+    return Error{ErrorCode::kInvalidArgument, "unknown scale '" + std::string(scale) +
+                                                  "' (known: " + listed(kScales, std::identity()) +
+                                                  ")"};
+  }
+  const Scale size = scale_of(static_cast<std::size_t>(found - std::begin(kScales)));
+  return std::vector<StudyPart>{
+      {.title = "arithmetic",
+       .tasks = {"gsm8k/few-shot", "multiarith/few-shot"},
+       .lengths = {},
+       .samples = size.arithmetic_samples,
+       .variants = arithmetic_variants(size),
+       .may_be_too_hard = true},
+      {.title = "RULER",
+       .tasks = size.ruler_tasks,
+       .lengths = size.ruler_lengths,
+       .samples = size.ruler_samples,
+       .variants = ruler_variants(size)},
+      {.title = "RULER without a chat template",
+       .tasks = plain_tasks(size),
+       .lengths = size.ruler_lengths,
+       .samples = size.ruler_samples,
+       .variants = plain_variants(size),
+       .form = PromptForm::kPlain},
+  };
+}
+
+Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::string& path) {
+  const auto dimension =
+      std::ranges::find(variant_dimensions(), "decode_table", &VariantDimension::field);
+  for (EvalVariant& variant : variants) {
+    if (!dimension_matters(variant, *dimension)) continue;
+    RESTKV_TRY(set_dimension(variant, *dimension, path));
+  }
+  return {};
+}
+
+std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
+                                              std::string_view model) {
+  struct Sum {
+    double score = 0;
+    std::size_t rows = 0;
+  };
+  std::map<std::string, Sum> sums;
+  for (const EvalRow& row : rows) {
+    if (row.model != model || row.variant != "full") continue;
+    sums[row.suite].score += row.score;
+    ++sums[row.suite].rows;
+  }
+  std::map<std::string, double> hard;
+  for (const auto& [suite, sum] : sums) {
+    const double mean = sum.score / static_cast<double>(sum.rows);
+    if (mean < kLeastFullScore) hard[suite] = mean;
+  }
+  return hard;
+}
+
+}  // namespace restkv

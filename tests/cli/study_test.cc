@@ -1,0 +1,105 @@
+// `restkv study` from end to end, with the tiny model.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "cli/eval_runs.h"
+
+namespace restkv::testing {
+namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// A folder of data with a GSM8K of our own making; of MultiArith there is nothing.
+std::string small_data() {
+  const std::string folder = scratch_folder() + "/study_data";
+  std::filesystem::create_directories(folder + "/gsm8k");
+  for (const char* name : {"train", "test"}) {
+    std::ofstream file(folder + "/gsm8k/" + name + ".jsonl");
+    for (int i = 1; i <= 12; ++i) {
+      const std::string n = std::to_string(i);
+      const std::string sum = std::to_string(i + 2);
+      file << R"({"question": "Ann has )" << n << R"( pears and buys 2. How many has she?", )"
+           << R"("answer": ")" << n << " + 2 = " << sum << R"(\n#### )" << sum << "\"}\n";
+    }
+  }
+  return folder;
+}
+
+std::vector<std::string> study_args(const std::string& folder, const std::string& strong) {
+  return {"study",
+          "-m",
+          scratch_folder() + "/tiny.gguf",
+          "--scale",
+          "trial",
+          "-t",
+          "1",
+          "--chat-template",
+          "chatml",
+          "--material",
+          "own",
+          "--data",
+          small_data(),
+          "--strong-model",
+          strong,
+          "-o",
+          folder};
+}
+
+TEST(Study, RunsFromEndToEndAndGoesOn) {
+  const std::string folder = scratch_folder() + "/study";
+  std::filesystem::remove_all(folder);
+  const ProgramEnd end = run_program(study_args(folder, "none"));
+  ASSERT_EQ(end.status, 0) << end.err;
+  for (const char* name : {"study.md", "study.html", "study.db"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder + "/" + name)) << name;
+  }
+  // All of its layers are read whole.
+  EXPECT_NE(end.err.find("ab-sparse without a table of its own"), std::string::npos) << end.err;
+  const std::string text = text_of(folder + "/study.md");
+  for (const char* part :
+       {"restkv study --scale trial", "gsm8k on tiny.gguf**: the full cache scores 0.0 %",
+        "rest-kv 128 decode_attn=ab-sparse", "Without a chat template", "| variant | mean |"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n"
+                                                  << text << "\n"
+                                                  << end.err;
+  }
+  EXPECT_NE(text.find(R"("template":"chatml")"), std::string::npos);
+  EXPECT_NE(text.find(R"("template":"none")"), std::string::npos);
+  // What the model cannot do is not run under other caches.
+  EXPECT_EQ(text.find("gsm8k on tiny.gguf: rest-kv"), std::string::npos);
+  const ProgramEnd again = run_program(study_args(folder, "none"));
+  ASSERT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(text_of(folder + "/study.md"), text);
+}
+
+TEST(Study, WhatIsTooHardGoesToTheStrongModel) {
+  const std::string folder = scratch_folder() + "/study_strong";
+  std::filesystem::remove_all(folder);
+  const std::string strong = scratch_folder() + "/strong.gguf";
+  std::filesystem::copy_file(scratch_folder() + "/tiny.gguf", strong,
+                             std::filesystem::copy_options::overwrite_existing);
+  const ProgramEnd end = run_program(study_args(folder, strong));
+  ASSERT_EQ(end.status, 0) << end.err;
+  const std::string text = text_of(folder + "/study.md");
+  EXPECT_NE(text.find("gsm8k on strong.gguf: rest-kv 10%"), std::string::npos) << text;
+  EXPECT_EQ(text.find("ruler on strong.gguf"), std::string::npos);
+}
+
+TEST(Study, AStrongModelThatIsNotThereLosesNothing) {
+  const std::string folder = scratch_folder() + "/study_without";
+  std::filesystem::remove_all(folder);
+  const ProgramEnd end = run_program(study_args(folder, scratch_folder() + "/nowhere.gguf"));
+  EXPECT_EQ(end.status, 0) << end.err;
+  EXPECT_NE(end.err.find("nowhere.gguf"), std::string::npos) << end.err;
+  EXPECT_TRUE(std::filesystem::exists(folder + "/study.md"));
+}
+
+}  // namespace
+}  // namespace restkv::testing
