@@ -3,7 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <string_view>
+#include <thread>
 
 #include "cli/eval_runs.h"
 
@@ -58,6 +63,53 @@ TEST_F(EvalRanks, GoOnWithWhatOneProcessLeft) {
   EXPECT_NE(end.out.find("9 rows added"), std::string::npos) << end.out;
   EXPECT_NE(end.out.find("6 were there"), std::string::npos) << end.out;
   EXPECT_EQ(rows_apart_from_memory(database), rows_apart_from_memory(whole));
+}
+
+// The process of a rank that works on this database, or 0. By what mpirun tells its processes.
+pid_t process_of_rank(int rank, const std::string& database) {
+  const std::string mark = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
+  const auto holds = [](const std::filesystem::path& path, const std::string& part) {
+    std::ifstream file(path, std::ios::binary);
+    std::string item;
+    while (std::getline(file, item, '\0')) {
+      if (item == part) return true;
+    }
+    return false;
+  };
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    if (holds(entry.path() / "cmdline", database) && holds(entry.path() / "environ", mark)) {
+      return std::stoi(name);
+    }
+  }
+  return 0;
+}
+
+TEST_F(EvalRanks, ARankThatDiesLosesNoFinishedRow) {
+  const std::vector<std::string> what = with(kThree, {"--samples", "12"});
+  const std::string alone = fresh("undisturbed_ranks.db");
+  ASSERT_EQ(run_program(eval_args(alone, what)).status, 0);
+  int killed = 0;
+  for (const int rank : {0, 1, 0, 1}) {
+    const std::string database = fresh("dying_ranks.db");
+    Program program(eval_args(database, what), under_mpirun(2));
+    // Once the store is there the rows come one by one.
+    for (int i = 0; i < 500 && !std::filesystem::exists(database); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(killed * 60));
+    const pid_t process = process_of_rank(rank, database);
+    if (process > 0 && ::kill(process, SIGKILL) == 0) ++killed;
+    if (process > 0) {
+      EXPECT_NE(program.end().status, 0);
+    } else {
+      (void)program.end();  // was quicker
+    }
+    ASSERT_EQ(run_program(eval_args(database, what)).status, 0);
+    EXPECT_EQ(rows_apart_from_memory(database), rows_apart_from_memory(alone));
+  }
+  EXPECT_GT(killed, 0);
 }
 
 // One rank that cannot go on ends the others, which would wait for it.
