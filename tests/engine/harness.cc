@@ -1,13 +1,11 @@
 #include "engine/harness.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <utility>
 
 #include "base/check.h"
+#include "support/process_folder.h"
 
 namespace restkv {
 namespace {
@@ -48,9 +46,7 @@ double mean_square_error(std::span<const float> actual, std::span<const float> e
 
 std::string temporary_model_path(const std::string& stem) {
   static std::atomic<int> count = 0;
-  const std::string name =
-      "restkv_" + stem + "_" + std::to_string(getpid()) + "_" + std::to_string(count++) + ".gguf";
-  return (std::filesystem::path(testing::TempDir()) / name).string();
+  return process_file(stem + "_" + std::to_string(count++) + ".gguf");
 }
 
 EngineOptions TestEngine::default_options() {

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "support/process_folder.h"
+
 namespace restkv {
 namespace {
 
@@ -13,9 +15,7 @@ using Pieces = std::vector<std::string>;
 // A folder of small tables in jieba's form; gone with the object.
 class Tables {
  public:
-  Tables()
-      : folder_(testing::TempDir() + "chinese_words_" +
-                testing::UnitTest::GetInstance()->current_test_info()->name()) {
+  Tables() : folder_(process_file("chinese_words")) {
     std::filesystem::create_directories(folder_ + "/finalseg");
     write("dict.txt", "甲乙 10 n\n乙丙丁 3 n\n甲 1 n\n");
     write("finalseg/prob_start.py", "P={'B': -0.5,\n 'E': -3.14e+100,'M': -3.14e+100, 'S': -1}");

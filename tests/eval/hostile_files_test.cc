@@ -6,6 +6,7 @@
 
 #include "eval/json_file.h"
 #include "eval/samples.h"
+#include "support/process_folder.h"
 
 namespace restkv {
 namespace {
@@ -13,8 +14,7 @@ namespace {
 class HostileFiles : public testing::Test {
  protected:
   void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = std::filesystem::path(testing::TempDir()) / (std::string("restkv_") + info->name());
+    folder_ = process_folder() / "data";
     std::filesystem::remove_all(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }

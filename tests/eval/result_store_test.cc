@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "support/process_folder.h"
+
 namespace restkv {
 namespace {
 
@@ -26,8 +28,7 @@ class ResultStoreTest : public ::testing::Test {
     EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sql;
     sqlite3_close(database);
   }
-  std::string path_ = ::testing::TempDir() + "store_" +
-                      ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".db";
+  std::string path_ = process_file("store.db");
 };
 
 // A row whose every field is its own.
@@ -173,7 +174,7 @@ TEST_F(ResultStoreTest, ATruncatedDatabaseIsAnErrorAndNoCrash) {
 }
 
 TEST_F(ResultStoreTest, AFolderThatIsNotThereIsNamed) {
-  const auto store = ResultStore::open_or_make(::testing::TempDir() + "no/such/folder.db");
+  const auto store = ResultStore::open_or_make(process_file("no/such/folder.db"));
   ASSERT_FALSE(store.ok());
   EXPECT_EQ(store.error().code, ErrorCode::kIo);
   EXPECT_NE(store.error().message.find("no/such/folder.db"), std::string::npos);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "support/process_folder.h"
+
 namespace restkv {
 namespace {
 
@@ -18,7 +20,7 @@ EvalVariant variant_of(const std::string& policy, double budget) {
 }
 
 Result<std::vector<EvalVariant>> read(const std::string& text) {
-  const std::string path = ::testing::TempDir() + "variants.json";
+  const std::string path = process_file("variants.json");
   std::ofstream(path) << text;
   return read_variants(path, EvalVariant{});
 }
@@ -182,7 +184,7 @@ TEST(Variant, DecodeAttentionsAreThoseOfTheEngine) {
 }
 
 TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
-  const std::string path = ::testing::TempDir() + "sizes.json";
+  const std::string path = process_file("sizes.json");
   const auto write_table = [&path](const char* sizes) {
     std::ofstream(path) << R"({"format": "restkv block sizes 1", "fingerprint": "ab", )"
                         << R"("block_rows": )" << sizes << "}";

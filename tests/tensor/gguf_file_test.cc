@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "support/gguf_writer.h"
+#include "support/process_folder.h"
 
 namespace restkv {
 namespace {
@@ -27,10 +28,6 @@ GgufWriter small_model() {
   writer.add_tensor("blk.0.attn_q.weight", {64, 40}, data, GGML_TYPE_Q8_0);
   writer.add_tensor("output_norm.weight", {10}, std::span(data).first(10), GGML_TYPE_F16);
   return writer;
-}
-
-std::string temporary_path(const std::string& name) {
-  return (std::filesystem::path(testing::TempDir()) / name).string();
 }
 
 TEST(GgufFile, SeesTensorsAsGgmlWroteThem) {
@@ -63,7 +60,7 @@ TEST(TensorData, DescribesTypesThatGgmlDoesNotKnow) {
 }
 
 TEST(GgufFile, MappedAndReadFilesAreTheSame) {
-  const std::string path = temporary_path("restkv_gguf_access.gguf");
+  const std::string path = process_file("access.gguf");
   const GgufWriter writer = small_model();
   ASSERT_TRUE(writer.write(path).ok());
   for (const auto access : {GgufOpenOptions::Access::kMap, GgufOpenOptions::Access::kRead}) {
@@ -133,11 +130,11 @@ TEST(GgufFile, KeysComeInTheirKinds) {
 
 TEST(GgufFile, RefusesWhatIsNotAFile) {
   EXPECT_EQ(GgufFile::open("/nowhere/at/all.gguf").error().code, ErrorCode::kNotFound);
-  const auto folder = GgufFile::open(testing::TempDir());
+  const auto folder = GgufFile::open(process_folder().string());
   EXPECT_EQ(folder.error().code, ErrorCode::kIo);
-  EXPECT_EQ(folder.error().message, testing::TempDir() + ": not a regular file");
+  EXPECT_EQ(folder.error().message, process_folder().string() + ": not a regular file");
   EXPECT_EQ(GgufFile::open("/dev/zero").error().code, ErrorCode::kIo);
-  const std::string path = temporary_path("restkv_gguf_empty.gguf");
+  const std::string path = process_file("empty.gguf");
   std::ofstream(path).close();
   EXPECT_EQ(GgufFile::open(path).error().message, path + ": the file is empty");
   std::filesystem::remove(path);

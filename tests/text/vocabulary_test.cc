@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/process_folder.h"
 #include "text/vocabularies.h"
 
 namespace restkv::testing {
@@ -130,11 +131,11 @@ TEST(Vocabulary, FilesThatCannotBeReadAreNamed) {
   EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
   EXPECT_EQ(missing.error().message, "/nowhere/model.gguf: no such file");
 
-  const auto folder = Vocabulary::load(::testing::TempDir());
+  const auto folder = Vocabulary::load(process_folder().string());
   ASSERT_FALSE(folder.ok());
   EXPECT_EQ(folder.error().code, ErrorCode::kIo);
 
-  const std::string path = ::testing::TempDir() + "restkv_text_not_a_model.gguf";
+  const std::string path = process_file("not_a_model.gguf");
   std::ofstream(path) << "this is not a GGUF file at all";
   ::testing::internal::CaptureStderr();
   ::testing::internal::CaptureStdout();
