@@ -5,9 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <random>
 #include <vector>
+
+#include "kernels/kernels.h"
 
 namespace restkv {
 
@@ -30,6 +34,15 @@ inline std::vector<float> random_floats(std::size_t n) {
   std::vector<float> values(n);
   for (float& value : values) value = normal(random);
   return values;
+}
+
+// The best kernels, or those that RESTKV_KERNELS names; ends the program if there are none of that
+// name.
+inline const KernelTable& kernels_to_time() {
+  const auto table = table_by_name("");
+  if (table.ok()) return **table;
+  std::fprintf(stderr, "%s\n", table.error().message.c_str());
+  std::exit(2);
 }
 
 }  // namespace restkv

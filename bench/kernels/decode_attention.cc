@@ -88,7 +88,7 @@ void time_cache(const KernelTable& kernels, const Place& place, std::size_t grou
 }  // namespace
 
 int main() {
-  const KernelTable& kernels = restkv::best_table();
+  const KernelTable& kernels = restkv::kernels_to_time();
   std::printf("kernels %.*s, f16, one thread\n", static_cast<int>(kernels.name.size()),
               kernels.name.data());
   for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {

@@ -48,7 +48,7 @@ int one_pass(const std::string& path, const Threads& threads) {
     longest = std::max(longest, linear->n_out());
     matrices.push_back(std::move(linear).value());
   }
-  const restkv::KernelTable& kernels = restkv::best_table();
+  const restkv::KernelTable& kernels = restkv::kernels_to_time();
   std::size_t packed_bytes = 0;
   for (const Linear& linear : matrices) packed_bytes += linear.packed_bytes(kernels) + 64;
   restkv::AlignedArray<std::byte> packed(packed_bytes, restkv::MemoryUse::kLarge);
@@ -95,7 +95,7 @@ void time_products(const Case& matrix, const Threads& threads) {
                           .data = data.data(),
                           .bytes = data.size()};
   Linear linear = Linear::make(tensor, nullptr, matrix.n_in, matrix.n_out).value();
-  const restkv::KernelTable& kernels = restkv::best_table();
+  const restkv::KernelTable& kernels = restkv::kernels_to_time();
   restkv::AlignedArray<std::byte> packed(linear.packed_bytes(kernels));
   if (packed.size() > 0) linear.pack(threads, kernels, packed.data());
   LinearScratch scratch;

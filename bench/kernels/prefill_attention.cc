@@ -86,12 +86,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: bench_prefill_attention [f16|f32 [64..1000000]]\n");
     return 2;
   }
-  const restkv::Result<const KernelTable*> chosen = restkv::table_by_name("");
-  if (!chosen.ok()) {
-    std::fprintf(stderr, "%s\n", chosen.error().message.c_str());
-    return 2;
-  }
-  const KernelTable& kernels = *chosen.value();
+  const KernelTable& kernels = restkv::kernels_to_time();
   std::printf("kernels %.*s, %zu queries, %ld keys in %.*s\n",
               static_cast<int>(kernels.name.size()), kernels.name.data(), restkv::kMaxQueryBlock,
               keys, static_cast<int>(name.size()), name.data());

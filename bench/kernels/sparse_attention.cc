@@ -89,7 +89,7 @@ void time_group(const KernelTable& kernels, std::size_t group) {
 }  // namespace
 
 int main() {
-  const KernelTable& kernels = restkv::best_table();
+  const KernelTable& kernels = restkv::kernels_to_time();
   std::printf("kernels %.*s, 64 queries, %u keys of %zu in f16, blocks of %u\n",
               static_cast<int>(kernels.name.size()), kernels.name.data(), kKeys, kHeadDim, kBlock);
   for (const std::size_t group : {std::size_t{1}, std::size_t{4}, std::size_t{7}}) {

@@ -342,7 +342,8 @@ TEST(Linear, RowsDoNotDependOnCompanyOrThreads) {
 TEST(Linear, PackedProductsAreTheSameInAllTables) {
   for (const int type : {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
                          GGML_TYPE_Q5_K, GGML_TYPE_Q6_K}) {
-    for (const std::size_t n_out : {1U, 8U, 21U}) {
+    // Up to two blocks of panels, and in each an odd one and an even one left over.
+    for (const std::size_t n_out : {1U, 8U, 21U, 45U, 53U, 150U}) {
       const Matrix matrix = make_matrix(type, 512, n_out);
       for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 32U, 33U, 70U}) {
         const std::vector<float> x = random_floats(m * 512, m);

@@ -15,7 +15,7 @@
 
 #include "kernels/packed.h"
 
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 #include <immintrin.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -150,6 +150,58 @@ HWY_INLINE void unpack_block(const std::byte* p, const Outer& outer, Block& bloc
     block.minus_zero = _mm256_mullo_epi16(pair, _mm256_set1_epi16(-zero_of(kKind)));
   } else {
     block.minus_zero = _mm256_set1_epi16(-zero_of(kKind));
+  }
+}
+
+HWY_INLINE __m256i broadcast_4(const void* p) {
+  std::int32_t word;
+  std::memcpy(&word, p, sizeof(word));
+  return _mm256_set1_epi32(word);
+}
+
+// Adds a block's integer sum and, for kinds with mins, the mins' part.
+template <PackedKind kKind>
+HWY_INLINE __m256 add_scaled(__m256i integers, __m256 scale, __m256 offset,
+                             const ActivationBlock& activation, __m256 sum) {
+  const __m256 products =
+      _mm256_mul_ps(_mm256_cvtepi32_ps(integers), _mm256_broadcast_ss(&activation.scale));
+  sum = _mm256_fmadd_ps(products, scale, sum);
+  if constexpr (has_mins(kKind)) {
+    sum = _mm256_fmadd_ps(_mm256_broadcast_ss(&activation.scaled_sum), offset, sum);
+  }
+  return sum;
+}
+
+// Writes the results of a panel for one row of activations.
+HWY_INLINE void store_row(const PackedProductArgs& args, std::size_t panel, std::size_t row,
+                          __m256 sum) {
+  const std::size_t first = panel * kPanelRows;
+  float* const y = args.y + row * args.y_stride + first;
+  if (first + kPanelRows <= args.n_out) {
+    if (args.bias != nullptr) sum = _mm256_add_ps(sum, _mm256_loadu_ps(args.bias + first));
+    _mm256_storeu_ps(y, sum);
+    return;
+  }
+  HWY_ALIGN float values[kPanelRows];
+  _mm256_store_ps(values, sum);
+  for (std::size_t i = 0; first + i < args.n_out; ++i) {
+    y[i] = args.bias == nullptr ? values[i] : values[i] + args.bias[first + i];
+  }
+}
+
+// Calls body(b, p, outer) for each block b of a panel, which lies at p.
+template <PackedKind kKind, class Body>
+HWY_INLINE void for_each_block(const PackedProductArgs& args, std::size_t panel, const Body& body) {
+  const PackedLayout layout = packed_layout(kKind);
+  const std::byte* p = args.weights + panel * layout.panel_bytes(args.n_in);
+  Outer outer{};
+  for (std::size_t b = 0; b < args.n_in / kPackedBlock; ++b) {
+    if (layout.outer_bytes != 0 && b % (kPackedSuperBlock / kPackedBlock) == 0) {
+      outer = load_outer<kKind>(p);
+      p += layout.outer_bytes;
+    }
+    body(b, p, outer);
+    p += layout.block_bytes;
   }
 }
 

@@ -52,6 +52,14 @@ KernelTable make_table() {
           .weighted_sum = weighted_sum};
 }
 
+#if HWY_TARGET == HWY_AVX3
+KernelTable make_vnni_table() {
+  KernelTable table = make_table();
+  table.multiply_packed = multiply_in<InFours>;
+  return table;
+}
+#endif
+
 }  // namespace restkv::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif
@@ -64,22 +72,34 @@ struct Target {
   std::int64_t bit;
   std::string_view name;
   std::string_view description;
-  KernelTable (*make)();  // null when it was not compiled
+  KernelTable (*make)();     // null when it was not compiled
+  bool (*also)() = nullptr;  // asks for what the bit does not tell
 };
 
+bool has_avx512_vnni() {
+#if HWY_ARCH_X86
+  return __builtin_cpu_supports("avx512vnni") != 0;
+#else
+  return false;
+#endif
+}
+
 // Slowest first.
-constexpr Target kTargets[] = {
+const Target kTargets[] = {
     {HWY_NEON, "neon", "Arm: 128-bit vectors", HWY_CHOOSE_NEON(make_table)},
     {HWY_SSE4, "sse4", "x86: 128-bit vectors", HWY_CHOOSE_SSE4(make_table)},
     {HWY_AVX2, "avx2", "x86: 256-bit vectors, FMA and F16C", HWY_CHOOSE_AVX2(make_table)},
     {HWY_AVX3, "avx3", "x86: 512-bit vectors (AVX-512 F, BW, CD, DQ, VL)",
      HWY_CHOOSE_AVX3(make_table)},
+    {HWY_AVX3, "avx3_vnni", "x86: the same and AVX-512 VNNI", HWY_CHOOSE_AVX3(make_vnni_table),
+     has_avx512_vnni},
 };
 
 std::vector<KernelTable> supported_tables() {
   std::vector<KernelTable> tables;
   for (const Target& target : kTargets) {
     if (target.make == nullptr || (hwy::SupportedTargets() & target.bit) == 0) continue;
+    if (target.also != nullptr && !target.also()) continue;
     tables.push_back(target.make());
     tables.back().name = target.name;
     tables.back().description = target.description;
