@@ -1,11 +1,16 @@
 // What the study's results allow us to say.
 
-#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
 
 #include "eval/report/report_pictures.h"
 #include "eval/report/report_tables.h"
+#include "eval/spread_difference.h"
 #include "eval/study.h"
 
 namespace restkv {
@@ -90,6 +95,92 @@ std::string findings_of_spread(const ReportData& data) {
          text;
 }
 
+// A row's way to treat the cache, by what was asked for.
+struct WayOfReading {
+  std::string policy;
+  std::string kept;  // budget of the policy; empty for the full cache
+  std::string read;  // budget of AB-Sparse; empty where everything is read
+};
+// What the study compares is each method with its own defaults.
+bool is_way(const EvalRow& row, const WayOfReading& way) {
+  const bool sparse = row.decode_attn == "ab-sparse";
+  if (row.suite != "ruler" || row.policy != way.policy || sparse == way.read.empty()) return false;
+  if (sparse && row.decode_budget != way.read) return false;
+  return way.policy == "full" || (row.budget == way.kept && row.variant.starts_with("rest-kv "));
+}
+
+std::vector<PairedScore> pairs_of(const ReportData& data, const std::string& model,
+                                  const WayOfReading& first, const WayOfReading& second) {
+  const auto prompt = [](const EvalRow& row) {
+    return std::tuple(row.task, row.length, row.seed, row.sample);
+  };
+  std::map<decltype(prompt(data.rows.front())), double> others;
+  for (const EvalRow& row : data.rows) {
+    if (row.model == model && is_way(row, second)) others[prompt(row)] = row.score;
+  }
+  std::vector<PairedScore> pairs;
+  for (const EvalRow& row : data.rows) {
+    if (row.model != model || !is_way(row, first)) continue;
+    const auto other = others.find(prompt(row));
+    if (other == others.end()) continue;
+    pairs.push_back({.task = row.task,
+                     .length = static_cast<std::size_t>(row.length),
+                     .seed = static_cast<std::uint64_t>(row.seed),
+                     .first = row.score,
+                     .second = other->second});
+  }
+  return pairs;
+}
+
+std::string points(const std::optional<Interval>& interval, double unit) {
+  if (!interval) return "-";
+  return format("%+.*f (%+.*f to %+.*f)", unit == 100 ? 1 : 0, interval->estimate * unit,
+                unit == 100 ? 1 : 0, interval->low * unit, unit == 100 ? 1 : 0,
+                interval->high * unit);
+}
+
+std::string way_text(const WayOfReading& way) {
+  if (way.policy == "full") return "AB-Sparse " + way.read;
+  if (way.read.empty()) return "ReST-KV " + way.kept;
+  return "ReST-KV " + way.kept + " + AB-Sparse " + way.read;
+}
+
+// ReST-KV and AB-Sparse at the same number of rows read, alone and together.
+std::string findings_at_equal_reading(const ReportData& data) {
+  std::set<std::pair<std::string, std::string>> budgets;  // model, rows read
+  for (const EvalRow& row : data.rows) {
+    if (row.suite == "ruler" && row.decode_attn == "ab-sparse" && row.policy == "full") {
+      budgets.emplace(row.model, row.decode_budget);
+    }
+  }
+  std::string text;
+  for (const auto& [model, budget] : budgets) {
+    char* end = nullptr;
+    const unsigned long rows = std::strtoul(budget.c_str(), &end, 10);
+    if (*end != '\0') continue;  // in percent, of different things
+    const WayOfReading kept{.policy = "rest-kv", .kept = budget, .read = ""};
+    const WayOfReading read{.policy = "full", .kept = "", .read = budget};
+    const WayOfReading both{.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget};
+    for (const auto& [first, second] :
+         {std::pair(kept, read), std::pair(both, kept), std::pair(both, read)}) {
+      const auto found = spread_difference(pairs_of(data, model, first, second), {});
+      if (!found.ok()) continue;
+      text += "| " + model + " | " + way_text(first) + " - " + way_text(second) + " | " +
+              points(found->mean, 100) + " | " + points(found->over_tasks, 1e4) + " | " +
+              points(found->over_samples, 1e4) + " | " + points(found->over_lengths, 1e4) +
+              format(" | %zu |\n", found->pairs);
+    }
+  }
+  if (text.empty()) return text;
+  return "First minus second, with 95 % bootstrap intervals over the samples of each task; means "
+         "in "
+         "points, variances in points squared. An interval that holds 0 does not tell the two "
+         "apart.\n\n"
+         "| model | | mean | variance over tasks | over samples | over lengths | prompts |\n"
+         "|---|---|---|---|---|---|---|\n" +
+         text;
+}
+
 // "study-ruler-model.svg"
 std::string picture_name(const std::string& suite, const std::string& model) {
   return "study-" + suite + "-" + model.substr(0, model.rfind('.')) + ".svg";
@@ -136,6 +227,8 @@ std::string study_markdown(const StudyResults& results) {
   section("ReST-KV against the full cache", findings_against_full(data));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
   section("Variance of RULER scores", findings_of_spread(data));
+  section("ReST-KV and AB-Sparse at the same number of rows read: means and variances",
+          findings_at_equal_reading(data));
   if (results.plain != nullptr) {
     section("Without a chat template, whose end otherwise stands in the observation window",
             findings_against_full(*results.plain) + findings_between_methods(*results.plain));

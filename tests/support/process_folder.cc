@@ -32,8 +32,8 @@ class Folder {
 }  // namespace
 
 const std::filesystem::path& process_folder() {
-  static const Folder folder;
-  return folder.path();
+  static const Folder kFolder;
+  return kFolder.path();
 }
 
 }  // namespace restkv

@@ -85,7 +85,7 @@ bool has_avx512_vnni() {
 }
 
 // Slowest first.
-const Target kTargets[] = {
+constexpr Target kTargets[] = {
     {HWY_NEON, "neon", "Arm: 128-bit vectors", HWY_CHOOSE_NEON(make_table)},
     {HWY_SSE4, "sse4", "x86: 128-bit vectors", HWY_CHOOSE_SSE4(make_table)},
     {HWY_AVX2, "avx2", "x86: 256-bit vectors, FMA and F16C", HWY_CHOOSE_AVX2(make_table)},

@@ -1,0 +1,184 @@
+#include "eval/spread_difference.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/random.h"
+
+namespace restkv {
+namespace {
+
+constexpr double kMostDraws = 0x1p34;  // about a minute
+
+// A method's scores in one cell, or the two methods'.
+struct Cell {
+  std::vector<double> first;
+  std::vector<double> second;
+};
+// Cells by number, and which of them are compared with each other.
+struct Layout {
+  std::vector<Cell> cells;
+  std::vector<std::vector<std::size_t>> one_per_task;    // of a length and seed
+  std::vector<std::vector<std::size_t>> one_per_length;  // of a task and seed
+};
+
+template <typename Key>
+std::vector<std::vector<std::size_t>> members(const std::map<Key, std::vector<std::size_t>>& map) {
+  std::vector<std::vector<std::size_t>> lists;
+  for (const auto& [key, list] : map) lists.push_back(list);
+  return lists;
+}
+
+Layout layout_of(std::span<const PairedScore> pairs) {
+  std::map<std::tuple<std::string, std::size_t, std::uint64_t>, Cell> cells;
+  for (const PairedScore& pair : pairs) {
+    Cell& cell = cells[{pair.task, pair.length, pair.seed}];
+    cell.first.push_back(pair.first);
+    cell.second.push_back(pair.second);
+  }
+  Layout layout;
+  std::map<std::pair<std::size_t, std::uint64_t>, std::vector<std::size_t>> by_length;
+  std::map<std::pair<std::string, std::uint64_t>, std::vector<std::size_t>> by_task;
+  for (auto& [key, cell] : cells) {
+    const auto& [task, length, seed] = key;
+    by_length[{length, seed}].push_back(layout.cells.size());
+    by_task[{task, seed}].push_back(layout.cells.size());
+    layout.cells.push_back(std::move(cell));
+  }
+  layout.one_per_task = members(by_length);
+  layout.one_per_length = members(by_task);
+  return layout;
+}
+
+// Of one draw; NaN where a variance is missing.
+struct Differences {
+  double mean = 0;
+  double over_samples = 0;
+  double over_tasks = 0;
+  double over_lengths = 0;
+};
+
+// The mean over the lists of the variance of their values.
+double mean_variance(const std::vector<std::vector<std::size_t>>& lists,
+                     const std::vector<double>& values) {
+  double sum = 0;
+  std::size_t count = 0;
+  std::vector<double> chosen;
+  for (const auto& list : lists) {
+    chosen.clear();
+    for (const std::size_t i : list) chosen.push_back(values[i]);
+    if (const auto variance = sample_variance(chosen)) {
+      sum += *variance;
+      ++count;
+    }
+  }
+  return count == 0 ? std::nan("") : sum / static_cast<double>(count);
+}
+
+struct MethodSpread {
+  double mean = 0;
+  double over_samples = 0;
+  double over_tasks = 0;
+  double over_lengths = 0;
+};
+MethodSpread spread_of(const Layout& layout, const std::vector<std::vector<double>>& scores) {
+  std::vector<double> means;
+  double within = 0;
+  std::size_t count = 0;
+  for (const std::vector<double>& cell : scores) {
+    means.push_back(mean(cell));
+    if (const auto variance = sample_variance(cell)) {
+      within += *variance;
+      ++count;
+    }
+  }
+  return {.mean = mean(means),
+          .over_samples = count == 0 ? std::nan("") : within / static_cast<double>(count),
+          .over_tasks = mean_variance(layout.one_per_task, means),
+          .over_lengths = mean_variance(layout.one_per_length, means)};
+}
+
+Differences difference(const Layout& layout, const std::vector<std::vector<double>>& first,
+                       const std::vector<std::vector<double>>& second) {
+  const MethodSpread a = spread_of(layout, first);
+  const MethodSpread b = spread_of(layout, second);
+  return {.mean = a.mean - b.mean,
+          .over_samples = a.over_samples - b.over_samples,
+          .over_tasks = a.over_tasks - b.over_tasks,
+          .over_lengths = a.over_lengths - b.over_lengths};
+}
+
+Interval interval_of(double estimate, std::vector<double> draws, double confidence) {
+  std::ranges::sort(draws);
+  const double tail = (1 - confidence) / 2;
+  return {.estimate = estimate, .low = quantile(draws, tail), .high = quantile(draws, 1 - tail)};
+}
+
+Result<void> check(std::span<const PairedScore> pairs, const ResamplingOptions& options) {
+  const auto invalid = [](const char* text) { return Error{ErrorCode::kInvalidArgument, text}; };
+  if (pairs.empty()) return invalid("there is no pair of scores");
+  for (const PairedScore& pair : pairs) {
+    if (!std::isfinite(pair.first) || !std::isfinite(pair.second)) {
+      return invalid("a score is not finite");
+    }
+  }
+  if (options.resamples == 0) return invalid("a bootstrap needs at least one resample");
+  if (!(options.confidence > 0 && options.confidence < 1)) {
+    return invalid("a confidence lies between 0 and 1");
+  }
+  if (static_cast<double>(pairs.size()) * static_cast<double>(options.resamples) > kMostDraws) {
+    return invalid("so many resamples of so many scores are too many");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
+                                           const ResamplingOptions& options) {
+  RESTKV_TRY(check(pairs, options));
+  const Layout layout = layout_of(pairs);
+  std::vector<std::vector<double>> first;
+  std::vector<std::vector<double>> second;
+  for (const Cell& cell : layout.cells) {
+    first.push_back(cell.first);
+    second.push_back(cell.second);
+  }
+  const Differences seen = difference(layout, first, second);
+
+  std::array<std::vector<double>, 4> draws;
+  std::uint64_t state = options.seed;
+  for (std::size_t n = 0; n < options.resamples; ++n) {
+    for (std::size_t c = 0; c < layout.cells.size(); ++c) {
+      const Cell& cell = layout.cells[c];
+      for (std::size_t i = 0; i < cell.first.size(); ++i) {
+        const std::size_t drawn =
+            static_cast<std::size_t>(next_random(state) >> 32) * cell.first.size() >> 32;
+        first[c][i] = cell.first[drawn];
+        second[c][i] = cell.second[drawn];
+      }
+    }
+    const Differences one = difference(layout, first, second);
+    draws[0].push_back(one.mean);
+    draws[1].push_back(one.over_samples);
+    draws[2].push_back(one.over_tasks);
+    draws[3].push_back(one.over_lengths);
+  }
+  const auto interval = [&](double estimate, std::vector<double>& drawn) {
+    return std::isnan(estimate)
+               ? std::nullopt
+               : std::optional(interval_of(estimate, std::move(drawn), options.confidence));
+  };
+  return SpreadDifference{.pairs = pairs.size(),
+                          .mean = *interval(seen.mean, draws[0]),
+                          .over_samples = interval(seen.over_samples, draws[1]),
+                          .over_tasks = interval(seen.over_tasks, draws[2]),
+                          .over_lengths = interval(seen.over_lengths, draws[3])};
+}
+
+}  // namespace restkv
