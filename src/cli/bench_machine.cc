@@ -82,7 +82,8 @@ Result<MachineSpeed> measure_machine(int n_threads, const std::atomic<bool>& can
     for (const MultiplyLoop& loop : multiply_loops()) {
       RESTKV_ASSIGN(const double flops, multiply_speed(loop, threads, cancel));
       speed.loops.push_back({.name = std::string(loop.name), .flops = flops});
-      speed.flops = std::max(speed.flops, flops);
+      if (loop.elements == LoopElements::kFloat) speed.flops = std::max(speed.flops, flops);
+      speed.product_flops = std::max(speed.product_flops, flops);
     }
     RESTKV_ASSIGN(speed.bytes_per_s, read_speed(threads, cancel));
   } catch (const std::bad_alloc&) {

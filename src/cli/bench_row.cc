@@ -37,6 +37,7 @@ void add_machine_fields(const BenchRow& row, std::vector<Field>& fields) {
     fields.push_back({name, FieldKind::kNumber, number_text(value)});
   };
   number("machine_gflops", row.machine->flops / 1e9);
+  number("machine_product_gflops", row.machine->product_flops / 1e9);
   number("machine_gbps", row.machine->bytes_per_s / 1e9);
   const LimitShare share = *limit_share(row);
   fields.push_back({"limit", FieldKind::kText, std::string(share.limit)});
@@ -99,7 +100,8 @@ std::optional<LimitShare> limit_share(const BenchRow& row) {
   double best_seconds = 0;
   double flops_seconds = 0;
   for (const PhaseWork& phase : {row.work.prefill, row.work.decode}) {
-    const double by_flops = phase.flops / row.machine->flops;
+    const double by_flops = phase.product_flops / row.machine->product_flops +
+                            phase.attention_flops / row.machine->flops;
     const double by_bytes = phase.bytes / row.machine->bytes_per_s;
     best_seconds += std::max(by_flops, by_bytes);
     if (by_flops > by_bytes) flops_seconds += by_flops;
@@ -157,6 +159,7 @@ std::vector<Field> fields_of(const BenchRow& row) {
   integer("kv_bytes", row.kv_bytes);
   integer("peak_rss_bytes", row.peak_rss_bytes);
   number("gflops", seconds > 0 ? row.work.flops() / seconds / 1e9 : 0);
+  number("attention_gflops", seconds > 0 ? row.work.attention_flops() / seconds / 1e9 : 0);
   number("gbps", seconds > 0 ? row.work.bytes() / seconds / 1e9 : 0);
   add_machine_fields(row, fields);
   return fields;

@@ -44,9 +44,9 @@ PhaseWork prefill_work(const ModelInfo& model, const KvOptions& kv, std::size_t 
   const WeightCounts& weights = model.weights;
   const double rest_of_a_layer = static_cast<double>(weights.rest) / model.n_layer;
   PhaseWork work;
-  work.flops += 2.0 * n * static_cast<double>(weights.projections);
-  work.flops += 2.0 * n * rest_of_a_layer * (model.n_layer - 1);
-  work.flops += 2.0 * (rest_of_a_layer + static_cast<double>(weights.output));
+  work.product_flops += 2.0 * n * static_cast<double>(weights.projections);
+  work.product_flops += 2.0 * n * rest_of_a_layer * (model.n_layer - 1);
+  work.product_flops += 2.0 * (rest_of_a_layer + static_cast<double>(weights.output));
   const double open_rows = rows_of_open_head(model, depth, rows.before);
   for (int layer = 0; layer < model.n_layer; ++layer) {
     const int window = model.sliding_windows[static_cast<std::size_t>(layer)];
@@ -56,7 +56,7 @@ PhaseWork prefill_work(const ModelInfo& model, const KvOptions& kv, std::size_t 
                                                   : std::min(limit, first + n - 1);
     const double density =
         rows.density.empty() ? 1.0 : rows.density[static_cast<std::size_t>(layer)];
-    work.flops += pair_flops(model) * model.n_head * seen * density;
+    work.attention_flops += pair_flops(model) * model.n_head * seen * density;
   }
   work.bytes += static_cast<double>(weights.decode_bytes);
   work.bytes += static_cast<double>(rows.before + rows.after) * row_bytes(model, kv);
@@ -74,7 +74,8 @@ PhaseWork decode_work(const ModelInfo& model, const KvOptions& kv, std::size_t n
       n > 0 ? (static_cast<double>(rows.before + rows.after) + heads) / 2.0 : 0.0;
   const double read = mean_rows * rows.read_share;
   const double group = static_cast<double>(model.n_head) / model.n_kv_head;
-  return {.flops = n * (2.0 * elements + pair_flops(model) * group * read),
+  return {.product_flops = n * 2.0 * elements,
+          .attention_flops = n * pair_flops(model) * group * read,
           .bytes = n * (static_cast<double>(weights.decode_bytes + rows.summary_bytes) +
                         read * row_bytes(model, kv))};
 }

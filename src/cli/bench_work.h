@@ -12,14 +12,19 @@
 namespace restkv {
 
 struct PhaseWork {
-  double flops = 0;
+  double product_flops = 0;    // with weights
+  double attention_flops = 0;  // with keys and values
   double bytes = 0;
+  [[nodiscard]] double flops() const { return product_flops + attention_flops; }
 };
 
 struct BenchWork {
   PhaseWork prefill;
   PhaseWork decode;
-  [[nodiscard]] double flops() const { return prefill.flops + decode.flops; }
+  [[nodiscard]] double flops() const { return prefill.flops() + decode.flops(); }
+  [[nodiscard]] double attention_flops() const {
+    return prefill.attention_flops + decode.attention_flops;
+  }
   [[nodiscard]] double bytes() const { return prefill.bytes + decode.bytes; }
 };
 

@@ -74,9 +74,9 @@ TEST(BenchWork, OfAPromptIsCountedFromTheModel) {
   const double matrices = 2 * 3 * 200 + 2 * 3 * 300 + 2 * (300 + 100);
   // Layer 0: the queries see 5, 6 and 7 rows; layer 1: only the last, which sees 5.
   const double attention = 4 * 8 * 4 * (5 + 6 + 7 + 5);
-  EXPECT_DOUBLE_EQ(work.flops, matrices + attention);
+  EXPECT_DOUBLE_EQ(work.flops(), matrices + attention);
   EXPECT_DOUBLE_EQ(work.bytes, 3600 + (16 + 26) * (2 * 2 * 8));
-  EXPECT_EQ(prefill_work(small_model(), {}, 0, 4, {.before = 16, .after = 16}).flops, 0);
+  EXPECT_EQ(prefill_work(small_model(), {}, 0, 4, {.before = 16, .after = 16}).flops(), 0);
 }
 
 // Two thirds of the open layer's attention are left out.
@@ -84,7 +84,7 @@ TEST(BenchWork, OfASparsePromptIsWhatWasComputed) {
   const PhaseWork all = prefill_work(small_model(), {}, 3, 4, {.before = 16, .after = 26});
   const PhaseWork part =
       prefill_work(small_model(), {}, 3, 4, {.before = 16, .after = 26, .density = {1.0 / 3, 1}});
-  EXPECT_DOUBLE_EQ(all.flops - part.flops, 4 * 8 * 4 * (5 + 6 + 7) * 2.0 / 3);
+  EXPECT_DOUBLE_EQ(all.flops() - part.flops(), 4 * 8 * 4 * (5 + 6 + 7) * 2.0 / 3);
   EXPECT_EQ(all.bytes, part.bytes);
 }
 
@@ -92,14 +92,14 @@ TEST(BenchWork, OfASparsePromptIsWhatWasComputed) {
 TEST(BenchWork, OfAPromptAfterACompressedOneSeesWhatIsLeft) {
   const PhaseWork all = prefill_work(small_model(), {}, 1, 100, {.before = 210, .after = 212});
   const PhaseWork few = prefill_work(small_model(), {}, 1, 100, {.before = 22, .after = 24});
-  EXPECT_DOUBLE_EQ(all.flops - few.flops, 4 * 8 * 4 * (100 - 6));
+  EXPECT_DOUBLE_EQ(all.flops() - few.flops(), 4 * 8 * 4 * (100 - 6));
 }
 
 TEST(BenchWork, OfDecodeReadsWeightsAndRowsInEveryStep) {
   // Two steps from 16 rows: 20 and then 24 are seen, a quarter of them in each of the heads.
   const PhaseWork work = decode_work(small_model(), {}, 2, {.before = 16, .after = 24});
   EXPECT_DOUBLE_EQ(work.bytes, 2 * 3600 + (20 + 24) * (2 * 2 * 8));
-  EXPECT_DOUBLE_EQ(work.flops, 2 * 2 * 900 + 4 * 8 * 2 * (20 + 24));
+  EXPECT_DOUBLE_EQ(work.flops(), 2 * 2 * 900 + 4 * 8 * 2 * (20 + 24));
   EXPECT_EQ(decode_work(small_model(), {}, 0, {.before = 16, .after = 16}).bytes, 0);
 }
 
@@ -107,17 +107,18 @@ TEST(BenchWork, OfDecodeThatReadsAPartCountsThePartAndWhatItChoosesBy) {
   const PhaseWork work = decode_work(
       small_model(), {}, 2, {.before = 16, .after = 24, .read_share = 0.25, .summary_bytes = 100});
   EXPECT_DOUBLE_EQ(work.bytes, 2 * (3600 + 100) + 0.25 * (20 + 24) * (2 * 2 * 8));
-  EXPECT_DOUBLE_EQ(work.flops, 2 * 2 * 900 + 0.25 * 4 * 8 * 2 * (20 + 24));
+  EXPECT_DOUBLE_EQ(work.flops(), 2 * 2 * 900 + 0.25 * 4 * 8 * 2 * (20 + 24));
 }
 
 TEST(LimitShare, IsThatOfTheLimitThatIsMetFirst) {
   BenchRow row = two_samples();  // 1.5 s on average
   EXPECT_FALSE(limit_share(row).has_value());
-  row.machine = MachineSpeed{.n_threads = 2, .flops = 100, .bytes_per_s = 50, .loops = {}};
-  row.work.prefill = {.flops = 75, .bytes = 10};
+  row.machine = MachineSpeed{
+      .n_threads = 2, .flops = 100, .product_flops = 400, .bytes_per_s = 50, .loops = {}};
+  row.work.prefill = {.product_flops = 200, .attention_flops = 25, .bytes = 10};
   EXPECT_EQ(limit_share(row)->limit, "flops");
   EXPECT_DOUBLE_EQ(limit_share(row)->share, 0.5);
-  row.work.decode = {.flops = 10, .bytes = 50};
+  row.work.decode = {.product_flops = 10, .attention_flops = 0, .bytes = 50};
   EXPECT_EQ(limit_share(row)->limit, "bandwidth");
   EXPECT_DOUBLE_EQ(limit_share(row)->share, (0.75 + 1.0) / 1.5);
 }

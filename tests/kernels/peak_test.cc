@@ -16,6 +16,7 @@ TEST(MultiplyLoops, BeginWithF32AndRun) {
   for (const MultiplyLoop& loop : multiply_loops()) {
     EXPECT_GE(loop.operations_per_step, 2 * 12.0) << loop.name;
     EXPECT_TRUE(std::isfinite(loop.run(1000))) << loop.name;
+    EXPECT_EQ(loop.elements == LoopElements::kInt8, loop.name.starts_with("int8"));
   }
 }
 

@@ -109,12 +109,16 @@ std::span<const MultiplyLoop> bf16_loops() {
   static const std::vector<MultiplyLoop> kLoops = [] {
     std::vector<MultiplyLoop> loops;
     if (__builtin_cpu_supports("avx512bf16") != 0) {
-      loops.push_back(
-          {.name = "bf16 AVX-512", .operations_per_step = kVectorOperations, .run = vector_loop});
+      loops.push_back({.name = "bf16 AVX-512",
+                       .elements = LoopElements::kFloat,
+                       .operations_per_step = kVectorOperations,
+                       .run = vector_loop});
     }
     if (tiles_allowed()) {
-      loops.push_back(
-          {.name = "bf16 AMX", .operations_per_step = kTileOperations, .run = tile_loop});
+      loops.push_back({.name = "bf16 AMX",
+                       .elements = LoopElements::kFloat,
+                       .operations_per_step = kTileOperations,
+                       .run = tile_loop});
     }
     return loops;
   }();

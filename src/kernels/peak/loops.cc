@@ -5,6 +5,7 @@
 
 #include "kernels/peak.h"
 #include "kernels/peak/bf16.h"
+#include "kernels/peak/int8.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/peak/loops.cc"
@@ -83,10 +84,13 @@ std::span<const MultiplyLoop> multiply_loops() {
   static const std::vector<MultiplyLoop> kLoops = [] {
     std::vector<MultiplyLoop> loops = {
         {.name = "f32",
+         .elements = LoopElements::kFloat,
          .operations_per_step = HWY_DYNAMIC_DISPATCH(f32_operations_per_step)(),
          .run = best_f32_loop}};
     const std::span<const MultiplyLoop> bf16 = bf16_loops();
     loops.insert(loops.end(), bf16.begin(), bf16.end());
+    const std::span<const MultiplyLoop> int8 = int8_loops();
+    loops.insert(loops.end(), int8.begin(), int8.end());
     return loops;
   }();
   return kLoops;

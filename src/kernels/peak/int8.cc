@@ -1,0 +1,78 @@
+#include "kernels/peak/int8.h"
+
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <array>
+#include <cstdint>
+#endif
+
+namespace restkv {
+
+#if defined(__x86_64__)
+namespace {
+
+constexpr std::size_t kSums = 12;  // as many as hide the latency and stay in 16 registers
+
+// 32 products, added in twos into 16 bits and then to what is there.
+constexpr double kPairOperations = 2.0 * 32.0 * kSums;
+
+__attribute__((target("avx2"))) float pair_loop(std::size_t steps) {
+  const __m256i ones = _mm256_set1_epi8(1);
+  __m256i sums[kSums];
+  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi8(static_cast<char>(i));
+  for (std::size_t i = 0; i < steps; ++i) {
+    for (__m256i& sum : sums) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, ones));
+  }
+  __m256i all = sums[0];
+  for (const __m256i& sum : sums) all = _mm256_xor_si256(all, sum);
+  return static_cast<float>(_mm256_extract_epi16(all, 0));
+}
+
+// 64 products, added in fours to the 32 bits that are there.
+constexpr double kFourOperations = 2.0 * 64.0 * kSums;
+
+__attribute__((target("avx512f,avx512vnni"))) float four_loop(std::size_t steps) {
+  const __m512i zeros = _mm512_setzero_si512();
+  const __m512i ones = _mm512_set1_epi32(0x01010101);
+  __m512i sums[kSums];
+  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm512_set1_epi32(static_cast<int>(i));
+  for (std::size_t i = 0; i < steps; ++i) {
+    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, zeros, ones);
+  }
+  __m512i all = sums[0];
+  for (const __m512i& sum : sums) all = _mm512_xor_si512(all, sum);
+  alignas(64) std::array<std::int32_t, 16> lanes{};
+  _mm512_store_si512(lanes.data(), all);
+  return static_cast<float>(lanes[0]);
+}
+
+}  // namespace
+
+std::span<const MultiplyLoop> int8_loops() {
+  static const std::vector<MultiplyLoop> kLoops = [] {
+    std::vector<MultiplyLoop> loops;
+    const auto add = [&loops](std::string_view name, double operations, float (*run)(std::size_t)) {
+      loops.push_back({.name = name,
+                       .elements = LoopElements::kInt8,
+                       .operations_per_step = operations,
+                       .run = run});
+    };
+    if (__builtin_cpu_supports("avx2") != 0) add("int8 AVX2", kPairOperations, pair_loop);
+    if (__builtin_cpu_supports("avx512vnni") != 0) {
+      add("int8 AVX-512 VNNI", kFourOperations, four_loop);
+    }
+    return loops;
+  }();
+  return kLoops;
+}
+
+#else
+
+std::span<const MultiplyLoop> int8_loops() { return {}; }
+
+#endif
+
+}  // namespace restkv
