@@ -1,13 +1,10 @@
-// Products with packed weights (kernels/packed.h), bytes added in fours (vpdpbusd of AVX-512 VNNI).
-// Compiled for the target AVX3 alone, with one instruction set more than that target has.
+// Products of many rows with packed weights (kernels/packed.h), bytes added in fours (vpdpbusd of
+// AVX-512 VNNI). Compiled as packed_few_fours-inl.h.
 //
-// Few rows: weights go from memory through 256-bit registers once, as unsigned bytes of any size,
-// and meet the broadcast activations of 4 columns. Many rows: weights are unpacked once as signed
-// bytes, two panels side by side in 512 bits; kRowsAtOnce rows times kPairsAtOnce pairs of panels
-// of sums stay in registers while the columns pass by, some at a time (kSlab), so that what is
-// unpacked comes from the first-level cache. Activations are unsigned there (+ 128), and the sums
-// begin at what takes the 128 out. Integers are the same as everywhere, and so are the f32 sums of
-// them.
+// Weights are unpacked once as signed bytes, two panels side by side in 512 bits; sums of
+// kRowsAtOnce rows times some pairs of panels stay in registers while the columns pass by, kSlab
+// blocks at a time, so that what is unpacked comes from the first-level cache. Activations are
+// unsigned (+ 128), and the sums begin at what takes the 128 out.
 
 #if defined(RESTKV_KERNELS_HWY_PACKED_FOURS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_PACKED_FOURS_INL_H_
@@ -25,6 +22,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/hwy/packed_blocks-inl.h"
+#include "kernels/hwy/packed_few_fours-inl.h"
 #include "kernels/packed.h"
 
 #if HWY_TARGET == HWY_AVX3
@@ -33,33 +31,6 @@
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni")
 namespace restkv::HWY_NAMESPACE {
 namespace {
-
-// ---- few rows ----------------------------------------------------------------------------------
-
-// Integer sum of a block for one row: quants as stored, activations as they are.
-template <PackedKind kKind>
-HWY_INLINE __m256i sum_in_fours(const Block& block, const std::int8_t* x,
-                                const ActivationBlock& activation) {
-  const auto half = [&](std::size_t first, __m256i sum) {
-    for (std::size_t i = first; i < first + kVectors / 2; ++i) {
-      sum = _mm256_dpbusd_epi32(sum, block.quants[i], broadcast_4(x + 4 * i));
-    }
-    return sum;
-  };
-  __m256i sum = _mm256_setzero_si256();
-  if constexpr (!has_mins(kKind)) {
-    sum = _mm256_madd_epi16(block.minus_zero, broadcast_4(activation.half_sums));
-  }
-  if constexpr (kKind == PackedKind::kQ6K) {
-    for (std::size_t h = 0; h < 2; ++h) {
-      const __m256i part = half(h * kVectors / 2, _mm256_setzero_si256());
-      sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(part, block.inner[h]));
-    }
-    return sum;
-  } else {
-    return half(kVectors / 2, half(0, sum));
-  }
-}
 
 // As unpack_block(), but for bytes that stay whole and inner scales of 32 bits.
 template <PackedKind kKind>
@@ -77,28 +48,6 @@ HWY_INLINE void unpack_for_fours(const std::byte* p, const Outer& outer, Block& 
     }
   }
 }
-
-template <PackedKind kKind, std::size_t kRows>
-void few_in_fours(const PackedProductArgs& args, const ActivationTile& tile) {
-  for (std::size_t panel = args.first_panel; panel < args.last_panel; ++panel) {
-    __m256 sums[kRows];
-    for (__m256& sum : sums) sum = _mm256_setzero_ps();
-    for_each_block<kKind>(args, panel, [&](std::size_t b, const std::byte* p, const Outer& outer) {
-      Block block;
-      unpack_for_fours<kKind>(p, outer, block);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const std::size_t at = b * kRows + r;
-        const ActivationBlock& activation = tile.blocks[at];
-        const __m256i integers =
-            sum_in_fours<kKind>(block, tile.quants + at * kPackedBlock, activation);
-        sums[r] = add_scaled<kKind>(integers, block.scale, block.offset, activation, sums[r]);
-      }
-    });
-    for (std::size_t r = 0; r < kRows; ++r) store_row(args, panel, r, sums[r]);
-  }
-}
-
-// ---- many rows ---------------------------------------------------------------------------------
 
 inline constexpr std::size_t kPairRows = 2 * kPanelRows;
 inline constexpr std::size_t kRowsAtOnce = 4;
