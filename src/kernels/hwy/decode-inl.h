@@ -24,7 +24,7 @@ HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
 namespace {
 
-constexpr std::size_t kMostHeads = 6;   // query heads that one tile product takes
+constexpr std::size_t kMostHeads = kManyRegisters ? 7 : 6;  // query heads of one tile product
 constexpr std::size_t kExpandStep = 4;  // rows that are expanded between two steps of prefetching
 
 // As many vectors of columns as keep the multiply-adds busy beside so many query heads.
@@ -32,7 +32,7 @@ template <std::size_t kHeads>
 constexpr std::size_t kWide = std::min<std::size_t>(
     kHeads >= 4 || kManyRegisters ? 2 : (kHeads == 1 ? 8 : 4), kDecodeTile / kLanes);
 
-// 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
+// With 16 registers 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
 constexpr std::size_t parts_of(std::size_t group) { return (group + kMostHeads - 1) / kMostHeads; }
 
 // What the kernel reads of a missing row.
@@ -209,9 +209,9 @@ void attend(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t
             Prefetch& prefetch) {
   using Attend =
       void (*)(const DecodeAttentionArgs&, const DecodeTile&, std::size_t, std::size_t, Prefetch&);
-  constexpr Attend kAttend[kMostHeads] = {attend_heads<Form, 1>, attend_heads<Form, 2>,
-                                          attend_heads<Form, 3>, attend_heads<Form, 4>,
-                                          attend_heads<Form, 5>, attend_heads<Form, 6>};
+  constexpr Attend kAttend[] = {attend_heads<Form, 1>, attend_heads<Form, 2>, attend_heads<Form, 3>,
+                                attend_heads<Form, 4>, attend_heads<Form, 5>, attend_heads<Form, 6>,
+                                attend_heads<Form, 7>};
   const std::size_t parts = parts_of(args.group);
   std::size_t head = 0;
   for (std::size_t part = 0; part < parts; ++part) {
