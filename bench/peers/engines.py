@@ -184,9 +184,12 @@ def common(model: str, threads: int, task: Task) -> list[str]:
 class Restkv(Engine):
     name = "restkv"
 
-    def __init__(self, policy: str = "full", budget: int = 1024, fill: str = "prompt"):
-        self.options = ["--kv-policy", policy, "--kv-budget", str(budget), "--fill", fill, "--machine"]
+    def __init__(self, policy: str = "full", budget: int = 1024, fill: str = "prompt", prefill: str = "dense"):
+        self.options = ["--kv-policy", policy, "--kv-budget", str(budget), "--fill", fill, "--prefill", prefill,
+                        "--machine"]
         self.setting = policy if policy == "full" else f"{policy} {budget}"
+        if prefill != "dense":
+            self.setting += f", {prefill}"
 
     def prepare(self) -> None:
         if not self.program().is_file():
