@@ -1,9 +1,11 @@
 // How many of 20 hidden facts does each method still find? Every prompt is a made-up logbook of
 // about 3000 tokens with one fact in it and a question about the fact at the end. One prefill of a
-// prompt feeds all methods and budgets; they decode greedily as one batch, each from its own cache.
+// prompt feeds all methods and budgets, but for those that read it in pieces (--schedules chunk:N);
+// all decode greedily as one batch, each from its own cache.
 //
-//   bench_retrieval [-m MODEL] [--kv-policy LIST] [--kv-budget LIST] ...   writes docs/retrieval.md
-//   to stdout
+//   bench_retrieval [-m MODEL] [--kv-policy LIST] [--kv-budget LIST] [--prefill NAME] --rows FILE
+//
+// Prints a table; bench/end_to_end/retrieval_report makes one of several runs' rows.
 
 #include <algorithm>
 #include <array>
@@ -24,6 +26,7 @@
 #include "cli/questions.h"
 #include "cli/session.h"
 #include "eval/decode_answers.h"
+#include "restkv/policy.h"
 
 namespace restkv {
 namespace {
@@ -84,15 +87,23 @@ struct Row {
   QueryMode mode = QueryMode::kAware;
   const KvOptions* variant = nullptr;
   int right = 0;
-  double compress_ms = 0;  // of all prompts
-  double bytes = 0;        // of the cache after the prefill, of all prompts
+  double tokens = 0;   // that the prompts have, all together
+  double bytes = 0;    // of the cache after the prefill, of all prompts
+  double density = 0;  // of the prefill's attention, mean over layers, summed over prompts
 };
 
 std::string method_of(const KvOptions& variant) {
   std::string name = variant.policy;
   for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
   if (variant.allocator != "uniform") name += " + " + variant.allocator;
+  if (variant.schedule.kind != Schedule::Kind::kOnce) name += " " + variant.schedule.text();
   return name;
+}
+
+double mean_density(const PrefillReport& report) {
+  double sum = 0;
+  for (const double density : report.layer_density) sum += density;
+  return report.layer_density.empty() ? 1 : sum / static_cast<double>(report.layer_density.size());
 }
 
 // Looks for the answer in the text, and says so.
@@ -108,8 +119,12 @@ void count(std::size_t index, std::size_t tokens, const std::string& text, Row& 
 class Retrieval {
  public:
   // alone: so many of the first facts are answered one by one as well, and must give the same.
-  Retrieval(Session session, std::size_t alone, const InterruptGuard& interrupt)
-      : session_(std::move(session)), alone_(alone), interrupt_(interrupt) {}
+  Retrieval(Session session, PrefillAttention attention, std::size_t alone,
+            const InterruptGuard& interrupt)
+      : session_(std::move(session)), alone_(alone), interrupt_(interrupt) {
+    prefill_.cancel = &interrupt.flag();
+    prefill_.attention = std::move(attention);
+  }
 
   // Asks for every fact. One prefill of a prompt feeds all variants.
   Result<std::vector<Row>> measure(QueryMode mode, const std::vector<KvOptions>& variants);
@@ -117,11 +132,15 @@ class Retrieval {
 
  private:
   Result<void> ask(std::size_t index, std::vector<Row>& rows);
+  // One sequence for each row, and the logits after the text: [rows, n_vocab].
+  Result<std::vector<Sequence>> read(std::span<const Token> text, const std::vector<Row>& rows,
+                                     std::vector<float>& logits);
   // The answers of sequences that have read the question. logits: [sequences, n_vocab].
   Result<std::vector<std::string>> answers(std::span<Sequence> sequences,
                                            const std::vector<float>& logits);
 
   Session session_;
+  PrefillOptions prefill_;
   std::size_t alone_;
   const InterruptGuard& interrupt_;
 };
@@ -143,23 +162,19 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
   RESTKV_ASSIGN(const PromptParts parts,
                 prompt_parts(session_, prompt, make_logbook(kEntries, 100 + index, hidden),
                              rows.front().mode));
-  PrefillOptions prefill;
-  prefill.cancel = &interrupt_.flag();
-  std::vector<KvOptions> variants;
-  for (const Row& row : rows) variants.push_back(*row.variant);
-  std::vector<float> text_logits;
-  RESTKV_ASSIGN(std::vector<Sequence> sequences,
-                session_.engine->prefill(parts.text, variants, prefill, text_logits));
   std::vector<float> logits;  // [sequences, n_vocab]
+  RESTKV_ASSIGN(std::vector<Sequence> sequences, read(parts.text, rows, logits));
+  const std::size_t n_vocab = logits.size() / rows.size();
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     const KvReport report = sequences[i].report();
-    rows[i].compress_ms += report.compress_ms;
+    rows[i].tokens += static_cast<double>(parts.text.size());
     rows[i].bytes += static_cast<double>(report.bytes);
-    std::vector<float> last = text_logits;
+    rows[i].density += mean_density(report.prefill);
+    std::vector<float> last;
     for (const std::vector<Token>& question : parts.questions) {
-      RESTKV_TRY(session_.engine->extend(sequences[i], question, prefill, last));
+      RESTKV_TRY(session_.engine->extend(sequences[i], question, prefill_, last));
+      std::ranges::copy(last, logits.begin() + static_cast<std::ptrdiff_t>(i * n_vocab));
     }
-    logits.insert(logits.end(), last.begin(), last.end());
   }
   std::vector<Sequence> again;
   if (index < alone_) {
@@ -167,7 +182,6 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
   }
   RESTKV_ASSIGN(const std::vector<std::string> texts, answers(sequences, logits));
   for (std::size_t i = 0; i < rows.size(); ++i) count(index, parts.text.size(), texts[i], rows[i]);
-  const std::size_t n_vocab = text_logits.size();
   for (std::size_t i = 0; i < again.size(); ++i) {
     const auto first = logits.begin() + static_cast<std::ptrdiff_t>(i * n_vocab);
     const std::vector<float> own(first, first + static_cast<std::ptrdiff_t>(n_vocab));
@@ -179,6 +193,35 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
     }
   }
   return {};
+}
+
+Result<std::vector<Sequence>> Retrieval::read(std::span<const Token> text,
+                                              const std::vector<Row>& rows,
+                                              std::vector<float>& logits) {
+  std::vector<KvOptions> together;
+  for (const Row& row : rows) {
+    if (row.variant->schedule.kind != Schedule::Kind::kChunk) together.push_back(*row.variant);
+  }
+  std::vector<Sequence> common;
+  std::vector<float> common_logits;
+  if (!together.empty()) {
+    RESTKV_ASSIGN(common, session_.engine->prefill(text, together, prefill_, common_logits));
+  }
+  std::vector<Sequence> sequences;
+  auto next = common.begin();
+  for (const Row& row : rows) {
+    if (row.variant->schedule.kind != Schedule::Kind::kChunk) {
+      sequences.push_back(std::move(*next++));
+      logits.insert(logits.end(), common_logits.begin(), common_logits.end());
+      continue;
+    }
+    std::vector<float> own;
+    RESTKV_ASSIGN(std::vector<Sequence> alone,
+                  session_.engine->prefill(text, {row.variant, 1}, prefill_, own));
+    sequences.push_back(std::move(alone.front()));
+    logits.insert(logits.end(), own.begin(), own.end());
+  }
+  return sequences;
 }
 
 Result<std::vector<std::string>> Retrieval::answers(std::span<Sequence> sequences,
@@ -217,18 +260,21 @@ void print_table(const std::vector<Row>& rows, const std::vector<std::string>& b
 }
 
 // One JSON object in a line for each row, for pictures and further tables.
-Result<void> write_rows(const std::string& path, const std::vector<Row>& rows) {
+Result<void> write_rows(const std::string& path, const std::string& prefill,
+                        const std::vector<Row>& rows) {
   std::ofstream file(path, std::ios::app);
-  constexpr double kMs = static_cast<double>(kFacts.size());
+  constexpr double kPrompts = static_cast<double>(kFacts.size());
   for (const Row& row : rows) {
     nlohmann::ordered_json line;
     line["mode"] = query_mode_name(row.mode);
     line["method"] = method_of(*row.variant);
-    line["budget"] = row.variant->budget.text();
+    line["budget"] = find_policy(row.variant->policy)->keeps_all ? "" : row.variant->budget.text();
+    line["prefill"] = prefill;
+    line["density"] = row.density / kPrompts;
+    line["tokens"] = row.tokens / kPrompts;
     line["right"] = row.right;
     line["of"] = kFacts.size();
-    line["compress_ms"] = row.compress_ms / kMs;
-    line["kv_bytes"] = row.bytes / kMs;
+    line["kv_bytes"] = row.bytes / kPrompts;
     file << line.dump() << "\n";
   }
   file.flush();
@@ -239,9 +285,27 @@ Result<void> write_rows(const std::string& path, const std::vector<Row>& rows) {
 struct RetrievalOptions {
   CommonOptions common;
   std::string modes = "aware";
+  std::string schedules = "once";
   std::string rows_file;
   std::size_t alone = 0;
 };
+
+std::string prefill_text(const PrefillAttention& attention) {
+  std::string text = attention.pattern;
+  for (const auto& [name, value] : attention.options) text += ":" + name + "=" + value;
+  return text;
+}
+
+Result<std::vector<KvOptions>> variants_of(const RetrievalOptions& options) {
+  std::vector<KvOptions> all;
+  for (const std::string& schedule : split_list(options.schedules)) {
+    CommonOptions common = options.common;
+    RESTKV_ASSIGN(common.kv.schedule, Schedule::parse(schedule));
+    RESTKV_ASSIGN(const std::vector<KvOptions> variants, expand_variants(common));
+    all.insert(all.end(), variants.begin(), variants.end());
+  }
+  return all;
+}
 
 Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions>& variants) {
   std::vector<QueryMode> modes;
@@ -251,15 +315,17 @@ Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions
   }
   const InterruptGuard interrupt;
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
-  Retrieval retrieval(std::move(session), options.alone, interrupt);
+  Retrieval retrieval(std::move(session), options.common.prefill, options.alone, interrupt);
   const CommonOptions& common = options.common;
   std::printf("# Finding one fact in 3000 tokens\n\n");
   std::printf(
       "Written by `bench_retrieval` (bench/end_to_end/retrieval.cc). Right answers out of %zu, "
       "greedy,\n"
-      "%s, KV heads' budgets in tokens, %d sinks and a window of %d protected, kernels %s.\n",
+      "%s, KV heads' budgets in tokens, %d sinks and a window of %d protected, prefill %s, kernels "
+      "%s.\n",
       kFacts.size(), retrieval.session().engine->model().name.c_str(), common.kv.sinks,
-      common.kv.window, std::string(retrieval.session().engine->kernels()).c_str());
+      common.kv.window, prefill_text(common.prefill).c_str(),
+      std::string(retrieval.session().engine->kernels()).c_str());
   for (const QueryMode mode : modes) {
     RESTKV_ASSIGN(const std::vector<Row> rows, retrieval.measure(mode, variants));
     std::printf("\n%s\n\n", mode == QueryMode::kAware
@@ -267,7 +333,9 @@ Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions
                                 : "Rows are dropped before the question is read:");
     print_table(rows, split_list(common.budgets));
     std::fflush(stdout);
-    if (!options.rows_file.empty()) RESTKV_TRY(write_rows(options.rows_file, rows));
+    if (!options.rows_file.empty()) {
+      RESTKV_TRY(write_rows(options.rows_file, prefill_text(common.prefill), rows));
+    }
   }
   return 0;
 }
@@ -277,11 +345,17 @@ int main_with(Arguments args) {
   CommonOptions& common = options.common;
   common.policies = "full,rest-kv,snapkv,tova,h2o,streaming-llm,knorm,random";
   common.budgets = "64,128,256,512";
-  FlagSet flags("usage: bench_retrieval [options] > docs/retrieval.md");
+  FlagSet flags("usage: bench_retrieval [options]");
   add_kv_flags(flags, common);
+  flags.remove("--kv-schedule");
   add_model_flags(flags, common);
   flags.begin_section("measurement");
   flags.add_text({"--modes"}, "LIST", "aware, agnostic (aware)", &options.modes, "");
+  flags.add_text(
+      {"--schedules"}, "LIST",
+      "when rows are dropped: once, chunk:N, and every:N or cap, which act on the answer "
+      "(once)",
+      &options.schedules, "");
   flags.add_text({"--rows"}, "FILE", "a line of JSON for each row is added to this file",
                  &options.rows_file, "");
   flags.add_integer({"--alone"},
@@ -293,7 +367,7 @@ int main_with(Arguments args) {
     std::fputs(flags.help().c_str(), stdout);
     return 0;
   }
-  auto variants = expand_variants(common);
+  auto variants = variants_of(options);
   if (!variants.ok()) return report_usage(variants.error());
   auto status = measure(options, *variants);
   return status.ok() ? *status : report_error(status.error());

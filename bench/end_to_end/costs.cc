@@ -1,0 +1,121 @@
+// What does each method add to a prefill? Its own time (scores, counts, compaction), what the whole
+// prefill takes beside that of `random`, which looks at nothing, and what the process needs at the
+// most beside it. Every method reads the prompt with an engine of its own, so that no buffers are
+// left over from another; `random` comes first and last.
+//
+//   bench_costs [-m MODEL] [-t N] [--tokens N] [--kv-policy LIST] [--kv-budget N]
+//
+// Prints a table.
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/process.h"
+#include "cli/commands.h"
+#include "cli/demo_text.h"
+#include "cli/interrupt.h"
+#include "cli/kv_report.h"
+#include "cli/options.h"
+#include "cli/session.h"
+
+namespace restkv {
+namespace {
+
+constexpr double kMiB = 1024.0 * 1024.0;
+
+struct CostOptions {
+  CommonOptions common;
+  long long tokens = 8192;
+};
+
+struct Cost {
+  std::size_t tokens = 0;
+  double prefill_ms = 0;
+  double compress_ms = 0;
+  double peak_mib = 0;  // of the process
+};
+
+Result<Cost> measure(const CostOptions& options, const KvOptions& variant,
+                     const InterruptGuard& interrupt) {
+  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
+  const auto wanted = static_cast<std::size_t>(options.tokens);
+  // An entry has about 30 tokens.
+  RESTKV_ASSIGN(
+      std::vector<Token> prompt,
+      session.vocabulary->tokenize(make_logbook(wanted / 25 + 8, /*seed=*/1, {}),
+                                   {.special = SpecialText::kPlain, .bos = Bos::kByModel}));
+  prompt.resize(std::min(prompt.size(), wanted));
+  PrefillOptions prefill;
+  prefill.cancel = &interrupt.flag();
+  prefill.attention = options.common.prefill;
+  std::vector<float> logits;
+  reset_peak_rss();
+  RESTKV_ASSIGN(const std::vector<Sequence> sequences,
+                session.engine->prefill(prompt, {&variant, 1}, prefill, logits));
+  const PrefillTimings& timings = session.engine->last_prefill();
+  return Cost{.tokens = prompt.size(),
+              .prefill_ms = timings.total_ms,
+              .compress_ms = timings.compress_ms,
+              .peak_mib = static_cast<double>(peak_rss_bytes()) / kMiB};
+}
+
+void print_row(const std::string& name, const Cost& cost, const Cost& floor) {
+  std::printf("| `%s` | %.0f | %.2f | %.0f | %+.1f | %+.1f |\n", name.c_str(), cost.compress_ms,
+              cost.compress_ms / cost.prefill_ms * 100, cost.prefill_ms,
+              (cost.prefill_ms / floor.prefill_ms - 1) * 100, cost.peak_mib - floor.peak_mib);
+  std::fflush(stdout);
+}
+
+Result<int> measure_all(const CostOptions& options, const std::vector<KvOptions>& variants) {
+  const InterruptGuard interrupt;
+  KvOptions random = variants.front();
+  random.policy = "random";
+  random.policy_options.clear();
+  RESTKV_ASSIGN(const Cost floor, measure(options, random, interrupt));
+  std::printf(
+      "%zu tokens, budget %s\n\n| method | own time, ms | own time, %% of its prefill | prefill, "
+      "ms "
+      "| prefill beside `random`, %% | peak beside `random`, MiB |\n|---|---|---|---|---|---|\n",
+      floor.tokens, variants.front().budget.text().c_str());
+  print_row("random", floor, floor);
+  for (const KvOptions& variant : variants) {
+    RESTKV_ASSIGN(const Cost cost, measure(options, variant, interrupt));
+    std::string name = variant.policy;
+    for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
+    print_row(name, cost, floor);
+  }
+  RESTKV_ASSIGN(const Cost again, measure(options, random, interrupt));
+  print_row("random", again, floor);
+  return 0;
+}
+
+int main_with(Arguments args) {
+  CostOptions options;
+  CommonOptions& common = options.common;
+  common.policies = "rest-kv,snapkv,criticalkv,tova,h2o,streaming-llm,knorm";
+  FlagSet flags("usage: bench_costs [options]");
+  add_kv_flags(flags, common);
+  add_model_flags(flags, common);
+  flags.begin_section("measurement");
+  flags.add_integer({"--tokens"}, "tokens of the prompt (8192)", 64, 1 << 20,
+                    [&options](long long v) { options.tokens = v; });
+  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
+  if (common.show_help) {
+    std::fputs(flags.help().c_str(), stdout);
+    return 0;
+  }
+  auto variants = expand_variants(common);
+  if (!variants.ok()) return report_usage(variants.error());
+  auto status = measure_all(options, *variants);
+  return status.ok() ? *status : report_error(status.error());
+}
+
+}  // namespace
+}  // namespace restkv
+
+int main(int argc, char** argv) {
+  const std::vector<std::string_view> args(argv + 1, argv + argc);
+  return restkv::main_with(args);
+}
