@@ -1,7 +1,6 @@
-// Products of few rows with packed weights (kernels/packed.h), bytes added in fours (vpdpbusd of
-// AVX-512 VNNI). Compiled for the target AVX3 alone, with one instruction set more than that target
-// has. Weights go from memory through registers once, as unsigned bytes of any size; integers are
-// the same as everywhere, and so are the f32 sums of them.
+// Products of few rows with packed weights (kernels/packed.h), bytes added in fours. Compiled as
+// fours_vectors-inl.h says. Weights go from memory through registers once, as unsigned bytes of any
+// size; integers are the same as everywhere, and so are the f32 sums of them.
 
 #if defined(RESTKV_KERNELS_HWY_PACKED_FEW_FOURS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_PACKED_FEW_FOURS_INL_H_
@@ -15,15 +14,35 @@
 
 #include <hwy/highway.h>
 
+#include "kernels/hwy/fours_vectors-inl.h"
 #include "kernels/hwy/packed_blocks-inl.h"
 #include "kernels/packed.h"
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 #include <immintrin.h>
 
-HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR_AVX3 ",avx512vnni")
+HWY_PUSH_ATTRIBUTES(RESTKV_FOURS_TARGET)
 namespace restkv::HWY_NAMESPACE {
 namespace {
+
+// As unpack_block(), but for bytes that stay whole and inner scales of 32 bits.
+template <PackedKind kKind>
+HWY_INLINE void unpack_for_fours(const std::byte* p, const Outer& outer, Block& block) {
+  if constexpr (kKind == PackedKind::kQ8_0) {
+    for (std::size_t i = 0; i < kVectors; ++i) block.quants[i] = load(p + 32 * i);
+    block.scale = scale_of<kKind>(p + packed_layout(kKind).quant_bytes, outer);
+    block.minus_zero = _mm256_set1_epi16(-zero_of(kKind));
+  } else {
+    unpack_block<kKind>(p, outer, block);
+    if constexpr (kKind == PackedKind::kQ6K) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        block.inner[h] = load_8_s8(p + packed_layout(kKind).quant_bytes + h * kPanelRows);
+      }
+    }
+  }
+}
+
+#if HWY_TARGET == HWY_AVX3
 
 // Weights of a block as they are multiplied: w[j] holds the columns 8 j to 8 j + 7 of all 8 rows,
 // V_2j and V_2j+1 of packed.h, unsigned.
@@ -70,7 +89,7 @@ HWY_INLINE __m256i add_halves(__m512i v) {
   return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
 }
 
-// Scales of a block for few rows, see Block.
+// The scales beside them.
 template <PackedKind kKind>
 HWY_INLINE void unpack_scales(const std::byte* p, const Outer& outer, Block& block) {
   block.scale = scale_of<kKind>(p, outer);
@@ -85,16 +104,26 @@ HWY_INLINE void unpack_scales(const std::byte* p, const Outer& outer, Block& blo
   }
 }
 
+// 512 bits: the scales of Block and wide weights.
+struct FewBlock : Block {
+  __m512i wide[kWideVectors];
+};
+
+template <PackedKind kKind>
+HWY_INLINE void unpack_few(const std::byte* p, const Outer& outer, FewBlock& block) {
+  unpack_wide<kKind>(p, block.wide);
+  unpack_scales<kKind>(p + packed_layout(kKind).quant_bytes, outer, block);
+}
+
 // Integer sum of a block for one row of activations, as they are.
 template <PackedKind kKind>
-HWY_INLINE __m256i sum_in_fours(const __m512i (&w)[kWideVectors], const Block& block,
-                                const std::int8_t* x, const ActivationBlock& activation) {
+HWY_INLINE __m256i sum_in_fours(const FewBlock& block, const std::int8_t* x,
+                                const ActivationBlock& activation) {
   const __m512i all =
       _mm512_broadcast_i64x4(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)));
   const auto add = [&](__m512i sum, std::size_t j) {
     const int column = static_cast<int>(2 * j);
-    return _mm512_dpbusd_epi32(sum, w[j],
-                               _mm512_permutexvar_epi32(halves(column, column + 1), all));
+    return add_fours(sum, block.wide[j], _mm512_permutexvar_epi32(halves(column, column + 1), all));
   };
   __m256i start = _mm256_setzero_si256();
   if constexpr (!has_mins(kKind)) {
@@ -111,21 +140,56 @@ HWY_INLINE __m256i sum_in_fours(const __m512i (&w)[kWideVectors], const Block& b
   }
 }
 
+#else
+
+// 256 bits: weights are Block::quants.
+struct FewBlock : Block {};
+
+template <PackedKind kKind>
+HWY_INLINE void unpack_few(const std::byte* p, const Outer& outer, FewBlock& block) {
+  unpack_for_fours<kKind>(p, outer, block);
+}
+
+// Integer sum of a block for one row of activations, as they are.
+template <PackedKind kKind>
+HWY_INLINE __m256i sum_in_fours(const FewBlock& block, const std::int8_t* x,
+                                const ActivationBlock& activation) {
+  const auto half = [&](std::size_t first, __m256i sum) {
+    for (std::size_t i = first; i < first + kVectors / 2; ++i) {
+      sum = add_fours(sum, block.quants[i], broadcast_4(x + 4 * i));
+    }
+    return sum;
+  };
+  __m256i sum = _mm256_setzero_si256();
+  if constexpr (!has_mins(kKind)) {
+    sum = _mm256_madd_epi16(block.minus_zero, broadcast_4(activation.half_sums));
+  }
+  if constexpr (kKind == PackedKind::kQ6K) {
+    for (std::size_t h = 0; h < 2; ++h) {
+      const __m256i part = half(h * kVectors / 2, _mm256_setzero_si256());
+      sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(part, block.inner[h]));
+    }
+    return sum;
+  } else {
+    return half(kVectors / 2, half(0, sum));
+  }
+}
+
+#endif
+
 template <PackedKind kKind, std::size_t kRows>
 void few_in_fours(const PackedProductArgs& args, const ActivationTile& tile) {
   for (std::size_t panel = args.first_panel; panel < args.last_panel; ++panel) {
     __m256 sums[kRows];
     for (__m256& sum : sums) sum = _mm256_setzero_ps();
     for_each_block<kKind>(args, panel, [&](std::size_t b, const std::byte* p, const Outer& outer) {
-      __m512i w[kWideVectors];
-      unpack_wide<kKind>(p, w);
-      Block block;
-      unpack_scales<kKind>(p + packed_layout(kKind).quant_bytes, outer, block);
+      FewBlock block;
+      unpack_few<kKind>(p, outer, block);
       for (std::size_t r = 0; r < kRows; ++r) {
         const std::size_t at = b * kRows + r;
         const ActivationBlock& activation = tile.blocks[at];
         const __m256i integers =
-            sum_in_fours<kKind>(w, block, tile.quants + at * kPackedBlock, activation);
+            sum_in_fours<kKind>(block, tile.quants + at * kPackedBlock, activation);
         sums[r] = add_scaled<kKind>(integers, block.scale, block.offset, activation, sums[r]);
       }
     });

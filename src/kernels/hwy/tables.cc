@@ -52,7 +52,7 @@ KernelTable make_table() {
           .weighted_sum = weighted_sum};
 }
 
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 KernelTable make_vnni_table() {
   KernelTable table = make_table();
   table.multiply_packed = multiply_in<InFours>;
@@ -76,19 +76,21 @@ struct Target {
   bool (*also)() = nullptr;  // asks for what the bit does not tell
 };
 
-bool has_avx512_vnni() {
 #if HWY_ARCH_X86
-  return __builtin_cpu_supports("avx512vnni") != 0;
+bool has_avx_vnni() { return __builtin_cpu_supports("avxvnni") != 0; }
+bool has_avx512_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
 #else
-  return false;
+bool has_avx_vnni() { return false; }
+bool has_avx512_vnni() { return false; }
 #endif
-}
 
 // Slowest first.
 constexpr Target kTargets[] = {
     {HWY_NEON, "neon", "Arm: 128-bit vectors", HWY_CHOOSE_NEON(make_table)},
     {HWY_SSE4, "sse4", "x86: 128-bit vectors", HWY_CHOOSE_SSE4(make_table)},
     {HWY_AVX2, "avx2", "x86: 256-bit vectors, FMA and F16C", HWY_CHOOSE_AVX2(make_table)},
+    {HWY_AVX2, "avx2_vnni", "x86: the same and AVX-VNNI", HWY_CHOOSE_AVX2(make_vnni_table),
+     has_avx_vnni},
     {HWY_AVX3, "avx3", "x86: 512-bit vectors (AVX-512 F, BW, CD, DQ, VL)",
      HWY_CHOOSE_AVX3(make_table)},
     {HWY_AVX3, "avx3_vnni", "x86: the same and AVX-512 VNNI", HWY_CHOOSE_AVX3(make_vnni_table),
