@@ -33,8 +33,22 @@ __attribute__((target("avx2"))) float pair_loop(std::size_t steps) {
   return static_cast<float>(_mm256_extract_epi16(all, 0));
 }
 
-// 64 products, added in fours to the 32 bits that are there.
+// 32 or 64 products, added in fours to the 32 bits that are there.
+constexpr double kHalfFourOperations = 2.0 * 32.0 * kSums;
 constexpr double kFourOperations = 2.0 * 64.0 * kSums;
+
+__attribute__((target("avx2,avxvnni"))) float half_four_loop(std::size_t steps) {
+  const __m256i zeros = _mm256_setzero_si256();
+  const __m256i ones = _mm256_set1_epi32(0x01010101);
+  __m256i sums[kSums];
+  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi32(static_cast<int>(i));
+  for (std::size_t i = 0; i < steps; ++i) {
+    for (__m256i& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, zeros, ones);
+  }
+  __m256i all = sums[0];
+  for (const __m256i& sum : sums) all = _mm256_xor_si256(all, sum);
+  return static_cast<float>(_mm256_extract_epi32(all, 0));
+}
 
 __attribute__((target("avx512f,avx512vnni"))) float four_loop(std::size_t steps) {
   const __m512i zeros = _mm512_setzero_si512();
@@ -63,6 +77,9 @@ std::span<const MultiplyLoop> int8_loops() {
                        .run = run});
     };
     if (__builtin_cpu_supports("avx2") != 0) add("int8 AVX2", kPairOperations, pair_loop);
+    if (__builtin_cpu_supports("avxvnni") != 0) {
+      add("int8 AVX-VNNI", kHalfFourOperations, half_four_loop);
+    }
     if (__builtin_cpu_supports("avx512vnni") != 0) {
       add("int8 AVX-512 VNNI", kFourOperations, four_loop);
     }
