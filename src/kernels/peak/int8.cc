@@ -23,31 +23,85 @@ constexpr double kPairOperations = 2.0 * 32.0 * kPairSums;
 
 __attribute__((target("avx2"))) float pair_loop(std::size_t steps) {
   const __m256i ones = _mm256_set1_epi8(1);
-  __m256i sums[kPairSums];
-  for (std::size_t i = 0; i < kPairSums; ++i) sums[i] = _mm256_set1_epi8(static_cast<char>(i));
+  __m256i s0 = _mm256_set1_epi8(0), s1 = _mm256_set1_epi8(1), s2 = _mm256_set1_epi8(2),
+          s3 = _mm256_set1_epi8(3), s4 = _mm256_set1_epi8(4), s5 = _mm256_set1_epi8(5),
+          s6 = _mm256_set1_epi8(6), s7 = _mm256_set1_epi8(7), s8 = _mm256_set1_epi8(8),
+          s9 = _mm256_set1_epi8(9);
   for (std::size_t i = 0; i < steps; ++i) {
-    for (__m256i& sum : sums) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(sum, ones));
+    s0 = _mm256_add_epi16(s0, _mm256_maddubs_epi16(s0, ones));
+    s1 = _mm256_add_epi16(s1, _mm256_maddubs_epi16(s1, ones));
+    s2 = _mm256_add_epi16(s2, _mm256_maddubs_epi16(s2, ones));
+    s3 = _mm256_add_epi16(s3, _mm256_maddubs_epi16(s3, ones));
+    s4 = _mm256_add_epi16(s4, _mm256_maddubs_epi16(s4, ones));
+    s5 = _mm256_add_epi16(s5, _mm256_maddubs_epi16(s5, ones));
+    s6 = _mm256_add_epi16(s6, _mm256_maddubs_epi16(s6, ones));
+    s7 = _mm256_add_epi16(s7, _mm256_maddubs_epi16(s7, ones));
+    s8 = _mm256_add_epi16(s8, _mm256_maddubs_epi16(s8, ones));
+    s9 = _mm256_add_epi16(s9, _mm256_maddubs_epi16(s9, ones));
   }
-  __m256i all = sums[0];
-  for (const __m256i& sum : sums) all = _mm256_xor_si256(all, sum);
-  return static_cast<float>(_mm256_extract_epi16(all, 0));
+  return static_cast<float>(_mm256_extract_epi16(
+      _mm256_xor_si256(
+          _mm256_xor_si256(
+              _mm256_xor_si256(
+                  _mm256_xor_si256(
+                      _mm256_xor_si256(
+                          _mm256_xor_si256(
+                              _mm256_xor_si256(_mm256_xor_si256(_mm256_xor_si256(s0, s1), s2), s3),
+                              s4),
+                          s5),
+                      s6),
+                  s7),
+              s8),
+          s9),
+      0));
 }
 
 // 32 or 64 products, added in fours to the 32 bits that are there.
 constexpr double kHalfFourOperations = 2.0 * 32.0 * kSums;
 constexpr double kFourOperations = 2.0 * 64.0 * kSums;
 
+// Written as it is to run: the compiler stores half of the sums in every step.
 __attribute__((target("avx2,avxvnni"))) float half_four_loop(std::size_t steps) {
   const __m256i zeros = _mm256_setzero_si256();
   const __m256i ones = _mm256_set1_epi32(0x01010101);
-  __m256i sums[kSums];
-  for (std::size_t i = 0; i < kSums; ++i) sums[i] = _mm256_set1_epi32(static_cast<int>(i));
+  __m256i s0 = _mm256_set1_epi32(0), s1 = _mm256_set1_epi32(1), s2 = _mm256_set1_epi32(2),
+          s3 = _mm256_set1_epi32(3), s4 = _mm256_set1_epi32(4), s5 = _mm256_set1_epi32(5),
+          s6 = _mm256_set1_epi32(6), s7 = _mm256_set1_epi32(7), s8 = _mm256_set1_epi32(8),
+          s9 = _mm256_set1_epi32(9), s10 = _mm256_set1_epi32(10), s11 = _mm256_set1_epi32(11);
   for (std::size_t i = 0; i < steps; ++i) {
-    for (__m256i& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, zeros, ones);
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s0) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s1) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s2) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s3) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s4) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s5) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s6) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s7) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s8) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s9) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s10) : "x"(zeros), "x"(ones));
+    asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(s11) : "x"(zeros), "x"(ones));
   }
-  __m256i all = sums[0];
-  for (const __m256i& sum : sums) all = _mm256_xor_si256(all, sum);
-  return static_cast<float>(_mm256_extract_epi32(all, 0));
+  return static_cast<float>(_mm256_extract_epi32(
+      _mm256_xor_si256(
+          _mm256_xor_si256(
+              _mm256_xor_si256(
+                  _mm256_xor_si256(
+                      _mm256_xor_si256(
+                          _mm256_xor_si256(
+                              _mm256_xor_si256(
+                                  _mm256_xor_si256(
+                                      _mm256_xor_si256(
+                                          _mm256_xor_si256(_mm256_xor_si256(s0, s1), s2), s3),
+                                      s4),
+                                  s5),
+                              s6),
+                          s7),
+                      s8),
+                  s9),
+              s10),
+          s11),
+      0));
 }
 
 __attribute__((target("avx512f,avx512vnni"))) float four_loop(std::size_t steps) {
