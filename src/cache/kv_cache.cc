@@ -112,11 +112,24 @@ std::vector<std::uint32_t> KvCache::held_rows(int layer, int set) const {
   return state_->held(state_->head(layer, set / sets), static_cast<std::size_t>(set % sets));
 }
 
+std::size_t KvCache::held_count(int layer, int set) const {
+  const int sets = state_->shape.sets;
+  const HeadStore& store = state_->head(layer, set / sets);
+  if (sets == 1) return store.rows;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < store.rows; ++i) {
+    count += state_->holds(store, i, static_cast<std::size_t>(set % sets)) ? 1 : 0;
+  }
+  return count;
+}
+
 std::vector<Position> KvCache::held_positions(int layer, int set) const {
   const HeadStore& store = state_->head(layer, set / state_->shape.sets);
   std::vector<Position> positions;
-  for (const std::uint32_t row : held_rows(layer, set)) {
-    positions.push_back(state_->position(store, row));
+  positions.reserve(store.rows);
+  for (std::size_t i = 0; i < store.rows; ++i) {
+    if (!state_->holds(store, i, static_cast<std::size_t>(set % state_->shape.sets))) continue;
+    positions.push_back(state_->position(store, i));
   }
   return positions;
 }
@@ -136,23 +149,26 @@ bool KvCache::sets_agree() const {
 std::vector<float> KvCache::column_sums(int layer, int set) const {
   const int sets = state_->shape.sets;
   const HeadStore& store = state_->head(layer, set / sets);
+  const auto own = static_cast<std::size_t>(set % sets);
   std::vector<float> sums;
-  for (const std::uint32_t row : held_rows(layer, set)) {
-    sums.push_back(state_->column_sum(store, row, static_cast<std::size_t>(set % sets)));
+  sums.reserve(store.rows);
+  for (std::size_t i = 0; i < store.rows; ++i) {
+    if (state_->holds(store, i, own)) sums.push_back(state_->column_sum(store, i, own));
   }
   return sums;
 }
 
 void KvCache::add_to_sums(int layer, int set, std::span<const float> received) {
+  RESTKV_DCHECK(state_->shape.with_column_sums && received.size() == held_count(layer, set));
   const int sets = state_->shape.sets;
   HeadStore& store = state_->head(layer, set / sets);
-  const std::vector<std::uint32_t> rows = held_rows(layer, set);
-  RESTKV_DCHECK(state_->shape.with_column_sums && received.size() == rows.size());
   const auto own = static_cast<std::size_t>(set % sets);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::size_t at = store.skip + rows[i];
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < store.rows; ++i) {
+    if (!state_->holds(store, i, own)) continue;
+    const std::size_t at = store.skip + i;
     state_->set_sum(*store.pages[at / kPageRows], at % kPageRows, own,
-                    state_->column_sum(store, rows[i], own) + received[i]);
+                    state_->column_sum(store, i, own) + received[next++]);
   }
 }
 

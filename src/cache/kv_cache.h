@@ -68,7 +68,9 @@ class KvCache {
   // Rows that head (layer, head) stores and may see.
   [[nodiscard]] std::size_t rows(int layer, int head) const;
   [[nodiscard]] std::vector<Position> positions(int layer, int head) const;
-  // Which of its head's rows a set holds, and their positions. set: in [0, n_kv_head * sets).
+  // How many of its head's rows a set holds, which, and their positions. set: in [0, n_kv_head *
+  // sets).
+  [[nodiscard]] std::size_t held_count(int layer, int set) const;
   [[nodiscard]] std::vector<std::uint32_t> held_rows(int layer, int set) const;
   [[nodiscard]] std::vector<Position> held_positions(int layer, int set) const;
   // Every set holds all rows of its head, in all layers.
@@ -121,11 +123,11 @@ class KvCache {
   // Each set of the head drops all of its rows but keep[set][0], keep[set][1], ..., counted among
   // the rows that it holds. What no set holds goes, in place: what stays keeps its bits, and pages
   // that are empty afterwards are freed.
-  // REQUIRES: keep[set] strictly increasing; make_writable() from first_change() on, and no fork
-  // since.
+  // Allocates nothing. REQUIRES: keep[set] strictly increasing; make_writable() from first_change()
+  // on, and no fork since.
   void keep_rows(int layer, int head, std::span<const std::vector<std::uint32_t>> keep);
-  // Adds received[i] to the column sum of row i of those that the set holds. REQUIRES: as many as
-  // it holds; make_writable() from row 0 on, and no fork since.
+  // Adds received[i] to the column sum of row i of those that the set holds. Allocates nothing.
+  // REQUIRES: as many as it holds; make_writable() from row 0 on, and no fork since.
   void add_to_sums(int layer, int set, std::span<const float> received);
   // Takes back rows at `position` and later, in every head: undoes a step that failed half way.
   void drop_from(Position position);

@@ -126,8 +126,7 @@ void KvCache::State::compact(HeadStore& store, std::span<const std::uint32_t> ke
     if (from != to) move_rows(store, from, to, count);
     to += count;
   }
-  store.rows = keep.size();
-  store.pages.resize(pages_for_rows(store.skip + store.rows));
+  cut(store, keep.size());
 }
 
 Result<void> KvCache::store(const KernelTable& kernels, int layer, int head,
@@ -267,27 +266,29 @@ void KvCache::keep_rows(int layer, int head, std::span<const std::vector<std::ui
   HeadStore& store = state_->head(layer, head);
   RESTKV_CHECK(keep.size() == state_->sets());
   if (state_->shape.sets == 1) return state_->compact(store, keep.front());
-  std::vector<bool> stays(store.rows, false);
   for (std::size_t set = 0; set < keep.size(); ++set) {
-    const std::vector<std::uint32_t> held = state_->held(store, set);
-    RESTKV_DCHECK(keep[set].empty() || keep[set].back() < held.size());
+    std::uint32_t place = 0;  // among the rows that the set holds
     std::size_t next = 0;
-    for (std::size_t i = 0; i < held.size(); ++i) {
-      const bool is_kept = next < keep[set].size() && keep[set][next] == i;
+    for (std::size_t i = 0; i < store.rows; ++i) {
+      if (!state_->holds(store, i, set)) continue;
+      const bool is_kept = next < keep[set].size() && keep[set][next] == place;
       next += is_kept ? 1 : 0;
-      if (is_kept) {
-        stays[held[i]] = true;
-        continue;
-      }
-      const std::size_t at = store.skip + held[i];
+      ++place;
+      if (is_kept) continue;
+      const std::size_t at = store.skip + i;
       state_->set_held(*store.pages[at / kPageRows], at % kPageRows, set, false);
     }
+    RESTKV_DCHECK(next == keep[set].size());
   }
-  std::vector<std::uint32_t> left;
-  for (std::size_t i = 0; i < stays.size(); ++i) {
-    if (stays[i]) left.push_back(static_cast<std::uint32_t>(i));
+  std::size_t to = 0;
+  for (std::size_t i = 0; i < store.rows; ++i) {
+    bool any = false;
+    for (std::size_t set = 0; set < keep.size() && !any; ++set) any = state_->holds(store, i, set);
+    if (!any) continue;
+    if (i != to) state_->move_rows(store, i, to, 1);
+    ++to;
   }
-  state_->compact(store, left);
+  state_->cut(store, to);
 }
 
 }  // namespace restkv

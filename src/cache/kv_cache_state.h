@@ -153,6 +153,12 @@ struct KvCache::State {
   // changes on.
   void compact(HeadStore& store, std::span<const std::uint32_t> keep) const;
 
+  // Leaves the first rows, and the pages that they need.
+  void cut(HeadStore& store, std::size_t rows) const {
+    store.rows = rows;
+    store.pages.resize(pages_for_rows(store.skip + rows));
+  }
+
   [[nodiscard]] std::size_t sets() const { return static_cast<std::size_t>(shape.sets); }
   [[nodiscard]] std::uint8_t* mask_of(Page& page, std::size_t slot) const {
     return reinterpret_cast<std::uint8_t*>(page.at(layout.masks + slot * layout.row_mask));

@@ -95,8 +95,7 @@ KvReport Sequence::report() const {
   const int sets = shape.n_kv_head * shape.sets;
   for (int layer = 0; layer < shape.n_layer; ++layer) {
     for (int set = 0; set < sets; ++set) {
-      report.end_tokens_max =
-          std::max(report.end_tokens_max, state_->cache.held_rows(layer, set).size());
+      report.end_tokens_max = std::max(report.end_tokens_max, state_->cache.held_count(layer, set));
     }
   }
   report.decode = decode_report(*state_);

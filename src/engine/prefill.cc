@@ -207,7 +207,7 @@ Result<void> PrefillRun::fill_rows(int layer) {
   for (int h = 0; h < heads_; ++h) {
     std::size_t old = 0;
     if (job_.base != nullptr) {
-      old = apart ? job_.base->held_rows(layer, h).size() : job_.base->rows(layer, h);
+      old = apart ? job_.base->held_count(layer, h) : job_.base->rows(layer, h);
     }
     std::size_t rows = old + n_;
     if (sliding > 0) {

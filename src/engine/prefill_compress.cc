@@ -30,7 +30,7 @@ RowCounts count_rows(const ModelConfig& config, const KvCache& cache, std::size_
     const auto sliding = static_cast<std::size_t>(config.attention_rule(layer).sliding_window);
     for (int h = 0; h < config.n_kv_head; ++h) counts.stored += cache.rows(layer, h);
     for (int set = 0; set < sets; ++set) {
-      const std::size_t kept = cache.held_rows(layer, set).size();
+      const std::size_t kept = cache.held_count(layer, set);
       counts.least = std::min(counts.least, kept);
       counts.most = std::max(counts.most, kept);
       counts.kept += kept;
@@ -200,8 +200,7 @@ std::unique_ptr<LayerPool> PrefillRun::make_pool(const VariantRun& run) const {
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     const auto sliding = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
     for (int set = 0; set < config_.n_kv_head * run.sets(); ++set) {
-      const std::size_t rows =
-          n_ + (job_.base != nullptr ? job_.base->held_rows(layer, set).size() : 0);
+      const std::size_t rows = n_ + (job_.base != nullptr ? job_.base->held_count(layer, set) : 0);
       held += sliding > 0 ? std::min(rows, sliding) : rows;
     }
   }
@@ -313,7 +312,8 @@ KvReport PrefillRun::report(const VariantRun& run) const {
           .bytes_peak = run.peak_bytes,
           .end_tokens_max = counts.most,
           .compress_ms = run.compress_ms,
-          .granularity = std::string(granularity_name(variant.options().granularity)),
+          .granularity = std::string(granularity_name(
+              variant.policy().keeps_all ? Granularity::kKvHead : variant.options().granularity)),
           .schedule = variant.options().schedule.text(),
           .prefill = sparse_.report()};
 }

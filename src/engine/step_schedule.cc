@@ -33,8 +33,7 @@ void mean_probabilities(const float* logits, std::size_t stride, std::size_t gro
 
 // weights[i] = softmax(logits) of row rows[i], over these rows.
 void probabilities(const float* logits, std::span<const std::uint32_t> rows,
-                   std::vector<float>& weights) {
-  weights.resize(rows.size());
+                   std::span<float> weights) {
   for (std::size_t i = 0; i < rows.size(); ++i) weights[i] = logits[rows[i]];
   const float max = *std::ranges::max_element(weights);
   double sum = 0;
@@ -75,6 +74,7 @@ StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* con
     if (watch.compress) watch.keep.resize(static_cast<std::size_t>(config_.n_layer));
     if (watch.watched()) {
       watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads * watch.sets());
+      watch.held.resize(heads * watch.sets());
     }
     watch.logits.resize(heads);
     watch.output_norms.resize(static_cast<std::size_t>(config_.n_layer));
@@ -96,6 +96,19 @@ void StepSchedule::begin_layer(int layer) {
     for (std::size_t h = 0; h < watch.logits.size(); ++h) {
       const std::size_t rows = watch.sequence->cache.rows(layer, static_cast<int>(h));
       watch.logits[h] = {.data = next, .stride = rows};
+      // Everything is allocated here: a worker must not throw.
+      for (std::size_t own = 0; own < watch.sets(); ++own) {
+        const std::size_t set = h * watch.sets() + own;
+        std::vector<float>& weights =
+            watch.weights[static_cast<std::size_t>(layer) * watch.logits.size() * watch.sets() +
+                          set];
+        if (watch.sets() == 1) {
+          weights.resize(rows);
+        } else {
+          watch.held[set] = watch.sequence->cache.held_rows(layer, static_cast<int>(set));
+          weights.resize(watch.held[set].size());
+        }
+      }
       next += rows * group;
     }
   }
@@ -125,15 +138,12 @@ void StepSchedule::weigh(Watch& watch, int layer, std::size_t head) const {
   const std::size_t sets = watch.sets();
   const std::size_t first = (static_cast<std::size_t>(layer) * watch.logits.size() + head) * sets;
   if (sets == 1) {
-    std::vector<float>& weights = watch.weights[first];
-    weights.resize(logits.stride);
     mean_probabilities(logits.data, logits.stride, static_cast<std::size_t>(config_.group()),
-                       weights);
+                       watch.weights[first]);
     return;
   }
   for (std::size_t g = 0; g < sets; ++g) {
-    probabilities(logits.data + g * logits.stride,
-                  watch.sequence->cache.held_rows(layer, static_cast<int>(head * sets + g)),
+    probabilities(logits.data + g * logits.stride, watch.held[head * sets + g],
                   watch.weights[first + g]);
   }
 }
@@ -190,7 +200,7 @@ Result<void> StepSchedule::compete(Watch& watch) {
   std::size_t held = 0;
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     for (int set = 0; set < config_.n_kv_head * sets; ++set) {
-      held += cache.held_rows(layer, set).size();
+      held += cache.held_count(layer, set);
     }
   }
   if (held <= rows) return {};
@@ -341,9 +351,7 @@ void StepSchedule::apply() {
     if (!watch.compress || watch.keep[layer].empty()) return;
     const auto keep = std::span(watch.keep[layer]).subspan(at % heads * sets, sets);
     for (std::size_t own = 0; own < sets; ++own) {
-      const std::size_t held = sets == 1
-                                   ? cache.rows(static_cast<int>(layer), head)
-                                   : cache.held_rows(static_cast<int>(layer), set_of(own)).size();
+      const std::size_t held = cache.held_count(static_cast<int>(layer), set_of(own));
       dropped_[item] += held - keep[own].size();
     }
     if (dropped_[item] > 0) cache.keep_rows(static_cast<int>(layer), head, keep);

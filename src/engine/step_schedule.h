@@ -50,10 +50,11 @@ class StepSchedule {
     bool sums = false;      // attention is added to the column sums
     bool newest = false;    // the score wants the step's own attention
     Variant::BudgetRows budget;
-    std::vector<KeepSets> keep;               // [layers]; empty where everything stays
-    std::vector<std::vector<float>> weights;  // [layers * sets][rows of the set], when watched
-    std::vector<Logits> logits;               // [KV heads], of the layer in hand
-    std::vector<double> output_norms;         // [layers]
+    std::vector<KeepSets> keep;                    // [layers]; empty where everything stays
+    std::vector<std::vector<float>> weights;       // [layers * sets][rows of the set], when watched
+    std::vector<Logits> logits;                    // [KV heads], of the layer in hand
+    std::vector<std::vector<std::uint32_t>> held;  // [sets] their rows there, if of query heads
+    std::vector<double> output_norms;              // [layers]
     double compress_ms = 0;
 
     [[nodiscard]] bool watched() const { return sums || newest; }
