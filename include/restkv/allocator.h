@@ -1,6 +1,7 @@
 #pragma once
 
-// What the author of a budget allocator sees: how many rows does each KV head of a layer keep?
+// What the author of a budget allocator sees: how many rows does each KV head of a layer keep? With
+// Granularity::kQueryHead every query head stands here as a KV head.
 
 #include <cstddef>
 #include <memory>

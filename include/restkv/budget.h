@@ -10,8 +10,8 @@
 
 namespace restkv {
 
-// How many rows each KV head of each layer may keep, on average over heads and layers; in decode,
-// how many it reads in a step.
+// How many rows each KV head of each layer may keep, on average over heads and layers (each query
+// head, where these have sets of their own); in decode, how many it reads in a step.
 struct Budget {
   enum class Unit : std::uint8_t { kTokens, kPercent };
   Unit unit = Unit::kTokens;

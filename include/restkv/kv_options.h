@@ -9,6 +9,7 @@
 
 #include "restkv/budget.h"
 #include "restkv/decode_options.h"
+#include "restkv/granularity.h"
 #include "restkv/params.h"
 #include "restkv/result.h"
 #include "restkv/types.h"
@@ -53,6 +54,8 @@ struct KvOptions {
   int sinks = 4;    // first positions that are protected
   Protect protect = Protect::kDefault;
   Schedule schedule;
+  Granularity granularity = Granularity::kKvHead;
+  GroupScore group_score = GroupScore::kMean;  // with Granularity::kKvHead
   KvType type_k = KvType::kF16;
   KvType type_v = KvType::kF16;
   std::uint64_t seed = 0;     // of policies that draw at random
@@ -62,7 +65,8 @@ struct KvOptions {
 // Checks the options against the tables without a model: unknown names, values out of range,
 // options that do not go together, a token budget below the protected rows, an odd window where the
 // policy needs an even one, pieces of a prompt that are shorter than the window, a schedule that
-// the policy or the way of decode cannot follow.
+// the policy or the way of decode cannot follow, a granularity or score of a group that the policy
+// does not have.
 Result<void> check_kv_options(const KvOptions& options);
 
 }  // namespace restkv

@@ -10,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "restkv/granularity.h"
 #include "restkv/params.h"
 #include "restkv/result.h"
 #include "restkv/types.h"
@@ -72,7 +73,8 @@ inline constexpr Position kStatisticsStart = 4;
 
 // What a layer shows to a scorer once its prefill is done. Views are valid during the call only.
 // KV heads may hold different numbers of rows when a compressed sequence is continued; query head
-// h reads KV head h / group.
+// h reads KV head h / group. With Granularity::kQueryHead every query head is shown as a KV head of
+// its own, with the rows that it holds: n_kv_head is n_head.
 struct LayerObservation {
   int layer = 0;
   int n_layer = 0;
@@ -119,6 +121,7 @@ struct ScoreRequest {
   std::size_t window = 0;  // the newest `window` rows count as the observation window (the engine
                            // shows at most that many queries: a short turn has fewer)
   std::uint64_t seed = 0;
+  GroupScore group_score = GroupScore::kMean;  // for PolicyInfo::scores_by_group
   const KernelTable* kernels = nullptr;
   const Threads* threads = nullptr;
   ScoreTrace* trace = nullptr;  // may be null
@@ -167,6 +170,9 @@ struct PolicyInfo {
   // reads.
   bool reads_rows = true;
   bool newest_query_only = false;  // of window_queries the last, or newest_attention
+  // A KV head's score is the mean over the query heads of its group, and the largest of them where
+  // ScoreRequest::group_score says so.
+  bool scores_by_group = false;
   std::span<const ParamInfo> params;
   // REQUIRES: values were parsed against `params`.
   std::unique_ptr<Scorer> (*make)(const ParamValues& values) = nullptr;

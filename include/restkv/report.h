@@ -13,14 +13,14 @@
 
 namespace restkv {
 
-// Rows are counted per layer and KV head. "Prompt" is what the last prefill saw, earlier turns
-// included.
+// Rows are counted per layer and KV head, or per query head where each keeps its own. "Prompt" is
+// what the last prefill saw, earlier turns included.
 struct KvReport {
   std::string policy;
   std::string allocator;
   std::vector<ParamValues::Assignment> options;  // policy's, then allocator's, then common ones
   std::string budget;                            // as asked: "1024" or "10%"
-  std::size_t budget_rows = 0;                   // rows per KV head and layer that this came to
+  std::size_t budget_rows = 0;                   // rows per head and layer that this came to
   // A percent budget was below the protected rows and was raised to them.
   bool budget_raised = false;
   bool untouched = true;  // nothing was dropped: the prompt fitted
@@ -29,6 +29,7 @@ struct KvReport {
   std::size_t kept_tokens_min = 0;
   double kept_tokens_mean = 0;
   std::size_t kept_tokens_max = 0;
+  double stored_tokens_mean = 0;   // rows of a KV head in memory: what any of its heads keeps
   double dropped_tokens_mean = 0;  // of the rows that a full cache would hold; by earlier turns too
   std::size_t bytes = 0;           // what the cache holds
   std::size_t bytes_full = 0;      // what a full cache of the prompt would hold
@@ -36,6 +37,8 @@ struct KvReport {
   // Now.
   std::size_t end_tokens_max = 0;
   double compress_ms = 0;  // scoring, allocating and compacting, all layers; of the prefill
+
+  std::string granularity = "kv-head";  // whose rows these are: "kv-head" or "query-head"
 
   // While generating, since the last prefill; all 0 unless the schedule acts there.
   std::string schedule;          // as asked: "once", "every:256", "cap", "chunk:2048"
@@ -47,7 +50,8 @@ struct KvReport {
   PrefillReport prefill = {};   // of the last prefill; the same for all variants that shared it
 };
 
-// Original positions that are held now, per layer and KV head: [n_layer][n_kv_head].
+// Original positions that are held now, per layer and head that keeps rows of its own:
+// [n_layer][n_kv_head], or [n_layer][n_head] where query heads do and a group has more than one.
 using KeptPositions = std::vector<std::vector<std::vector<Position>>>;
 
 }  // namespace restkv

@@ -24,6 +24,11 @@ Result<void> LayerRows::reset(std::span<const std::size_t> capacity) {
       Head& head = heads_[h];
       head.positions.clear();
       head.sums.clear();
+      head.head_sums.resize(static_cast<std::size_t>(shape_.head_sums));
+      for (std::vector<float>& sums : head.head_sums) {
+        sums.clear();
+        sums.reserve(capacity[h]);
+      }
       head.keys.reserve(capacity[h] * row_bytes, MemoryUse::kLarge);
       head.values.reserve(capacity[h] * row_bytes, MemoryUse::kLarge);
       head.positions.reserve(capacity[h]);
@@ -52,6 +57,7 @@ void LayerRows::append(const KernelTable& kernels, int head_index, Position posi
   kernels.encode_row(shape_.type, value, head.values.data() + row * row_bytes, dim);
   head.positions.push_back(position);
   if (shape_.with_column_sums) head.sums.push_back(column_sum);
+  for (std::vector<float>& sums : head.head_sums) sums.push_back(0.0F);
 }
 
 void LayerRows::append_all(const LayerRows& source) {
@@ -69,6 +75,13 @@ void LayerRows::append_all(const LayerRows& source) {
     std::memcpy(head.keys.data() + rows * row_bytes, from.keys.data(), added * row_bytes);
     std::memcpy(head.values.data() + rows * row_bytes, from.values.data(), added * row_bytes);
     head.positions.insert(head.positions.end(), from.positions.begin(), from.positions.end());
+    for (std::size_t g = 0; g < head.head_sums.size(); ++g) {
+      std::vector<float>& sums = head.head_sums[g];
+      if (g < from.head_sums.size()) {
+        sums.insert(sums.end(), from.head_sums[g].begin(), from.head_sums[g].end());
+      }
+      sums.resize(rows + added, 0.0F);
+    }
     if (!shape_.with_column_sums) continue;
     head.sums.insert(head.sums.end(), from.sums.begin(), from.sums.end());
     head.sums.resize(rows + added, 0.0F);
@@ -95,9 +108,11 @@ void LayerRows::drop_before(Position first) {
     std::memmove(head.keys.data(), head.keys.data() + gone * row_bytes, left * row_bytes);
     std::memmove(head.values.data(), head.values.data() + gone * row_bytes, left * row_bytes);
     head.positions.erase(head.positions.begin(), keep);
-    if (shape_.with_column_sums) {
-      head.sums.erase(head.sums.begin(), head.sums.begin() + static_cast<std::ptrdiff_t>(gone));
-    }
+    const auto drop = [gone](std::vector<float>& sums) {
+      sums.erase(sums.begin(), sums.begin() + static_cast<std::ptrdiff_t>(gone));
+    };
+    if (shape_.with_column_sums) drop(head.sums);
+    std::ranges::for_each(head.head_sums, drop);
   }
 }
 
@@ -106,6 +121,7 @@ void LayerRows::drop_from(Position first) {
     const auto left = std::lower_bound(head.positions.begin(), head.positions.end(), first);
     head.positions.erase(left, head.positions.end());
     if (shape_.with_column_sums) head.sums.resize(head.positions.size());
+    for (std::vector<float>& sums : head.head_sums) sums.resize(head.positions.size());
   }
 }
 
@@ -129,6 +145,14 @@ std::span<const float> LayerRows::column_sums(int head) const {
   return heads_[static_cast<std::size_t>(head)].sums;
 }
 
+std::span<float> LayerRows::head_sums(int head, int query) {
+  return heads_[static_cast<std::size_t>(head)].head_sums[static_cast<std::size_t>(query)];
+}
+
+std::span<const float> LayerRows::head_sums(int head, int query) const {
+  return heads_[static_cast<std::size_t>(head)].head_sums[static_cast<std::size_t>(query)];
+}
+
 std::size_t LayerRows::row_bytes(std::size_t rows) const {
   const auto dim = static_cast<std::size_t>(shape_.head_dim);
   return heads_.size() * rows * (2 * kv_row_bytes(shape_.type, dim) + sizeof(Position));
@@ -140,12 +164,20 @@ std::size_t LayerRows::column_sum_bytes() const {
   return bytes;
 }
 
+std::size_t LayerRows::head_sum_bytes() const {
+  std::size_t bytes = 0;
+  for (const Head& head : heads_) {
+    for (const std::vector<float>& sums : head.head_sums) bytes += sums.capacity() * sizeof(float);
+  }
+  return bytes;
+}
+
 void LayerRows::recount() {
   std::size_t bytes = 0;
   for (const Head& head : heads_) {
     bytes += head.keys.size() + head.values.size() + head.positions.capacity() * sizeof(Position);
   }
-  bytes += column_sum_bytes();
+  bytes += column_sum_bytes() + head_sum_bytes();
   counter_.remove(bytes_);
   counter_.add(bytes);
   bytes_ = bytes;

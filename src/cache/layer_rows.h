@@ -24,6 +24,7 @@ class LayerRows {
     int head_dim = 0;
     KvType type = KvType::kF16;  // kF16 or kF32
     bool with_column_sums = false;
+    int head_sums = 0;  // query heads of each KV head that have sums of their own; 0: none
   };
 
   // `counter` is charged for what is held, for as long as it is held. Must outlive the object.
@@ -37,7 +38,8 @@ class LayerRows {
   Result<void> reset(std::span<const std::size_t> capacity);
 
   // Adds a row to head h. key, value: [head_dim] f32, key after RoPE. column_sum: what the row has
-  // received before. REQUIRES: room; position larger than that of the head's last row.
+  // received before, from the whole group; head_sums begin with 0. REQUIRES: room; position larger
+  // than that of the head's last row.
   void append(const KernelTable& kernels, int head, Position position, const float* key,
               const float* value, float column_sum);
   // Adds all rows of `source`, with what they have received (nothing, where it holds no sums).
@@ -55,11 +57,16 @@ class LayerRows {
   [[nodiscard]] HeadRows view(int head) const;
   [[nodiscard]] std::span<float> column_sums(int head);
   [[nodiscard]] std::span<const float> column_sums(int head) const;
+  // What the rows have received from one query head of the group. REQUIRES: query <
+  // shape().head_sums.
+  [[nodiscard]] std::span<float> head_sums(int head, int query);
+  [[nodiscard]] std::span<const float> head_sums(int head, int query) const;
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   // The part of bytes() that `rows` rows of every head take, without their column sums.
   [[nodiscard]] std::size_t row_bytes(std::size_t rows) const;
-  // The part of bytes() that only the column sums take.
+  // The parts of bytes() that only the column sums take, and only those of each query head.
   [[nodiscard]] std::size_t column_sum_bytes() const;
+  [[nodiscard]] std::size_t head_sum_bytes() const;
 
  private:
   struct Head {
@@ -67,6 +74,7 @@ class LayerRows {
     AlignedArray<std::byte> values;
     std::vector<Position> positions;
     std::vector<float> sums;
+    std::vector<std::vector<float>> head_sums;
     std::size_t capacity = 0;
   };
   void recount();

@@ -120,8 +120,9 @@ std::string settings_text(const EvalOptions& options) {
 
 void add_variant_flags(FlagSet& flags, EvalOptions& options) {
   add_kv_flags(flags, options.common);
-  for (const char* name : {"--kv-policy", "--kv-budget", "--kv-alloc", "--kv-schedule",
-                           "--decode-attn", "--decode-budget", "--decode-table"}) {
+  for (const char* name :
+       {"--kv-policy", "--kv-budget", "--kv-alloc", "--kv-schedule", "--kv-granularity",
+        "--decode-attn", "--decode-budget", "--decode-table"}) {
     flags.remove(name);
   }
   flags.begin_section("variants");

@@ -96,6 +96,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"budget_tokens", report.budget_rows},
         {"budget_raised", report.budget_raised},
         {"allocator", report.allocator},
+        {"granularity", report.granularity},
         {"schedule", report.schedule},
         {"options", options},
         {"untouched", report.untouched},
@@ -103,6 +104,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"kept_tokens_min", report.kept_tokens_min},
         {"kept_tokens_mean", report.kept_tokens_mean},
         {"kept_tokens_max", report.kept_tokens_max},
+        {"stored_tokens_mean", report.stored_tokens_mean},
         {"dropped_tokens_mean", report.dropped_tokens_mean},
         {"end_tokens_max", report.end_tokens_max},
         {"compressions", report.compressions},
@@ -147,9 +149,16 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
     text += format("kept       all %zu tokens: the prompt fits, nothing was dropped\n",
                    report.prompt_tokens);
   } else {
-    text += format("kept       %.1f of %zu tokens per layer and head (%zu to %zu); %.1f dropped\n",
-                   report.kept_tokens_mean, report.prompt_tokens, report.kept_tokens_min,
-                   report.kept_tokens_max, report.dropped_tokens_mean);
+    const bool apart = report.granularity != "kv-head";
+    text +=
+        format("kept       %.1f of %zu tokens per layer and %shead (%zu to %zu); %.1f dropped\n",
+               report.kept_tokens_mean, report.prompt_tokens, apart ? "query " : "",
+               report.kept_tokens_min, report.kept_tokens_max, report.dropped_tokens_mean);
+    if (apart) {
+      text += format(
+          "stored     %.1f tokens per layer and KV head: what any of its query heads keeps\n",
+          report.stored_tokens_mean);
+    }
   }
   if (report.schedule != "once") {
     text += format("schedule   %s%s", report.schedule.c_str(),

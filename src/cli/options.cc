@@ -127,6 +127,24 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
                RESTKV_ASSIGN(options.kv.schedule, Schedule::parse(text));
                return {};
              }});
+  flags.add({.names = {"--kv-granularity"},
+             .value_name = "WHAT",
+             .help = "what keeps rows of its own: kv-head, or query-head (as the publications; a "
+                     "budget then counts the rows of a query head) (kv-head)",
+             .environment = "RESTKV_ARG_KV_GRANULARITY",
+             .set = [&options](std::string_view text) -> Result<void> {
+               RESTKV_ASSIGN(options.kv.granularity, parse_granularity(text));
+               return {};
+             }});
+  flags.add({.names = {"--kv-group"},
+             .value_name = "HOW",
+             .help = "what the query heads of a KV head make of a row together: mean or max of "
+                     "their scores (mean)",
+             .environment = "RESTKV_ARG_KV_GROUP",
+             .set = [&options](std::string_view text) -> Result<void> {
+               RESTKV_ASSIGN(options.kv.group_score, parse_group_score(text));
+               return {};
+             }});
   flags.add(
       {.names = {"--kv-opt"},
        .value_name = "NAME=V",

@@ -36,6 +36,12 @@ void apply_allocator(const Setting& setting, Combination& to) {
 void apply_schedule(const Setting& setting, Combination& to) {
   to.options.schedule = Schedule::parse(setting.text).value();
 }
+void apply_granularity(const Setting& setting, Combination& to) {
+  to.options.granularity = parse_granularity(setting.text).value();
+}
+void apply_group(const Setting& setting, Combination& to) {
+  to.options.group_score = parse_group_score(setting.text).value();
+}
 void apply_prefill(const Setting& setting, Combination& to) { to.prefill.pattern = setting.text; }
 void apply_decode(const Setting& setting, Combination& to) {
   to.options.decode.method = setting.text;
@@ -150,6 +156,13 @@ std::vector<Dimension> combination_dimensions() {
        .flag = "--kv-alloc",
        .settings = named(all_allocators(), "uniform", apply_allocator)},
       {.name = "schedule", .flag = "--kv-schedule", .settings = std::move(schedules)},
+      {.name = "granularity",
+       .flag = "--kv-granularity",
+       .settings = {{.text = "kv-head", .apply = apply_granularity},
+                    {.text = "query-head", .apply = apply_granularity}}},
+      {.name = "group",
+       .flag = "--kv-group",
+       .settings = {{.text = "mean", .apply = apply_group}, {.text = "max", .apply = apply_group}}},
       {.name = "prefill",
        .flag = "--prefill",
        .settings = named(all_patterns(), "dense", apply_prefill)},

@@ -28,8 +28,9 @@ struct Dimension {
   std::vector<Setting> settings;
 };
 
-// Policies with each choice and switch that is not their default, allocators, schedules, patterns
-// of prefill, ways of decode, types of keys, types of values.
+// Policies with each choice and switch that is not their default, allocators, schedules,
+// granularities, scores of a group, patterns of prefill, ways of decode, types of keys and of
+// values.
 [[nodiscard]] std::vector<Dimension> combination_dimensions();
 // Everything usual but for `choice[d]` of each dimension d. REQUIRES: one index a dimension.
 [[nodiscard]] Combination make_combination(const std::vector<Dimension>& dimensions,

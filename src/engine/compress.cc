@@ -74,6 +74,7 @@ LayerScores score_layer(const Variant& variant, const LayerObservation& layer, s
   const ScoreRequest request{.budget = budget,
                              .window = variant.window(),
                              .seed = variant.options().seed,
+                             .group_score = variant.options().group_score,
                              .kernels = &kernels,
                              .threads = &threads,
                              .trace = nullptr};
@@ -87,6 +88,7 @@ void replay_layer(const Variant& variant, const LayerObservation& layer, const K
   const ScoreRequest request{.budget = 0,
                              .window = variant.window(),
                              .seed = variant.options().seed,
+                             .group_score = variant.options().group_score,
                              .kernels = &kernels,
                              .threads = &threads,
                              .trace = nullptr};

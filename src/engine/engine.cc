@@ -92,16 +92,17 @@ KvReport Sequence::report() const {
   KvReport report = state_->report;
   const CacheShape& shape = state_->cache.shape();
   report.end_tokens_max = 0;
+  const int sets = shape.n_kv_head * shape.sets;
   for (int layer = 0; layer < shape.n_layer; ++layer) {
-    for (int h = 0; h < shape.n_kv_head; ++h) {
-      report.end_tokens_max = std::max(report.end_tokens_max, state_->cache.rows(layer, h));
+    for (int set = 0; set < sets; ++set) {
+      report.end_tokens_max = std::max(report.end_tokens_max, state_->cache.held_count(layer, set));
     }
   }
   report.decode = decode_report(*state_);
   const GeneratedCounts& generated = state_->generated;
   report.compressions = generated.compressions;
-  report.generated_dropped = static_cast<double>(generated.dropped_rows) /
-                             (static_cast<double>(shape.n_layer) * shape.n_kv_head);
+  report.generated_dropped =
+      static_cast<double>(generated.dropped_rows) / (static_cast<double>(shape.n_layer) * sets);
   report.generated_compress_ms = generated.compress_ms;
   report.query_bytes = state_->queries.bytes();
   return report;
@@ -111,8 +112,8 @@ KeptPositions Sequence::kept_positions() const {
   const CacheShape& shape = state_->cache.shape();
   KeptPositions kept(static_cast<std::size_t>(shape.n_layer));
   for (int layer = 0; layer < shape.n_layer; ++layer) {
-    for (int h = 0; h < shape.n_kv_head; ++h) {
-      kept[static_cast<std::size_t>(layer)].push_back(state_->cache.positions(layer, h));
+    for (int set = 0; set < shape.n_kv_head * shape.sets; ++set) {
+      kept[static_cast<std::size_t>(layer)].push_back(state_->cache.held_positions(layer, set));
     }
   }
   return kept;
@@ -146,6 +147,7 @@ CacheShape Engine::State::cache_shape(const Variant& variant) const {
                    .type_k = variant.options().type_k,
                    .type_v = variant.options().type_v,
                    .with_column_sums = variant.has_column(),
+                   .sets = variant.sets(config.group()),
                    .sliding_window = {}};
   for (const LayerConfig& layer : config.layers)
     shape.sliding_window.push_back(layer.sliding_window);
@@ -261,6 +263,9 @@ Result<Sequence> Engine::synthetic_sequence(std::size_t n_token, const KvOptions
   RESTKV_TRY(check_types(state_->info, {&variant, 1}));
   RESTKV_TRY(check_decode_options(state_->info, {&variant, 1}));
   RESTKV_ASSIGN(auto made, Variant::make(variant));
+  if (state_->cache_shape(*made).sets > 1) {
+    return invalid("a made-up cache has one set of rows for each KV head (use kv-head)");
+  }
   RESTKV_ASSIGN(auto sequence, make_synthetic_sequence(*state_, std::move(made), n_token));
   return Sequence(std::make_unique<Sequence::State>(std::move(sequence)));
 }

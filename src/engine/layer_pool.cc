@@ -33,12 +33,12 @@ void make_comparable(const Allocator& allocator, double output_norm, LayerScores
 
 }  // namespace
 
-std::size_t pool_rows(const ModelConfig& config, std::size_t budget, std::size_t tokens) {
+std::size_t pool_rows(const ModelConfig& config, int sets, std::size_t budget, std::size_t tokens) {
   std::size_t rows = 0;
   for (int layer = 0; layer < config.n_layer; ++layer) {
     const auto sliding = static_cast<std::size_t>(config.attention_rule(layer).sliding_window);
     const std::size_t most = sliding > 0 ? std::min(tokens, sliding) : tokens;
-    rows += std::min(budget, most) * static_cast<std::size_t>(config.n_kv_head);
+    rows += std::min(budget, most) * static_cast<std::size_t>(config.n_kv_head * sets);
   }
   return rows;
 }
@@ -98,15 +98,15 @@ std::vector<std::size_t> LayerPool::counts(const LayerObservation& last) const {
 }
 
 Result<void> drop_rows(KvCache& cache, std::span<const KeepSets> keep) {
+  const auto sets = static_cast<std::size_t>(cache.shape().sets);
   for (std::size_t layer = 0; layer < keep.size(); ++layer) {
-    for (std::size_t h = 0; h < keep[layer].size(); ++h) {
+    for (std::size_t h = 0; h < keep[layer].size() / sets; ++h) {
       const auto l = static_cast<int>(layer);
       const auto head = static_cast<int>(h);
-      const std::vector<std::uint32_t>& rows = keep[layer][h];
-      if (rows.size() == cache.rows(l, head)) continue;
-      std::size_t same = 0;
-      while (same < rows.size() && rows[same] == same) ++same;
-      RESTKV_TRY(cache.make_writable(l, head, same));
+      const auto rows = std::span(keep[layer]).subspan(h * sets, sets);
+      const std::size_t first = cache.first_change(l, head, rows);
+      if (first >= cache.rows(l, head)) continue;
+      RESTKV_TRY(cache.make_writable(l, head, first));
       cache.keep_rows(l, head, rows);
     }
   }

@@ -17,9 +17,9 @@
 
 namespace restkv {
 
-// Rows that an allocator across layers may keep after `tokens` tokens: the budget for every KV head
-// of every layer, or all that a head could hold where that is less.
-[[nodiscard]] std::size_t pool_rows(const ModelConfig& config, std::size_t budget,
+// Rows that an allocator across layers may keep after `tokens` tokens: the budget for every set of
+// every KV head and layer, or all that one could hold where that is less.
+[[nodiscard]] std::size_t pool_rows(const ModelConfig& config, int sets, std::size_t budget,
                                     std::size_t tokens);
 
 // The scores of one sequence's rows while its layers come in. Not thread-safe.

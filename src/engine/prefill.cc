@@ -18,6 +18,11 @@ namespace {
 
 constexpr std::size_t kLogitBlock = 64;  // rows of logits that are held at a time
 
+// Heads of the layer's rows: each query head, where those of a group hold different rows.
+int heads_of(const ModelConfig& config, const KvCache* base) {
+  return base != nullptr && !base->sets_agree() ? config.n_head : config.n_kv_head;
+}
+
 }  // namespace
 
 PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefill sparse)
@@ -26,6 +31,8 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
       config_(engine.model->config()),
       n_(job.tokens.size()),
       end_(job.first_position + static_cast<Position>(job.tokens.size())),
+      heads_(heads_of(config_, job.base)),
+      group_(static_cast<std::size_t>(config_.n_head / heads_)),
       pass_(engine.pass(PassProducts::Phase::kPrefill, job.tokens.size())),
       sparse_(std::move(sparse)),
       hidden_(engine.options.hidden_type, *engine.kernels, engine.threads) {
@@ -39,8 +46,9 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
          .queries = job.base_queries != nullptr ? *job.base_queries : engine.query_ring(*variant)});
     runs_.back().pool = make_pool(runs_.back());
     const Needs needs = variant->needs();
-    with_column_sums_ |= has(needs, Needs::kColumnSums);
-    with_columns_ |= variant->has_column();
+    const bool by_query_head = shape.sets > 1 && heads_ == config_.n_kv_head;
+    (by_query_head ? with_head_sums_ : with_column_sums_) |= has(needs, Needs::kColumnSums);
+    (by_query_head ? with_head_columns_ : with_columns_) |= variant->has_column();
     renumbers_ |= variant->renumbers();
     with_output_factors_ |= has(needs, Needs::kOutputProjection);
     with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
@@ -63,10 +71,11 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   const std::size_t chunk = chunk_size();
   const bool f32_cache = runs_.front().cache.shape().type_k == KvType::kF32 ||
                          runs_.front().cache.shape().type_v == KvType::kF32;
-  rows_.emplace(LayerRows::Shape{.n_kv_head = config_.n_kv_head,
+  rows_.emplace(LayerRows::Shape{.n_kv_head = heads_,
                                  .head_dim = config_.head_dim,
                                  .type = f32_cache ? KvType::kF32 : KvType::kF16,
-                                 .with_column_sums = with_columns_},
+                                 .with_column_sums = with_columns_,
+                                 .head_sums = with_head_columns_ ? config_.group() : 0},
                 *engine_.counter);
   begin_prefix();
   positions_.resize(n_);
@@ -79,8 +88,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   window_queries_.reserve(config_.q_size() * window_);
   scratch_.resize(static_cast<std::size_t>(engine_.threads.count()));
   for (auto& scratch : scratch_) {
-    scratch.reserve(prefill_attention_scratch(static_cast<std::size_t>(config_.group()),
-                                              static_cast<std::size_t>(config_.head_dim)));
+    scratch.reserve(prefill_attention_scratch(group_, static_cast<std::size_t>(config_.head_dim)));
   }
 
   if (with_query_statistics_) {
@@ -177,7 +185,7 @@ void PrefillRun::choose_by_last_queries(int layer) {
 
 PatternInput PrefillRun::pattern_input(int layer, std::size_t first, std::size_t count) {
   head_views_.clear();
-  for (int h = 0; h < config_.n_kv_head; ++h) head_views_.push_back(rows_->view(h));
+  for (int h = 0; h < heads_; ++h) head_views_.push_back(rows_->view(h));
   return {.tokens = n_,
           .n_head = static_cast<std::size_t>(config_.n_head),
           .head_dim = static_cast<std::size_t>(config_.head_dim),
@@ -194,9 +202,13 @@ PatternInput PrefillRun::pattern_input(int layer, std::size_t first, std::size_t
 // Makes room for the layer and puts the rows of earlier turns in front.
 Result<void> PrefillRun::fill_rows(int layer) {
   const int sliding = config_.attention_rule(layer).sliding_window;
-  std::vector<std::size_t> capacity(static_cast<std::size_t>(config_.n_kv_head));
-  for (int h = 0; h < config_.n_kv_head; ++h) {
-    const std::size_t old = job_.base != nullptr ? job_.base->rows(layer, h) : 0;
+  std::vector<std::size_t> capacity(static_cast<std::size_t>(heads_));
+  const bool apart = heads_ != config_.n_kv_head;
+  for (int h = 0; h < heads_; ++h) {
+    std::size_t old = 0;
+    if (job_.base != nullptr) {
+      old = apart ? job_.base->held_count(layer, h) : job_.base->rows(layer, h);
+    }
     std::size_t rows = old + n_;
     if (sliding > 0) {
       // Rows that leave the window are let go before each chunk.
@@ -258,9 +270,10 @@ bool PrefillRun::only_last_row(int layer) const {
 
 void PrefillRun::append_rows(std::span<const Position> positions) {
   const auto head_dim = static_cast<std::size_t>(config_.head_dim);
-  engine_.threads.for_each(static_cast<std::size_t>(config_.n_kv_head), [&](std::size_t h) {
+  const auto readers = static_cast<std::size_t>(heads_ / config_.n_kv_head);  // of each KV head
+  engine_.threads.for_each(static_cast<std::size_t>(heads_), [&](std::size_t h) {
     for (std::size_t i = 0; i < positions.size(); ++i) {
-      const std::size_t at = i * config_.kv_size() + h * head_dim;
+      const std::size_t at = i * config_.kv_size() + h / readers * head_dim;
       rows_->append(*engine_.kernels, static_cast<int>(h), positions[i], k_.data() + at,
                     v_.data() + at, /*column_sum=*/0.0F);
     }
@@ -291,87 +304,6 @@ void PrefillRun::count_queries(std::size_t first, std::size_t count) {
                  .n_rot = static_cast<std::size_t>(config_.n_rot),
                  .adjacent = config_.rope_style == RopeStyle::kAdjacent,
                  .magnitude = rotation_.magnitude});
-}
-
-// What the queries of a block are given; the rows that they see are written down in the block.
-PrefillAttentionArgs PrefillRun::block_args(int layer, const Chunk& chunk, Block& block) {
-  const auto head_dim = static_cast<std::size_t>(config_.head_dim);
-  const auto group = static_cast<std::size_t>(config_.group());
-  const AttentionRule rule = config_.attention_rule(layer);
-  const HeadRows view = rows_->view(static_cast<int>(block.kv_head));
-  const std::size_t before = view.positions.size() - chunk.appended;  // older than the chunk
-  const std::size_t start = block.index * kMaxQueryBlock;
-  const std::size_t n_query = std::min(kMaxQueryBlock, chunk.positions.size() - start);
-  for (std::size_t i = 0; i < n_query; ++i) {
-    block.end[i] = static_cast<std::uint32_t>(before + start + i + 1);
-    block.begin[i] = 0;
-    if (rule.sliding_window > 0) {
-      const Position oldest = chunk.positions[start + i] - rule.sliding_window + 1;
-      const auto it = std::ranges::lower_bound(view.positions, oldest);
-      block.begin[i] = static_cast<std::uint32_t>(it - view.positions.begin());
-    }
-  }
-  const std::size_t at = start * config_.q_size() + block.kv_head * group * head_dim;
-  return {.q = q_.data() + at,
-          .out = attended_.data() + at,
-          .token_stride = config_.q_size(),
-          .n_query = n_query,
-          .group = group,
-          .head_dim = head_dim,
-          .keys = {view.keys, view.type},
-          .values = {view.values, view.type},
-          .row_begin = block.begin,
-          .row_end = block.end,
-          .rule = rule,
-          .scratch = scratch_[block.worker].data()};
-}
-
-// Attention of the chunk's queries over all rows held: one work item for each KV head and block of
-// queries, then (if a policy wants them) the column sums, one item for each KV head.
-void PrefillRun::attend(int layer, std::size_t first, std::size_t count) {
-  const auto n_kv_head = static_cast<std::size_t>(config_.n_kv_head);
-  const std::size_t blocks = (count + kMaxQueryBlock - 1) / kMaxQueryBlock;
-  const Chunk chunk{.positions = std::span<const Position>(positions_).subspan(first, count),
-                    .appended = appended_ - first};
-  // What attention knows of the softmax, for the column sums of the same block.
-  const std::size_t block_floats = 2 * kMaxQueryBlock * static_cast<std::size_t>(config_.group());
-  if (with_column_sums_) softmax_.reserve(n_kv_head * blocks * block_floats);
-  const auto softmax_of = [&](const Block& block) {
-    return softmax_.data() + (block.kv_head * blocks + block.index) * block_floats;
-  };
-  const bool last_only = only_last_row(layer);
-  const auto is_attended = [&](std::size_t index) {
-    return !last_only || (first + count == n_ && index == blocks - 1);
-  };
-  const Clock::time_point attention_start = Clock::now();
-  engine_.threads.for_each_worker(n_kv_head * blocks, [&](std::size_t item, std::size_t worker) {
-    // Later blocks see more rows: the heaviest go first, so that no worker waits at the end.
-    const std::size_t index = blocks - 1 - item / n_kv_head;
-    if (!is_attended(index)) return;
-    Block block{.kv_head = item % n_kv_head, .index = index, .worker = worker};
-    PrefillAttentionArgs args = block_args(layer, chunk, block);
-    const std::size_t token = first + index * kMaxQueryBlock;
-    if (sparse_.reads_part(token)) {
-      sparse_.attend(*engine_.kernels, args,
-                     {.kv_head = block.kv_head, .first = token, .worker = worker});
-    } else {
-      if (with_column_sums_) args.softmax = softmax_of(block);
-      engine_.kernels->prefill_attention(args);
-    }
-  });
-  sparse_.add_attention(ms_since(attention_start));
-  if (!with_column_sums_) return;
-  engine_.threads.for_each_worker(n_kv_head, [&](std::size_t h, std::size_t worker) {
-    for (std::size_t index = 0; index < blocks; ++index) {
-      Block block{.kv_head = h, .index = index, .worker = worker};
-      PrefillAttentionArgs args = block_args(layer, chunk, block);
-      if (is_attended(index) && !sparse_.reads_part(first + index * kMaxQueryBlock)) {
-        args.softmax = softmax_of(block);
-      }
-      engine_.kernels->column_sums(
-          {.block = args, .sums = rows_->column_sums(static_cast<int>(h)).data()});
-    }
-  });
 }
 
 void PrefillRun::all_logits() {

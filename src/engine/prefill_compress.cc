@@ -15,19 +15,22 @@ namespace restkv {
 namespace {
 
 struct RowCounts {
-  double heads = 0;  // of all layers
+  double sets = 0;  // of all layers
   std::size_t least = std::numeric_limits<std::size_t>::max();
   std::size_t most = 0;
   std::size_t kept = 0;
-  std::size_t seen = 0;  // a full cache would hold: what earlier turns dropped counts as dropped
+  std::size_t stored = 0;  // once for the sets of a KV head
+  std::size_t seen = 0;    // a full cache would hold: what earlier turns dropped counts as dropped
 };
 
 RowCounts count_rows(const ModelConfig& config, const KvCache& cache, std::size_t tokens) {
-  RowCounts counts{.heads = static_cast<double>(config.n_layer) * config.n_kv_head};
+  const int sets = config.n_kv_head * cache.shape().sets;
+  RowCounts counts{.sets = static_cast<double>(config.n_layer) * sets};
   for (int layer = 0; layer < config.n_layer; ++layer) {
     const auto sliding = static_cast<std::size_t>(config.attention_rule(layer).sliding_window);
-    for (int h = 0; h < config.n_kv_head; ++h) {
-      const std::size_t kept = cache.rows(layer, h);
+    for (int h = 0; h < config.n_kv_head; ++h) counts.stored += cache.rows(layer, h);
+    for (int set = 0; set < sets; ++set) {
+      const std::size_t kept = cache.held_count(layer, set);
       counts.least = std::min(counts.least, kept);
       counts.most = std::max(counts.most, kept);
       counts.kept += kept;
@@ -39,28 +42,38 @@ RowCounts count_rows(const ModelConfig& config, const KvCache& cache, std::size_
 
 }  // namespace
 
-LayerObservation PrefillRun::observe(int layer) {
+PrefillRun::Observed PrefillRun::observe(int layer) {
   head_views_.clear();
   sum_views_.clear();
-  for (int h = 0; h < config_.n_kv_head; ++h) {
+  for (int h = 0; h < heads_; ++h) {
     head_views_.push_back(rows_->view(h));
     sum_views_.push_back(std::as_const(*rows_).column_sums(h));
   }
-  LayerObservation observation{
-      .layer = layer,
-      .n_layer = config_.n_layer,
-      .n_head = config_.n_head,
-      .n_kv_head = config_.n_kv_head,
-      .head_dim = config_.head_dim,
-      .attention = config_.attention_rule(layer),
-      .heads = head_views_,
-      .window_queries = {window_queries_.data(), static_cast<std::size_t>(config_.n_head), window_,
-                         static_cast<std::size_t>(config_.head_dim)},
-      .window_positions = std::span<const Position>(positions_).last(window_),
-      .output_factors = {},
-      .column_sums = {}};
-  if (with_column_sums_) observation.column_sums = sum_views_;
-  return observation;
+  Observed observed{
+      .plain = {.layer = layer,
+                .n_layer = config_.n_layer,
+                .n_head = config_.n_head,
+                .n_kv_head = heads_,
+                .head_dim = config_.head_dim,
+                .attention = config_.attention_rule(layer),
+                .heads = head_views_,
+                .window_queries = {window_queries_.data(), static_cast<std::size_t>(config_.n_head),
+                                   window_, static_cast<std::size_t>(config_.head_dim)},
+                .window_positions = std::span<const Position>(positions_).last(window_),
+                .output_factors = {},
+                .column_sums = {}}};
+  if (with_column_sums_) observed.plain.column_sums = sum_views_;
+  const bool any_apart =
+      std::ranges::any_of(runs_, [](const VariantRun& run) { return run.sets() > 1; });
+  if (any_apart && heads_ == config_.n_kv_head) {
+    std::vector<std::span<const float>> sums;
+    for (int head = 0; with_head_sums_ && head < config_.n_head; ++head) {
+      sums.push_back(
+          std::as_const(*rows_).head_sums(head / config_.group(), head % config_.group()));
+    }
+    observed.by_query_head = std::make_unique<QueryHeadView>(observed.plain, std::move(sums));
+  }
+  return observed;
 }
 
 // What only some policies need beside the rows and the window.
@@ -134,12 +147,13 @@ const LayerScores& PrefillRun::score(const VariantRun& run, const LayerObservati
 Result<void> PrefillRun::compress(int layer) {
   const int sliding = config_.attention_rule(layer).sliding_window;
   if (sliding > 0) rows_->drop_before(end_ - sliding);
-  const LayerObservation plain = observe(layer);
-  if (job_.options->on_layer) job_.options->on_layer(plain);
+  const Observed observed = observe(layer);
+  if (job_.options->on_layer) job_.options->on_layer(observed.plain);
   ScoreCache scored;
   for (VariantRun& run : runs_) {
     const Clock::time_point start = Clock::now();
-    RESTKV_TRY(run.pool ? compete(run, layer, plain, scored) : take(run, layer, plain, scored));
+    const LayerObservation& shown = observed.of(run);
+    RESTKV_TRY(run.pool ? compete(run, layer, shown, scored) : take(run, layer, shown, scored));
     count_bytes(run);
     note_queries(run, layer);
     run.compress_ms += ms_since(start);
@@ -185,12 +199,13 @@ std::unique_ptr<LayerPool> PrefillRun::make_pool(const VariantRun& run) const {
   std::size_t held = 0;
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     const auto sliding = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
-    for (int h = 0; h < config_.n_kv_head; ++h) {
-      const std::size_t rows = n_ + (job_.base != nullptr ? job_.base->rows(layer, h) : 0);
+    for (int set = 0; set < config_.n_kv_head * run.sets(); ++set) {
+      const std::size_t rows = n_ + (job_.base != nullptr ? job_.base->held_count(layer, set) : 0);
       held += sliding > 0 ? std::min(rows, sliding) : rows;
     }
   }
-  const std::size_t pool = pool_rows(config_, run.budget.rows, static_cast<std::size_t>(end_));
+  const std::size_t pool =
+      pool_rows(config_, run.sets(), run.budget.rows, static_cast<std::size_t>(end_));
   if (held <= pool) return nullptr;
   return std::make_unique<LayerPool>(
       variant, LayerPool::Size{.budget = run.budget.rows, .rows = pool}, *engine_.counter);
@@ -199,42 +214,43 @@ std::unique_ptr<LayerPool> PrefillRun::make_pool(const VariantRun& run) const {
 // keep == nullptr: everything stays.
 Result<void> PrefillRun::store(VariantRun& run, int layer, const LayerObservation& observation,
                                const KeepSets* keep) {
-  swap_columns(run);
-  auto stored = store_rows(run, layer, observation, keep);
-  swap_columns(run);
-  return stored;
-}
-
-// The numbers that go with the rows are the attention received, where others share the prefill. For
-// a variant that stores what rows were worth to a replay, these stand in their place meanwhile.
-void PrefillRun::swap_columns(const VariantRun& run) {
-  if (!has(run.variant->needs(), Needs::kReplay)) return;
-  LayerScores& worth = worth_.at(run.variant->score_key());
-  for (int h = 0; h < config_.n_kv_head; ++h) {
-    std::ranges::swap_ranges(worth[static_cast<std::size_t>(h)], rows_->column_sums(h));
-  }
-}
-
-Result<void> PrefillRun::store_rows(VariantRun& run, int layer, const LayerObservation& observation,
-                                    const KeepSets* keep) {
   const int sliding = config_.attention_rule(layer).sliding_window;
-  for (int h = 0; h < config_.n_kv_head; ++h) {
-    const std::size_t rows = observation.heads[static_cast<std::size_t>(h)].positions.size();
+  const auto sets = static_cast<std::size_t>(run.sets());
+  for (std::size_t h = 0; h < static_cast<std::size_t>(config_.n_kv_head); ++h) {
+    std::vector<KeptRows> kept;
+    std::vector<std::vector<std::uint32_t>> all;
+    for (std::size_t set = h * sets; set < (h + 1) * sets; ++set) {
+      const HeadRows& rows = observation.heads[set];
+      kept.push_back({.rows = rows, .keep = {}, .sums = column_of(run, set)});
+      if (keep != nullptr) {
+        kept.back().keep = (*keep)[set];
+      } else {
+        std::vector<std::uint32_t>& numbers = all.emplace_back(rows.positions.size());
+        std::iota(numbers.begin(), numbers.end(), 0U);
+        kept.back().keep = numbers;
+      }
+    }
+    const auto head = static_cast<int>(h);
     if (keep == nullptr && job_.base != nullptr && sliding == 0) {
       // Rows of earlier turns are already there, in their own type: add the new ones only.
-      RESTKV_TRY(run.cache.append_rows(*engine_.kernels, layer, h, *rows_, rows - n_));
-      continue;
+      RESTKV_TRY(run.cache.append_rows(*engine_.kernels, layer, head, kept, n_));
+    } else {
+      RESTKV_TRY(run.cache.store(*engine_.kernels, layer, head, kept));
     }
-    if (keep != nullptr) {
-      RESTKV_TRY(run.cache.store(*engine_.kernels, layer, h, *rows_,
-                                 (*keep)[static_cast<std::size_t>(h)]));
-      continue;
-    }
-    std::vector<std::uint32_t> all(rows);
-    std::iota(all.begin(), all.end(), 0U);
-    RESTKV_TRY(run.cache.store(*engine_.kernels, layer, h, *rows_, all));
   }
   return {};
+}
+
+// The numbers that go with the rows of a set: the attention that they received, or what they were
+// worth to a replay. Empty where there are none.
+std::span<const float> PrefillRun::column_of(const VariantRun& run, std::size_t set) const {
+  if (!run.variant->has_column()) return {};
+  if (has(run.variant->needs(), Needs::kReplay)) {
+    return worth_.at(run.variant->score_key())[set];
+  }
+  const auto sets = static_cast<std::size_t>(run.sets());
+  if (sets == 1 || heads_ == config_.n_head) return rows_->column_sums(static_cast<int>(set));
+  return rows_->head_sums(static_cast<int>(set / sets), static_cast<int>(set % sets));
 }
 
 void PrefillRun::count_bytes(VariantRun& run) const {
@@ -244,16 +260,20 @@ void PrefillRun::count_bytes(VariantRun& run) const {
                               : run.cache.bytes();
   // Column sums and rows of a replay may be there for another variant of a shared prefill; alone
   // this one has none.
-  std::size_t others = run.variant->has_column() ? 0 : rows_->column_sum_bytes();
-  others += rows_->row_bytes(replay_rows_ - own_replay_rows(run));
+  const bool by_query_head = run.sets() > 1 && heads_ == config_.n_kv_head;
+  const bool with_column = run.variant->has_column() && !by_query_head;
+  const bool with_head_column = run.variant->has_column() && by_query_head;
+  const std::size_t others_replay = replay_rows_ - own_replay_rows(run);
+  std::size_t others = rows_->row_bytes(others_replay);
+  if (!with_column) others += rows_->column_sum_bytes();
+  if (!with_head_column) others += rows_->head_sum_bytes();
   if (run.variant->has_column()) {
-    others += (replay_rows_ - own_replay_rows(run)) * sizeof(float) *
-              static_cast<std::size_t>(config_.n_kv_head);
+    others += others_replay * sizeof(float) *
+              static_cast<std::size_t>(with_column ? heads_ : config_.n_head);
   }
   const std::size_t layer_bytes = rows_->bytes() - others;
   const std::size_t score_bytes = run.pool ? run.pool->bytes() : 0;
-  run.peak_bytes =
-      std::max(run.peak_bytes, own + layer_bytes + score_bytes + prefix_bytes(*run.variant));
+  run.peak_bytes = std::max(run.peak_bytes, own + layer_bytes + score_bytes + prefix_bytes(run));
 }
 
 // For scores that are made while generating.
@@ -271,6 +291,8 @@ KvReport PrefillRun::report(const VariantRun& run) const {
   const Variant& variant = *run.variant;
   const auto seen = static_cast<std::size_t>(end_);
   const RowCounts counts = count_rows(config_, run.cache, seen);
+  CacheShape full = run.cache.shape();
+  full.sets = 1;
   return {.policy = std::string(variant.policy().name),
           .allocator = std::string(variant.allocator_info().name),
           .options = variant.all_options(),
@@ -280,14 +302,18 @@ KvReport PrefillRun::report(const VariantRun& run) const {
           .untouched = counts.kept == counts.seen,
           .prompt_tokens = seen,
           .kept_tokens_min = counts.least,
-          .kept_tokens_mean = static_cast<double>(counts.kept) / counts.heads,
+          .kept_tokens_mean = static_cast<double>(counts.kept) / counts.sets,
           .kept_tokens_max = counts.most,
-          .dropped_tokens_mean = static_cast<double>(counts.seen - counts.kept) / counts.heads,
+          .stored_tokens_mean = static_cast<double>(counts.stored) /
+                                (static_cast<double>(config_.n_layer) * config_.n_kv_head),
+          .dropped_tokens_mean = static_cast<double>(counts.seen - counts.kept) / counts.sets,
           .bytes = run.cache.bytes(),
-          .bytes_full = full_cache_bytes(run.cache.shape(), seen),
+          .bytes_full = full_cache_bytes(full, seen),
           .bytes_peak = run.peak_bytes,
           .end_tokens_max = counts.most,
           .compress_ms = run.compress_ms,
+          .granularity = std::string(granularity_name(
+              variant.policy().keeps_all ? Granularity::kKvHead : variant.options().granularity)),
           .schedule = variant.options().schedule.text(),
           .prefill = sparse_.report()};
 }

@@ -33,6 +33,7 @@ void PrefillRun::begin_prefix() {
   prefix_ = prefix;
   const SharedPrefix::State::Contents needed{.type = rows_->shape().type,
                                              .column_sums = with_column_sums_,
+                                             .head_sums = with_head_sums_,
                                              .query_statistics = with_query_statistics_};
   if (prefix->state_ && prefix->state_->serves(needed)) {
     begin_ = tokens;
@@ -76,12 +77,15 @@ void PrefillRun::end_prefix() {
 }
 
 // What of the shared beginning this variant would hold if it were alone.
-std::size_t PrefillRun::prefix_bytes(const Variant& variant) const {
+std::size_t PrefillRun::prefix_bytes(const VariantRun& run) const {
   if (prefix_ == nullptr) return 0;
+  const Needs needs = run.variant->needs();
+  const bool sums = has(needs, Needs::kColumnSums);
   const SharedPrefix::State& state = recorded_ ? *recorded_ : *prefix_->state_;
   return state.bytes({.type = state.contents.type,
-                      .column_sums = has(variant.needs(), Needs::kColumnSums),
-                      .query_statistics = has(variant.needs(), Needs::kQueryStatistics)});
+                      .column_sums = sums && run.sets() == 1,
+                      .head_sums = sums && run.sets() > 1,
+                      .query_statistics = has(needs, Needs::kQueryStatistics)});
 }
 
 }  // namespace restkv

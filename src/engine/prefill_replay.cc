@@ -31,13 +31,19 @@ std::size_t PrefillRun::own_replay_rows(const VariantRun& run) const {
 }
 
 // What the rows that an earlier turn left were worth; 0 for those of this prefill.
-LayerScores PrefillRun::worth_so_far() const {
+LayerScores PrefillRun::worth_so_far(const VariantRun& run) const {
   LayerScores worth;
-  for (int h = 0; h < config_.n_kv_head; ++h) {
-    std::vector<float>& head = worth.emplace_back(rows_->rows(h), 0.0F);
+  const auto sets = static_cast<std::size_t>(config_.n_kv_head * run.sets());
+  const std::size_t sets_of_head = sets / static_cast<std::size_t>(heads_);
+  for (std::size_t set = 0; set < sets; ++set) {
+    const auto head = static_cast<int>(set / sets_of_head);
+    std::vector<float>& own = worth.emplace_back(rows_->rows(head), 0.0F);
     if (job_.base == nullptr) continue;
-    const std::span<const float> held = std::as_const(*rows_).column_sums(h);
-    std::ranges::copy(held, head.begin());
+    const LayerRows& rows = *rows_;
+    std::ranges::copy(sets_of_head == 1
+                          ? rows.column_sums(head)
+                          : rows.head_sums(head, static_cast<int>(set % sets_of_head)),
+                      own.begin());
   }
   return worth;
 }
@@ -49,7 +55,7 @@ Result<void> PrefillRun::replay(int layer) {
   if (sliding > 0) rows_->drop_before(end_ - sliding);
   for (const VariantRun& run : runs_) {
     if (has(run.variant->needs(), Needs::kReplay)) {
-      worth_.try_emplace(run.variant->score_key(), worth_so_far());
+      worth_.try_emplace(run.variant->score_key(), worth_so_far(run));
     }
   }
   for (Replay& replay : replays_) {
@@ -92,10 +98,10 @@ Result<void> PrefillRun::replay_piece(Replay& replay, int layer, std::size_t fir
 
 // Densely, whatever pattern the prompt was read with.
 void PrefillRun::attend_replay(int layer, const Chunk& chunk) {
-  const auto n_kv_head = static_cast<std::size_t>(config_.n_kv_head);
+  const auto heads = static_cast<std::size_t>(heads_);
   const std::size_t blocks = (chunk.positions.size() + kMaxQueryBlock - 1) / kMaxQueryBlock;
-  engine_.threads.for_each_worker(n_kv_head * blocks, [&](std::size_t item, std::size_t worker) {
-    Block block{.kv_head = item % n_kv_head, .index = item / n_kv_head, .worker = worker};
+  engine_.threads.for_each_worker(heads * blocks, [&](std::size_t item, std::size_t worker) {
+    Block block{.kv_head = item % heads, .index = item / heads, .worker = worker};
     engine_.kernels->prefill_attention(block_args(layer, chunk, block));
   });
 }
@@ -112,17 +118,17 @@ void PrefillRun::ask_for_worth(const Replay& replay, int layer,
                   q_.data() + i * config_.q_size() + h * head_dim, head_dim * sizeof(float));
     }
   }
-  LayerObservation observation = observe(layer);
-  observation.window_queries = {replay_queries_.data(), n_head, positions.size(), head_dim};
-  observation.window_positions = positions;
-  observation.column_sums = {};
+  const Observed observed = observe(layer);
   std::vector<std::string_view> asked;
   for (const VariantRun& run : runs_) {
     const Variant& variant = *run.variant;
     if (own_replay_rows(run) != replay.piece) continue;
     if (std::ranges::find(asked, variant.score_key()) != asked.end()) continue;
     asked.push_back(variant.score_key());
-    LayerObservation shown = observation;
+    LayerObservation shown = observed.of(run);
+    shown.window_queries = {replay_queries_.data(), n_head, positions.size(), head_dim};
+    shown.window_positions = positions;
+    shown.column_sums = {};
     show_extras(variant, layer, shown);
     replay_layer(variant, shown, *engine_.kernels, engine_.threads, worth_.at(variant.score_key()));
   }

@@ -16,6 +16,7 @@
 #include "engine/compress.h"
 #include "engine/hidden_states.h"
 #include "engine/layer_pool.h"
+#include "engine/query_heads.h"
 #include "engine/query_statistics.h"
 #include "engine/shared_prefix.h"
 #include "engine/sparse_prefill.h"
@@ -32,6 +33,8 @@ struct VariantRun {
   std::unique_ptr<LayerPool> pool = nullptr;  // where all layers compete and rows have to go
   std::size_t peak_bytes = 0;
   double compress_ms = 0;
+
+  [[nodiscard]] int sets() const { return cache.shape().sets; }
 };
 
 class PrefillRun {
@@ -64,6 +67,10 @@ class PrefillRun {
   PrefillAttentionArgs block_args(int layer, const Chunk& chunk, Block& block);
   void append_rows(std::span<const Position> positions);
   void attend(int layer, std::size_t first, std::size_t count);
+  void sum_columns(int layer, const Chunk& chunk, std::size_t first);
+  void sum_columns_by_query_head(int layer, const Chunk& chunk, std::size_t first);
+  [[nodiscard]] bool is_attended(int layer, std::size_t token) const;
+  [[nodiscard]] float* softmax_of(const Block& block, std::size_t blocks);
   // The text read once more (prefill_replay.cc).
   struct Replay {
     std::size_t piece = 0;       // tokens
@@ -74,14 +81,21 @@ class PrefillRun {
   Result<void> replay_piece(Replay& replay, int layer, std::size_t first);
   void attend_replay(int layer, const Chunk& chunk);
   void ask_for_worth(const Replay& replay, int layer, std::span<const Position> positions);
-  [[nodiscard]] LayerScores worth_so_far() const;
+  [[nodiscard]] LayerScores worth_so_far(const VariantRun& run) const;
   // Rows that the longest piece of the variant's own replay takes.
   [[nodiscard]] std::size_t own_replay_rows(const VariantRun& run) const;
-  void swap_columns(const VariantRun& run);
   void keep_window_queries(std::size_t first, std::size_t count);
   void count_queries(std::size_t first, std::size_t count);
   void show_extras(const Variant& variant, int layer, LayerObservation& observation);
-  [[nodiscard]] LayerObservation observe(int layer);
+  // The layer in hand: as its rows are held, and with every query head by itself.
+  struct Observed {
+    LayerObservation plain;
+    std::unique_ptr<QueryHeadView> by_query_head = nullptr;  // null: no variant asks for it
+    [[nodiscard]] const LayerObservation& of(const VariantRun& run) const {
+      return run.sets() > 1 && by_query_head ? by_query_head->layer() : plain;
+    }
+  };
+  [[nodiscard]] Observed observe(int layer);
   Result<void> compress(int layer);
   // What a variant sees of the layer, with the memory behind it.
   struct Shown {
@@ -99,8 +113,7 @@ class PrefillRun {
   [[nodiscard]] std::unique_ptr<LayerPool> make_pool(const VariantRun& run) const;
   Result<void> store(VariantRun& run, int layer, const LayerObservation& observation,
                      const KeepSets* keep);
-  Result<void> store_rows(VariantRun& run, int layer, const LayerObservation& observation,
-                          const KeepSets* keep);
+  [[nodiscard]] std::span<const float> column_of(const VariantRun& run, std::size_t set) const;
   void count_bytes(VariantRun& run) const;
   void note_queries(VariantRun& run, int layer);
   void all_logits();
@@ -111,7 +124,7 @@ class PrefillRun {
   void load_prefix(int layer);
   Result<void> record_prefix(std::size_t done, double ms);
   void end_prefix();
-  [[nodiscard]] std::size_t prefix_bytes(const Variant& variant) const;
+  [[nodiscard]] std::size_t prefix_bytes(const VariantRun& run) const;
   [[nodiscard]] KvReport report(const VariantRun& run) const;
 
   Engine::State& engine_;
@@ -119,6 +132,10 @@ class PrefillRun {
   const ModelConfig& config_;
   const std::size_t n_;
   const Position end_;
+  // Heads of rows_, and the query heads that read each. KV heads and their groups, but where query
+  // heads hold different rows of earlier turns: then each query head has rows of its own here.
+  const int heads_;
+  const std::size_t group_;
   Pass pass_;
   SparsePrefill sparse_;
   SharedPrefix* prefix_ = nullptr;                 // null: this prompt shares nothing
@@ -127,8 +144,10 @@ class PrefillRun {
   std::size_t appended_ = 0;  // tokens of this prefill whose rows the layer in hand has
 
   std::vector<VariantRun> runs_;
-  bool with_column_sums_ = false;
-  bool with_columns_ = false;  // rows carry a number, whatever it is
+  bool with_column_sums_ = false;  // of each of heads_
+  bool with_columns_ = false;      // its rows carry a number, whatever it is
+  bool with_head_sums_ = false;    // of each query head of a KV head
+  bool with_head_columns_ = false;
   bool with_output_factors_ = false;
   bool renumbers_ = false;  // of importance only for the one variant that continues a sequence
   bool with_query_statistics_ = false;

@@ -17,6 +17,7 @@ SharedPrefix::State::~State() {
 
 bool SharedPrefix::State::serves(const Contents& needed) const {
   return contents.type == needed.type && (contents.column_sums || !needed.column_sums) &&
+         (contents.head_sums || !needed.head_sums) &&
          (contents.query_statistics || !needed.query_statistics);
 }
 
@@ -39,6 +40,7 @@ std::size_t SharedPrefix::State::bytes(const Contents& needed) const {
   for (const Layer& layer : layers) {
     sum += layer.rows->bytes();
     if (!needed.column_sums) sum -= layer.rows->column_sum_bytes();
+    if (!needed.head_sums) sum -= layer.rows->head_sum_bytes();
     if (needed.query_statistics) sum += layer.queries.bytes();
   }
   return sum;

@@ -22,6 +22,7 @@ struct SharedPrefix::State {
   struct Contents {
     KvType type = KvType::kF16;
     bool column_sums = false;
+    bool head_sums = false;  // of each query head
     bool query_statistics = false;
   };
 

@@ -31,6 +31,17 @@ void mean_probabilities(const float* logits, std::size_t stride, std::size_t gro
   }
 }
 
+// weights[i] = softmax(logits) of row rows[i], over these rows.
+void probabilities(const float* logits, std::span<const std::uint32_t> rows,
+                   std::span<float> weights) {
+  for (std::size_t i = 0; i < rows.size(); ++i) weights[i] = logits[rows[i]];
+  const float max = *std::ranges::max_element(weights);
+  double sum = 0;
+  for (const float logit : weights) sum += std::exp(logit - max);
+  const auto share = static_cast<float>(1.0 / sum);
+  for (float& weight : weights) weight = std::exp(weight - max) * share;
+}
+
 // Leaves of each head's rows those that are named by their place among them.
 void keep_of_kept(const KeepSets& places, KeepSets& rows) {
   for (std::size_t h = 0; h < rows.size(); ++h) {
@@ -61,7 +72,10 @@ StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* con
       watch.newest = watch.compress && variant.newest_query_only();
     }
     if (watch.compress) watch.keep.resize(static_cast<std::size_t>(config_.n_layer));
-    if (watch.watched()) watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads);
+    if (watch.watched()) {
+      watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads * watch.sets());
+      watch.held.resize(heads * watch.sets());
+    }
     watch.logits.resize(heads);
     watch.output_norms.resize(static_cast<std::size_t>(config_.n_layer));
     watches_.push_back(std::move(watch));
@@ -82,7 +96,19 @@ void StepSchedule::begin_layer(int layer) {
     for (std::size_t h = 0; h < watch.logits.size(); ++h) {
       const std::size_t rows = watch.sequence->cache.rows(layer, static_cast<int>(h));
       watch.logits[h] = {.data = next, .stride = rows};
-      watch.weights[static_cast<std::size_t>(layer) * watch.logits.size() + h].resize(rows);
+      // Everything is allocated here: a worker must not throw.
+      for (std::size_t own = 0; own < watch.sets(); ++own) {
+        const std::size_t set = h * watch.sets() + own;
+        std::vector<float>& weights =
+            watch.weights[static_cast<std::size_t>(layer) * watch.logits.size() * watch.sets() +
+                          set];
+        if (watch.sets() == 1) {
+          weights.resize(rows);
+        } else {
+          watch.held[set] = watch.sequence->cache.held_rows(layer, static_cast<int>(set));
+          weights.resize(watch.held[set].size());
+        }
+      }
       next += rows * group;
     }
   }
@@ -96,16 +122,29 @@ void StepSchedule::end_layer(int layer, View2<const float> q) {
   const auto heads = static_cast<std::size_t>(config_.n_kv_head);
   engine_.threads.for_each(watches_.size() * heads, [&](std::size_t item) {
     Watch& watch = watches_[item / heads];
-    if (!watch.watched()) return;
-    const Logits& logits = watch.logits[item % heads];
-    mean_probabilities(logits.data, logits.stride, static_cast<std::size_t>(config_.group()),
-                       watch.weights[static_cast<std::size_t>(layer) * heads + item % heads]);
+    if (watch.watched()) weigh(watch, layer, item % heads);
   });
   for (std::size_t s = 0; s < watches_.size(); ++s) {
     QueryRing& queries = watches_[s].sequence->queries;
     if (!queries.keeps_any()) continue;
     queries.put(static_cast<std::size_t>(layer), /*ahead=*/0, q.row(s).data(),
                 static_cast<std::size_t>(config_.head_dim));
+  }
+}
+
+// The attention that the step pays to the rows of a KV head, or to those of each of its sets.
+void StepSchedule::weigh(Watch& watch, int layer, std::size_t head) const {
+  const Logits& logits = watch.logits[head];
+  const std::size_t sets = watch.sets();
+  const std::size_t first = (static_cast<std::size_t>(layer) * watch.logits.size() + head) * sets;
+  if (sets == 1) {
+    mean_probabilities(logits.data, logits.stride, static_cast<std::size_t>(config_.group()),
+                       watch.weights[first]);
+    return;
+  }
+  for (std::size_t g = 0; g < sets; ++g) {
+    probabilities(logits.data + g * logits.stride, watch.held[head * sets + g],
+                  watch.weights[first + g]);
   }
 }
 
@@ -155,10 +194,14 @@ Result<void> StepSchedule::compete(Watch& watch) {
   const Variant& variant = *watch.sequence->variant;
   const KvCache& cache = watch.sequence->cache;
   const Position end = watch.sequence->next_position + 1;
-  const std::size_t rows = pool_rows(config_, watch.budget.rows, static_cast<std::size_t>(end));
+  const int sets = cache.shape().sets;
+  const std::size_t rows =
+      pool_rows(config_, sets, watch.budget.rows, static_cast<std::size_t>(end));
   std::size_t held = 0;
   for (int layer = 0; layer < config_.n_layer; ++layer) {
-    for (int h = 0; h < config_.n_kv_head; ++h) held += cache.rows(layer, h);
+    for (int set = 0; set < config_.n_kv_head * sets; ++set) {
+      held += cache.held_count(layer, set);
+    }
   }
   if (held <= rows) return {};
   LayerPool pool(variant, {.budget = watch.budget.rows, .rows = rows}, *engine_.counter);
@@ -188,14 +231,14 @@ Result<void> StepSchedule::compete(Watch& watch) {
 // Everything that costs little: no keys and no values.
 void StepSchedule::show(const Watch& watch, int layer, Shown& shown) {
   const KvCache& cache = watch.sequence->cache;
-  const auto heads = static_cast<std::size_t>(config_.n_kv_head);
+  const std::size_t heads = static_cast<std::size_t>(config_.n_kv_head) * watch.sets();
   shown.positions.resize(heads);
   shown.sums.resize(heads);
   shown.heads.assign(heads, {});
   shown.sum_views.clear();
   shown.newest_views.clear();
   for (std::size_t h = 0; h < heads; ++h) {
-    shown.positions[h] = cache.positions(layer, static_cast<int>(h));
+    shown.positions[h] = cache.held_positions(layer, static_cast<int>(h));
     shown.heads[h].positions = shown.positions[h];
     if (!watch.watched()) continue;
     const std::vector<float>& weights = watch.weights[static_cast<std::size_t>(layer) * heads + h];
@@ -209,7 +252,7 @@ void StepSchedule::show(const Watch& watch, int layer, Shown& shown) {
   shown.observation = {.layer = layer,
                        .n_layer = config_.n_layer,
                        .n_head = config_.n_head,
-                       .n_kv_head = config_.n_kv_head,
+                       .n_kv_head = static_cast<int>(heads),
                        .head_dim = config_.head_dim,
                        .attention = config_.attention_rule(layer),
                        .heads = shown.heads,
@@ -254,8 +297,9 @@ Result<void> StepSchedule::show_rows(const Watch& watch, int layer, Shown& shown
   const CacheShape& shape = cache.shape();
   const bool f32 = shape.type_k == KvType::kF32 || shape.type_v == KvType::kF32;
   const KvType type = f32 ? KvType::kF32 : KvType::kF16;
-  if (!dense_ || dense_->shape().type != type) {
-    dense_.emplace(LayerRows::Shape{.n_kv_head = config_.n_kv_head,
+  const int heads = shown.observation.n_kv_head;
+  if (!dense_ || dense_->shape().type != type || dense_->shape().n_kv_head != heads) {
+    dense_.emplace(LayerRows::Shape{.n_kv_head = heads,
                                     .head_dim = config_.head_dim,
                                     .type = type,
                                     .with_column_sums = false},
@@ -279,11 +323,10 @@ Result<void> StepSchedule::make_writable(Watch& watch) {
       if (watch.sums) {
         first = 0;
       } else if (watch.compress && !watch.keep[static_cast<std::size_t>(layer)].empty()) {
-        const std::vector<std::uint32_t>& keep =
-            watch.keep[static_cast<std::size_t>(layer)][static_cast<std::size_t>(h)];
-        std::size_t same = 0;
-        while (same < keep.size() && keep[same] == same) ++same;
-        first = same;
+        const KeepSets& keep = watch.keep[static_cast<std::size_t>(layer)];
+        first = cache.first_change(
+            layer, h,
+            std::span(keep).subspan(static_cast<std::size_t>(h) * watch.sets(), watch.sets()));
       }
       if (first < cache.rows(layer, h)) RESTKV_TRY(cache.make_writable(layer, h, first));
     }
@@ -299,11 +342,18 @@ void StepSchedule::apply() {
     const std::size_t at = item % all_heads;
     const std::size_t layer = at / heads;
     const auto head = static_cast<int>(at % heads);
+    const std::size_t sets = watch.sets();
     KvCache& cache = watch.sequence->cache;
-    if (watch.sums) cache.add_to_sums(static_cast<int>(layer), head, watch.weights[at]);
+    const auto set_of = [&](std::size_t own) { return static_cast<int>(at % heads * sets + own); };
+    for (std::size_t own = 0; watch.sums && own < sets; ++own) {
+      cache.add_to_sums(static_cast<int>(layer), set_of(own), watch.weights[at * sets + own]);
+    }
     if (!watch.compress || watch.keep[layer].empty()) return;
-    const std::vector<std::uint32_t>& keep = watch.keep[layer][at % heads];
-    dropped_[item] = cache.rows(static_cast<int>(layer), head) - keep.size();
+    const auto keep = std::span(watch.keep[layer]).subspan(at % heads * sets, sets);
+    for (std::size_t own = 0; own < sets; ++own) {
+      const std::size_t held = cache.held_count(static_cast<int>(layer), set_of(own));
+      dropped_[item] += held - keep[own].size();
+    }
     if (dropped_[item] > 0) cache.keep_rows(static_cast<int>(layer), head, keep);
   });
   for (std::size_t s = 0; s < watches_.size(); ++s) {

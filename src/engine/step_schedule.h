@@ -21,7 +21,8 @@ class StepSchedule {
   // The sequences must outlive the object.
   StepSchedule(Engine::State& engine, std::span<Sequence::State* const> sequences);
 
-  // Where decode attention writes the logits of a head's rows; data is null where nobody watches.
+  // Where decode attention writes the logits of a KV head's rows; data is null where nobody
+  // watches.
   struct Logits {
     float* data = nullptr;  // [group, rows of the head]
     std::size_t stride = 0;
@@ -49,13 +50,18 @@ class StepSchedule {
     bool sums = false;      // attention is added to the column sums
     bool newest = false;    // the score wants the step's own attention
     Variant::BudgetRows budget;
-    std::vector<KeepSets> keep;               // [layers]; empty where everything stays
-    std::vector<std::vector<float>> weights;  // [layers * heads][rows], when watched
-    std::vector<Logits> logits;               // [heads], of the layer in hand
-    std::vector<double> output_norms;         // [layers]
+    std::vector<KeepSets> keep;                    // [layers]; empty where everything stays
+    std::vector<std::vector<float>> weights;       // [layers * sets][rows of the set], when watched
+    std::vector<Logits> logits;                    // [KV heads], of the layer in hand
+    std::vector<std::vector<std::uint32_t>> held;  // [sets] their rows there, if of query heads
+    std::vector<double> output_norms;              // [layers]
     double compress_ms = 0;
 
     [[nodiscard]] bool watched() const { return sums || newest; }
+    // Of a KV head (CacheShape::sets).
+    [[nodiscard]] std::size_t sets() const {
+      return static_cast<std::size_t>(sequence->cache.shape().sets);
+    }
   };
   // What one layer shows to a scorer, with the memory behind it.
   struct Shown {
@@ -72,6 +78,7 @@ class StepSchedule {
   Result<void> compete(Watch& watch);
   void show(const Watch& watch, int layer, Shown& shown);
   Result<void> show_rows(const Watch& watch, int layer, Shown& shown);
+  void weigh(Watch& watch, int layer, std::size_t head) const;
   Result<void> make_writable(Watch& watch);
 
   Engine::State& engine_;
@@ -80,7 +87,7 @@ class StepSchedule {
   AlignedArray<float> logits_;          // of the layer in hand
   std::optional<LayerRows> dense_;      // the layer that is scored
   AlignedArray<float> output_columns_;  // its [n_head, head_dim, n_embd], or empty
-  std::vector<std::size_t> dropped_;    // [sequences, layers, heads] rows
+  std::vector<std::size_t> dropped_;    // [sequences, layers, KV heads] rows, of all its sets
 };
 
 }  // namespace restkv

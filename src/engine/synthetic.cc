@@ -164,7 +164,8 @@ void SyntheticFill::make_pool() {
   const bool competes = variant_->allocator_info().across_layers && !variant_->policy().keeps_all;
   if (!competes || n_ <= budget) return;
   layer_pool_ = std::make_unique<LayerPool>(
-      *variant_, LayerPool::Size{.budget = budget, .rows = pool_rows(config_, budget, n_)},
+      *variant_,
+      LayerPool::Size{.budget = budget, .rows = pool_rows(config_, /*sets=*/1, budget, n_)},
       *engine_.counter);
 }
 
@@ -193,6 +194,7 @@ KvReport SyntheticFill::report(std::size_t layer_bytes) const {
           .kept_tokens_min = kept_min_,
           .kept_tokens_mean = static_cast<double>(kept_sum_) / heads,
           .kept_tokens_max = kept_max_,
+          .stored_tokens_mean = static_cast<double>(kept_sum_) / heads,
           .dropped_tokens_mean = static_cast<double>(seen_sum_ - kept_sum_) / heads,
           .bytes = cache_.bytes(),
           .bytes_full = full_cache_bytes(cache_.shape(), n_),

@@ -58,6 +58,7 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   variant->scores_depend_on_budget_ =
       policy.scores_depend_on_budget || scores.scores_depend_on_budget;
   variant->reads_rows_ = policy.reads_rows || scores.reads_rows;
+  variant->scores_by_group_ = policy.scores_by_group || scores.scores_by_group;
   variant->renumbers_ = policy.renumbers != nullptr && policy.renumbers(variant->policy_params_);
   variant->protection_ = options.protect == Protect::kPaper
                              ? scores.paper_protection
@@ -72,6 +73,7 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   }
   RESTKV_TRY(variant->make_decode());
   RESTKV_TRY(variant->check_schedule());
+  RESTKV_TRY(variant->check_granularity());
   variant->scorer_ = policy.make(variant->policy_params_);
   variant->allocator_ = allocator.make(variant->allocator_params_);
   variant->score_key_ = std::string(policy.name);
@@ -79,6 +81,8 @@ Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
     variant->score_key_ += ":" + name + "=" + value;
   }
   variant->score_key_ += "|" + std::to_string(options.window) + "|" + std::to_string(options.seed);
+  variant->score_key_ += "|" + std::string(granularity_name(options.granularity)) + "|" +
+                         std::string(group_score_name(options.group_score));
   return std::shared_ptr<const Variant>(std::move(variant));
 }
 
@@ -118,6 +122,9 @@ std::vector<ParamValues::Assignment> Variant::all_options() const {
   all.emplace_back("window", std::to_string(options_.window));
   all.emplace_back("sinks", std::to_string(options_.sinks));
   all.emplace_back("protect", options_.protect == Protect::kPaper ? "paper" : "default");
+  if (scores_by_group_ && options_.granularity == Granularity::kKvHead) {
+    all.emplace_back("group", group_score_name(options_.group_score));
+  }
   all.emplace_back("type_k", kv_type_name(options_.type_k));
   all.emplace_back("type_v", kv_type_name(options_.type_v));
   all.emplace_back("seed", std::to_string(options_.seed));

@@ -37,6 +37,10 @@ class Variant {
   [[nodiscard]] bool newest_query_only() const { return policy_->newest_query_only; }
   // Attention sees the rows of a sequence side by side (engine/renumber.h).
   [[nodiscard]] bool renumbers() const { return renumbers_; }
+  // Sets of rows of each KV head of `group` query heads (CacheShape::sets).
+  [[nodiscard]] int sets(int group) const {
+    return options_.granularity == Granularity::kQueryHead && !policy_->keeps_all ? group : 1;
+  }
   // kInvalidArgument when the policy's options do not go with a model of these layers.
   // sliding_windows: [layers] rows that each may see, 0 = all.
   [[nodiscard]] Result<void> check_model(std::span<const int> sliding_windows) const;
@@ -78,6 +82,8 @@ class Variant {
   Result<void> make_decode();
   // Whether the schedule goes with policy, window and decode. REQUIRES: all of them are made.
   [[nodiscard]] Result<void> check_schedule() const;
+  // Whether the policy has the granularity and the score of a group. REQUIRES: as above.
+  [[nodiscard]] Result<void> check_granularity() const;
 
   KvOptions options_;
   const PolicyInfo* policy_ = nullptr;
@@ -86,6 +92,7 @@ class Variant {
   bool scores_depend_on_budget_ = false;
   bool reads_rows_ = true;
   bool renumbers_ = false;
+  bool scores_by_group_ = false;
   ParamValues policy_params_;
   ParamValues allocator_params_;
   std::unique_ptr<Scorer> scorer_;

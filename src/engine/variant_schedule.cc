@@ -1,5 +1,5 @@
-// Which schedules go with which policies and ways of decode. Every refusal says what is missing and
-// what to ask for instead.
+// Which schedules and granularities go with which policies and ways of decode. Every refusal says
+// what is missing and what to ask for instead.
 
 #include <string>
 
@@ -42,6 +42,27 @@ Result<void> Variant::check_schedule() const {
                    std::string(decode_method_->name) + " decode attention: " + name +
                    " scores by the attention that each step pays to all rows, and this reads a "
                    "part of them (use dense, or the schedule once)");
+  }
+  return {};
+}
+
+Result<void> Variant::check_granularity() const {
+  const std::string name(policy_->name);
+  if (options_.granularity == Granularity::kQueryHead && renumbers_) {
+    return invalid(name +
+                   ": positions=renumbered does not go with the granularity query-head: a row that "
+                   "several query heads hold would have another position for each of them (use "
+                   "kv-head, or positions=original)");
+  }
+  if (options_.group_score == GroupScore::kMean) return {};
+  if (options_.granularity == Granularity::kQueryHead) {
+    return invalid(
+        "the largest score of a group does not go with the granularity query-head, where each "
+        "query head has a score of its own (use mean, or kv-head)");
+  }
+  if (!scores_by_group_ && !policy_->keeps_all) {
+    return invalid("the largest score of a group does not go with " + name +
+                   ", whose score is no mean over the query heads of a group (use mean)");
   }
   return {};
 }

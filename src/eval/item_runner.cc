@@ -11,7 +11,7 @@
 namespace restkv {
 namespace {
 
-// The prompt's tokens as digits: how many of all KV heads of all layers hold each.
+// The prompt's tokens as digits: how many of all heads that keep rows of their own hold each.
 std::string kept_digits(const Sequence& sequence, std::size_t n_token) {
   std::vector<std::size_t> held(n_token);
   std::size_t heads = 0;
@@ -235,7 +235,7 @@ EvalRow ItemRunner::row_of(const EvalItem& item, const EvalVariant& variant) con
   row.budget = json["budget"].is_string() ? json["budget"].get<std::string>() : "";
   row.allocator = json["allocator"].is_string() ? json["allocator"].get<std::string>() : "";
   row.schedule = json["schedule"].get<std::string>();
-  row.granularity = variant.granularity;
+  row.granularity = json["granularity"].get<std::string>();
   row.mode = json["mode"].get<std::string>();
   row.prefill = variant.prefill;
   row.decode_attn = variant.decode_attention;

@@ -57,7 +57,7 @@ struct EvalRow {
 
   std::int64_t prompt_tokens = 0;
   std::int64_t generated_tokens = 0;
-  double kept_tokens = 0;  // of the prompt, mean over layers and KV heads
+  double kept_tokens = 0;  // of the prompt, mean over layers and KV heads (or query heads)
   std::int64_t bytes = 0;  // of the cache after the prompt
   std::int64_t bytes_full = 0;
   std::int64_t bytes_peak = 0;
@@ -69,7 +69,7 @@ struct EvalRow {
   std::string version;  // of restkv
   std::string kernels;
   std::string settings;  // of the run, as JSON
-  // For each token of the prompt a digit: 0 = kept nowhere .. 9 = by every KV head of every layer.
+  // For each token of the prompt a digit: 0 = kept nowhere .. 9 = by every head of every layer.
   // Empty where it was not asked for, or where everything was kept.
   std::string kept;
 };

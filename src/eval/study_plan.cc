@@ -47,6 +47,7 @@ struct Method {
   std::string_view allocator = "uniform";
   std::string_view decode_attention = "dense";
   std::string_view schedule = "once";
+  std::string_view granularity = "kv-head";
 };
 constexpr Method kMethods[] = {
     {.policy = "rest-kv"},
@@ -60,11 +61,13 @@ constexpr Method kMethods[] = {
     {.policy = "full", .decode_attention = "ab-sparse"},
     {.policy = "random"},
 };
-// rest-kv with one part taken out of it.
+// rest-kv with one part taken out of it, and as published, where each query head keeps its own
+// rows.
 constexpr Method kAblations[] = {
     {.policy = "rest-kv:ema=off"},
     {.policy = "rest-kv:wo=off"},
     {.policy = "rest-kv:smoothing=max"},
+    {.policy = "rest-kv", .granularity = "query-head"},
 };
 // The budget holds while the answer is written: at every step as published, or every 32 tokens.
 constexpr Method kWhileAnswering[] = {
@@ -99,6 +102,7 @@ void add_variant(const Method& method, const Amounts& amounts, std::vector<EvalV
   variant.kv.allocator = method.allocator;
   variant.kv.budget = *amount;
   variant.schedule = method.schedule;
+  variant.granularity = method.granularity;
   variant.decode_attention = method.decode_attention;
   if (method.decode_attention != "dense") variant.decode_budget = amounts.read;
   if (exists(variant)) variants.push_back(std::move(variant));

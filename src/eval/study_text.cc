@@ -36,8 +36,15 @@ std::string interval_text(const Comparison& comparison) {
          p_text(comparison.p_holm) + format(", %zu prompts)", comparison.pairs);
 }
 
+constexpr std::string_view kByQueryHead = " granularity=query-head";
+
 bool is_rest_kv(const std::string& variant) {
   return variant.starts_with("rest-kv ");  // with its default options
+}
+
+// One keeps rows for each query head, and they differ in nothing else.
+bool differ_in_granularity(const std::string& first, const std::string& second) {
+  return first == second + std::string(kByQueryHead) || second == first + std::string(kByQueryHead);
 }
 
 // "gsm8k on model.gguf".
@@ -67,9 +74,31 @@ std::string findings_between_methods(const ReportData& data) {
   std::string text;
   for (const MethodComparison& methods : data.summary.methods) {
     if (!is_rest_kv(methods.first) && !is_rest_kv(methods.second)) continue;
+    if (methods.first.ends_with(kByQueryHead) || methods.second.ends_with(kByQueryHead)) continue;
     text += "- " + suite_text(methods.suite, methods.model) + ": " + methods.first + " against " +
             methods.second + ": " + verdict(methods.comparison) + ", " +
             interval_text(methods.comparison) + ".\n";
+  }
+  return text;
+}
+
+// The rows of a head are as many; in memory they are not.
+std::string findings_of_granularity(const ReportData& data) {
+  const auto bytes_of = [&data](const MethodComparison& methods, const std::string& variant) {
+    double bytes = 0;
+    for (const SummaryEntry& entry : data.summary.entries) {
+      const bool is_it = entry.level == SummaryLevel::kSuite && entry.model == methods.model &&
+                         entry.name == methods.suite && entry.variant == variant;
+      if (is_it) bytes = entry.bytes;
+    }
+    return variant + format(" (%.2f MiB)", bytes / (1024.0 * 1024.0));
+  };
+  std::string text;
+  for (const MethodComparison& methods : data.summary.methods) {
+    if (!differ_in_granularity(methods.first, methods.second)) continue;
+    text += "- " + suite_text(methods.suite, methods.model) + ": " +
+            bytes_of(methods, methods.first) + " against " + bytes_of(methods, methods.second) +
+            ": " + verdict(methods.comparison) + ", " + interval_text(methods.comparison) + ".\n";
   }
   return text;
 }
@@ -226,6 +255,8 @@ std::string study_markdown(const StudyResults& results) {
   };
   section("ReST-KV against the full cache", findings_against_full(data));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
+  section("Rows of each KV head against rows of each query head, as many for a head",
+          findings_of_granularity(data));
   section("Variance of RULER scores", findings_of_spread(data));
   section("ReST-KV and AB-Sparse at the same number of rows read: means and variances",
           findings_at_equal_reading(data));

@@ -18,7 +18,7 @@ using Names = std::array<std::string_view, 1>;
 
 // Others have a number: every:N, chunk:N.
 constexpr std::array<std::string_view, 2> kSchedules = {"once", "cap"};
-constexpr Names kGranularities = {"kv-head"};
+constexpr std::array<std::string_view, 2> kGranularities = {"kv-head", "query-head"};
 constexpr std::array<std::string_view, 2> kModes = {"aware", "agnostic"};
 constexpr std::array<std::string_view, 4> kPrefills = {"full", "tri-shape", "vertical-slash",
                                                        "xattention"};
@@ -40,7 +40,7 @@ constexpr VariantDimension kDimensions[] = {
      .value = &EvalVariant::schedule},
     {.field = "granularity",
      .flag = "--granularities",
-     .alias = "",
+     .alias = "--kv-granularity",
      .form = "NAME,...",
      .summary = "what has rows of its own",
      .others = "",
@@ -195,7 +195,8 @@ Result<void> drop_table(EvalVariant& variant) {
 std::span<const VariantDimension> variant_dimensions() { return kDimensions; }
 
 bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension) {
-  if (dimension.value == &EvalVariant::schedule || dimension.value == &EvalVariant::mode) {
+  if (dimension.value == &EvalVariant::schedule || dimension.value == &EvalVariant::mode ||
+      dimension.value == &EvalVariant::granularity) {
     return !keeps_all(variant);
   }
   if (dimension.value == &EvalVariant::decode_budget) return !reads_all(variant);
@@ -240,6 +241,10 @@ Json variant_json(const EvalVariant& variant) {
                {"type_k", kv_type_name(kv.type_k)},
                {"type_v", kv_type_name(kv.type_v)},
                {"seed", kv.seed}};
+  // Only where it is not the usual one: results of before there was a choice stay what they are.
+  if (kv.group_score != GroupScore::kMean && !keeps_all(variant)) {
+    json["group"] = group_score_name(kv.group_score);
+  }
   const EvalVariant usual;
   for (const VariantDimension& dimension : kDimensions) {
     const EvalVariant& from = dimension_matters(variant, dimension) ? variant : usual;
@@ -284,7 +289,8 @@ std::string variant_label(const EvalVariant& variant) {
 KvOptions options_of(const EvalVariant& variant) {
   KvOptions kv = variant.kv;
   if (!keeps_all(variant)) {
-    kv.schedule = Schedule::parse(variant.schedule).value();  // set_dimension() checked it
+    kv.schedule = Schedule::parse(variant.schedule).value();  // set_dimension() checked both
+    kv.granularity = parse_granularity(variant.granularity).value();
   }
   NamedParams decode = parse_named_params(variant.decode_attention).value();
   kv.decode.method = std::move(decode.name);

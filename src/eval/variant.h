@@ -45,8 +45,8 @@ struct VariantDimension {
 std::span<const VariantDimension> variant_dimensions();
 
 // False when every value of the dimension comes to the same variant: nothing ever goes from a full
-// cache, so it does not matter when, nor what has been seen by then; dense decode reads everything,
-// whatever the budget; a table is for methods that take one.
+// cache, so it does not matter when, nor whose rows, nor what has been seen by then; dense decode
+// reads everything, whatever the budget; a table is for methods that take one.
 [[nodiscard]] bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension);
 
 // Rows of the text go before the question is read.
@@ -62,7 +62,8 @@ Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimensi
 [[nodiscard]] std::string allocator_spec(const KvOptions& options);
 
 // Everything that tells two variants apart, in a fixed order: the same text = the same variant, for
-// ever, so it is what a resumed run looks for. "decode_table" is there only where one is in force.
+// ever, so it is what a resumed run looks for. "decode_table" is there only where one is in force,
+// and "group" where the score of a group is not the mean.
 [[nodiscard]] nlohmann::ordered_json variant_json(const EvalVariant& variant);
 // One line for people, with what differs from the defaults: "rest-kv 512", "snapkv 10% ada". Two
 // different variants have different lines. Options that have no budget to obey leave it out.

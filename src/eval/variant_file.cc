@@ -38,6 +38,14 @@ Result<void> set_type(const JsonRecord& record, std::string_view field, KvType& 
   return {};
 }
 
+Result<void> set_group(const JsonRecord& record, GroupScore& target) {
+  RESTKV_ASSIGN(const std::string name, record.text("group"));
+  const auto score = parse_group_score(name);
+  if (!score) return record.wrong_field("group", "'mean' or 'max'");
+  target = *score;
+  return {};
+}
+
 Result<void> set_protect(const JsonRecord& record, Protect& target) {
   RESTKV_ASSIGN(const std::string name, record.text("protect"));
   if (name == "default" || name == "paper") {
@@ -57,6 +65,8 @@ Result<bool> set_field(const JsonRecord& record, const std::string& field, EvalV
     RESTKV_TRY(set_whole(record, field, kMost, kv.sinks));
   } else if (field == "protect") {
     RESTKV_TRY(set_protect(record, kv.protect));
+  } else if (field == "group") {
+    RESTKV_TRY(set_group(record, kv.group_score));
   } else if (field == "type_k" || field == "type_v") {
     RESTKV_TRY(set_type(record, field, field == "type_k" ? kv.type_k : kv.type_v));
   } else if (field == "seed") {
@@ -100,7 +110,7 @@ Result<EvalVariant> variant_of(const JsonRecord& record, const EvalVariant& defa
     for (const auto& [name, _] : all.items()) {
       fields += (fields.empty() ? "" : ", ") + name;
     }
-    fields += ", decode_table";
+    fields += ", group, decode_table";
     return record.wrong("there is no field '" + field + "' (known: " + fields + ")");
   }
   if (const auto fits = check_variant(variant); !fits) return at(record, fits.error());

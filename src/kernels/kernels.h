@@ -66,28 +66,38 @@ struct SparseAttentionArgs {
   std::span<const RowSpan> listed;
 };
 
+// Bytes that say of one row which query heads of a group see it: bit g % 8 of byte g / 8 is set for
+// query head g.
+[[nodiscard]] constexpr std::size_t row_mask_bytes(std::size_t group) { return (group + 7) / 8; }
+[[nodiscard]] constexpr bool sees_row(const std::uint8_t* mask, std::size_t g) {
+  return ((mask[g / 8] >> (g % 8)) & 1U) != 0;
+}
+
 // A page of the cache as decode reads it: up to `rows` rows of keys and of values.
 struct PageView {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   std::uint32_t rows = 0;
+  const std::uint8_t* masks = nullptr;  // [rows][row_mask_bytes(group)]; null: all heads see all
 };
 
 // One partial result of decode attention: softmax over a segment of the cache.
 // Layout of a partial for `group` query heads: max[group], sum[group], acc[group * head_dim] with
-// acc = sum of exp(logit - max) * v. merge_decode combines them.
+// acc = sum of exp(logit - max) * v. merge_decode combines them. The partial of a head that sees no
+// row of the segment has the sum 0, and merge_decode passes it over.
 struct DecodeAttentionArgs {
   const float* q = nullptr;  // [group, head_dim]
   std::size_t group = 1;
   std::size_t head_dim = 0;
-  std::span<const PageView> pages;  // the segment
+  std::span<const PageView> pages;  // the segment; all of them with masks, or none
   std::size_t skip_rows = 0;        // rows of the first page that do not take part
   KvType type_k = KvType::kF16;
   KvType type_v = KvType::kF16;
   AttentionRule rule;        // sliding_window is the caller's business here
   float* partial = nullptr;  // group * (2 + head_dim) floats
   // When not null: cap(scale * q.k) of query head g and the segment's row r (rows that are skipped
-  // do not count) goes to logits[g * logit_stride + r]. Changes nothing of the partial.
+  // do not count; rows that the head does not see do) goes to logits[g * logit_stride + r]. Changes
+  // nothing of the partial.
   float* logits = nullptr;
   std::size_t logit_stride = 0;
 };

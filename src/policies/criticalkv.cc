@@ -121,7 +121,7 @@ class CriticalKv final : public Scorer {
     std::vector<std::vector<float>> sizes;
     for (std::size_t h = 0; h < layer.heads.size(); ++h) {
       sizes.emplace_back(layer.heads[h].positions.size());
-      mean_over_group(by_head, h, group, sizes.back());
+      over_group(request.group_score, by_head, h, group, sizes.back());
     }
     return sizes;
   }
@@ -171,6 +171,7 @@ constinit const PolicyInfo criticalkv_policy{
     .keeps_all = false,
     .scores_depend_on_budget = true,
     .even_window = false,
+    .scores_by_group = true,
     .params = kParams,
     .make = make,
 };

@@ -130,7 +130,7 @@ class ExpectedAttention final : public Scorer {
       const HeadRows& head = layer.heads[h];
       std::vector<float> lengths(scores[h].size(), 1.0F);
       if (with_values_) row_norms(*request.kernels, {head.values, head.type}, dim, lengths);
-      mean_over_group(attention, h, group, scores[h]);
+      over_group(request.group_score, attention, h, group, scores[h]);
       for (std::size_t j = starts[h]; j < scores[h].size(); ++j) {
         scores[h][j] = (scores[h][j] + epsilon_) * lengths[j];
         largest = std::max(largest, scores[h][j]);
@@ -235,6 +235,7 @@ constinit const PolicyInfo expected_attention_policy{
     .keeps_all = false,
     .scores_depend_on_budget = false,
     .even_window = false,
+    .scores_by_group = true,
     .params = kParams,
     .make = make,
 };

@@ -41,7 +41,7 @@ std::vector<std::size_t> pooled_window_attention(const LayerObservation& layer,
     const std::size_t past = window.past(h);
     pasts.push_back(past);
     if (past == 0) continue;
-    mean_over_group(sums, h, group, means.span().first(past));
+    over_group(request.group_score, sums, h, group, means.span().first(past));
     smooth(means.span().first(past), filter, scratch.span(), scores[h].first(past));
   }
   return pasts;

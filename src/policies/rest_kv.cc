@@ -188,7 +188,7 @@ void RestKv::score(const LayerObservation& layer, const ScoreRequest& request,
   });
   threads.for_each(scores.size(), [&](std::size_t h) {
     std::ranges::fill(scores[h], 0.0F);
-    mean_over_group(smooth, h, group, scores[h].first(window.past(h)));
+    over_group(request.group_score, smooth, h, group, scores[h].first(window.past(h)));
   });
 }
 
@@ -355,6 +355,7 @@ constinit const PolicyInfo rest_kv_policy{
     .keeps_all = false,
     .scores_depend_on_budget = true,
     .even_window = true,
+    .scores_by_group = true,
     .params = kParams,
     .make = make,
 };

@@ -1,8 +1,8 @@
 // SnapKV (arXiv 2404.14469): the attention that the newest queries pay to a token, summed over the
 // queries, averaged over the query heads of a KV head and spread to the neighbours by pooling.
 //
-// The publication selects per query head. Here rows are stored per KV head, so the mean over the
-// group comes first and the pooling after it; for maximum pooling the order matters.
+// The publication selects per query head. Where rows are kept per KV head, the mean over the group
+// comes first and the pooling after it; for maximum pooling the order matters.
 
 #include <vector>
 
@@ -63,6 +63,7 @@ constinit const PolicyInfo snapkv_policy{
     .keeps_all = false,
     .scores_depend_on_budget = false,
     .even_window = false,
+    .scores_by_group = true,
     .params = kParams,
     .make = make,
 };

@@ -65,8 +65,16 @@ View2<const float> WindowAttention::probabilities(std::size_t query_head,
   return {buffer.data(), n_query, n_row};
 }
 
-void mean_over_group(View2<const float> values, std::size_t kv_head, std::size_t group,
-                     std::span<float> out) {
+void over_group(GroupScore score, View2<const float> values, std::size_t kv_head, std::size_t group,
+                std::span<float> out) {
+  if (score == GroupScore::kMax) {
+    std::ranges::copy(values.row(kv_head * group).first(out.size()), out.begin());
+    for (std::size_t g = 1; g < group; ++g) {
+      const std::span<const float> head = values.row(kv_head * group + g);
+      for (std::size_t j = 0; j < out.size(); ++j) out[j] = std::max(out[j], head[j]);
+    }
+    return;
+  }
   std::ranges::fill(out, 0.0F);
   for (std::size_t g = 0; g < group; ++g) {
     const std::span<const float> head = values.row(kv_head * group + g);

@@ -51,9 +51,9 @@ class WindowAttention {
   std::vector<Head> heads_;
 };
 
-// out[row] = mean of values[head][row] over the query heads of one KV head; values: [n_head, cols]
-// with at least out.size() columns.
-void mean_over_group(View2<const float> values, std::size_t kv_head, std::size_t group,
-                     std::span<float> out);
+// out[row] = mean or maximum of values[head][row] over the query heads of one KV head; values:
+// [n_head, cols] with at least out.size() columns.
+void over_group(GroupScore score, View2<const float> values, std::size_t kv_head, std::size_t group,
+                std::span<float> out);
 
 }  // namespace restkv

@@ -323,7 +323,7 @@ TEST(KvCache, KeepsRowsInPlaceLikeAVector) {
       for (std::uint32_t i = 0; i < rows.size(); ++i) {
         if (share == 0 ? i != lost : random() % 4 < share) keep.push_back(i);
       }
-      cache.keep_rows(layer, head, keep);
+      cache.keep_rows(layer, head, {&keep, 1});
       std::vector<std::vector<std::byte>> wanted;
       std::vector<Position> wanted_positions;
       std::vector<float> wanted_sums;

@@ -152,6 +152,25 @@ TEST(Eval, VariantsOfAFile) {
   EXPECT_EQ(both.status, 2);
 }
 
+// Whose rows are kept is a list as well; a full cache is there once.
+TEST(Eval, GranularitiesAreVariants) {
+  const std::string database = fresh("granularities.db");
+  const ProgramEnd end =
+      run_program(eval_args(database, {"--policies", "full,snapkv", "--budgets", "100", "--samples",
+                                       "1", "--granularities", "kv-head,query-head"}));
+  ASSERT_EQ(end.status, 0) << end.err;
+  const json rows = report_of(database)["rows"];
+  ASSERT_EQ(rows.size(), 3U);
+  std::map<std::string, json> found;
+  for (const json& row : rows) found[row["variant"]] = row;
+  ASSERT_TRUE(found.contains("snapkv 100 granularity=query-head")) << rows;
+  const json& apart = found["snapkv 100 granularity=query-head"];
+  EXPECT_EQ(apart["granularity"], "query-head");
+  EXPECT_EQ(found["snapkv 100"]["granularity"], "kv-head");
+  EXPECT_EQ(apart["kept_tokens"], found["snapkv 100"]["kept_tokens"]);
+  EXPECT_GE(apart["bytes"], found["snapkv 100"]["bytes"]);
+}
+
 // Schedules and modes side by side give what each gives alone; a full cache is there once.
 TEST(Eval, SchedulesAndModesAreVariants) {
   const std::string together = fresh("schedules.db");

@@ -137,6 +137,25 @@ TEST(Json, StatesTheScheduleAndTheMode) {
   }
 }
 
+TEST(Json, StatesTheGranularityAndWhatItCosts) {
+  const std::vector<std::string> common = {"--kv-policy", "snapkv", "--kv-budget", "50",
+                                           "--kv-kept"};
+  const auto with = [&](const std::string& granularity) {
+    std::vector<std::string> args = common;
+    args.insert(args.end(), {"--kv-granularity", granularity});
+    return run_json(args);
+  };
+  const json shared = with("kv-head");
+  EXPECT_EQ(shared["kv"]["granularity"], "kv-head");
+  EXPECT_EQ(shared["kv"]["stored_tokens_mean"], 50);
+  const json apart = with("query-head");
+  EXPECT_EQ(apart["kv"]["granularity"], "query-head");
+  EXPECT_EQ(apart["kv"]["kept_tokens_max"], 50);
+  EXPECT_GE(apart["kv"]["stored_tokens_mean"], 50);
+  EXPECT_GE(apart["kv"]["bytes"], shared["kv"]["bytes"]);
+  EXPECT_EQ(apart["kv"]["bytes_full"], shared["kv"]["bytes_full"]);
+}
+
 // The text is compressed before the questions are there, so what is kept of it for one question is
 // kept for all, and the tokens read are those of the other mode.
 TEST(Json, SeveralQuestionsAskOneCompressedText) {

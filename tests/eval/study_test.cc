@@ -93,6 +93,51 @@ TEST(Study, ATaskThatTheFullCacheFailsIsTooHard) {
   EXPECT_TRUE(suites_too_hard(rows, "other").empty());
 }
 
+// Each query head with rows of its own, beside the same method per KV head.
+TEST(Study, ReStKvIsComparedPerKvHeadAndPerQueryHead) {
+  for (const std::string_view scale : study_scales()) {
+    const auto parts = study_parts(scale).value();
+    for (std::size_t part = 0; part < 2; ++part) {
+      std::set<std::string> labels;
+      for (const EvalVariant& variant : parts[part].variants) {
+        labels.insert(variant_label(variant));
+      }
+      const std::string budget = part == 0 ? "rest-kv 10%" : "rest-kv 64";
+      EXPECT_TRUE(labels.contains(budget));
+      EXPECT_TRUE(labels.contains(budget + " granularity=query-head")) << scale;
+    }
+  }
+}
+
+TEST(Study, SaysWhatRowsOfQueryHeadsBringAndCost) {
+  ReportData data;
+  data.title = "t";
+  for (int i = 0; i < 20; ++i) {
+    for (const char* granularity : {"kv-head", "query-head"}) {
+      EvalRow row;
+      row.model = "m";
+      row.suite = "ruler";
+      row.task = "ruler/vt";
+      row.sample = std::to_string(i);
+      row.policy = "rest-kv";
+      row.budget = "64";
+      const bool apart = std::string(granularity) == "query-head";
+      row.variant = apart ? "rest-kv 64 granularity=query-head" : "rest-kv 64";
+      row.granularity = granularity;
+      row.score = apart ? 1 : 0;
+      row.bytes = (apart ? 5 : 2) * 1024 * 1024;
+      data.rows.push_back(row);
+    }
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
+  EXPECT_NE(text.find("rest-kv 64 (2.00 MiB) against rest-kv 64 granularity=query-head (5.00 MiB): "
+                      "lower, -100.0 points"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("rest-kv 64 against rest-kv 64"), std::string::npos);
+}
+
 // What is kept and what is read of it: the same rows are read with and without AB-Sparse.
 TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {
   const auto parts = study_parts("small").value();

@@ -49,6 +49,30 @@ TEST(Variant, TheFullCacheIsOneVariantWhateverItsBudget) {
   EXPECT_NE(variant_json(one), variant_json(other));
 }
 
+TEST(Variant, SaysWhoseRowsAreKept) {
+  const auto variants = read(R"([
+    {"policy": "rest-kv", "budget": 64},
+    {"policy": "rest-kv", "budget": 64, "granularity": "query-head"},
+    {"policy": "rest-kv", "budget": 64, "group": "max"}])");
+  ASSERT_TRUE(variants.ok()) << variants.error().message;
+  EXPECT_EQ(options_of((*variants)[0]).granularity, Granularity::kKvHead);
+  EXPECT_EQ(options_of((*variants)[1]).granularity, Granularity::kQueryHead);
+  EXPECT_EQ(options_of((*variants)[2]).group_score, GroupScore::kMax);
+  EXPECT_EQ(variant_label((*variants)[1]), "rest-kv 64 granularity=query-head");
+  EXPECT_EQ(variant_label((*variants)[2]), "rest-kv 64 group=max");
+  EXPECT_FALSE(variant_json((*variants)[0]).contains("group"));  // as before there was a choice
+  EXPECT_NE(message_of(R"([{"group": "sum"}])").find("'mean' or 'max'"), std::string::npos);
+  EXPECT_NE(message_of(R"([{"granularity": "query-head", "group": "max"}])")
+                .find("does not go with the granularity query-head"),
+            std::string::npos);
+  EXPECT_EQ(message_of(R"([{"policy": "full"}, {"policy": "full", "granularity": "query-head"}])")
+                .find("no error"),
+            std::string::npos);
+  EvalVariant full = variant_of("full", 64);
+  full.granularity = "query-head";
+  EXPECT_EQ(variant_label(full), "full");
+}
+
 TEST(Variant, EveryDimensionHasItsDefaultAndRefusesTheRest) {
   const EvalVariant usual;
   for (const VariantDimension& dimension : variant_dimensions()) {

@@ -20,7 +20,10 @@ constexpr std::size_t kSmallHead = 50000;
 }  // namespace
 
 GoldenLayer::GoldenLayer(const GoldenCase& golden, const SafetensorsFile& file, GoldenHeads heads)
-    : n_(golden.dims.at("n")), n_head_(golden.dims.at("Hq")), head_dim_(golden.dims.at("d")) {
+    : n_(golden.dims.at("n")),
+      n_head_(golden.dims.at("Hq")),
+      head_dim_(golden.dims.at("d")),
+      shown_(heads) {
   const std::size_t n_kv = golden.dims.at("Hkv");
   if (file.has("q_full")) {
     all_queries_ = file.tensor("q_full").floats();
@@ -35,12 +38,10 @@ GoldenLayer::GoldenLayer(const GoldenCase& golden, const SafetensorsFile& file, 
   }
   positions_.resize(n_);
   std::iota(positions_.begin(), positions_.end(), 0);
-  const std::size_t shown = heads == GoldenHeads::kQuery ? n_head_ : n_kv;
   const std::size_t head_bytes = kv_row_bytes(KvType::kF16, head_dim_) * n_;
-  for (std::size_t h = 0; h < shown; ++h) {
-    const std::size_t source = h * n_kv / shown;
-    heads_.push_back({.keys = file.tensor("k").bytes.data() + source * head_bytes,
-                      .values = file.tensor("v").bytes.data() + source * head_bytes,
+  for (std::size_t h = 0; h < n_kv; ++h) {
+    heads_.push_back({.keys = file.tensor("k").bytes.data() + h * head_bytes,
+                      .values = file.tensor("v").bytes.data() + h * head_bytes,
                       .type = KvType::kF16,
                       .positions = positions_});
   }
@@ -48,7 +49,7 @@ GoldenLayer::GoldenLayer(const GoldenCase& golden, const SafetensorsFile& file, 
   observation_ = {.layer = 0,
                   .n_layer = 1,
                   .n_head = static_cast<int>(n_head_),
-                  .n_kv_head = static_cast<int>(shown),
+                  .n_kv_head = static_cast<int>(n_kv),
                   .head_dim = static_cast<int>(head_dim_),
                   .attention = {.scale = 1.0F / std::sqrt(static_cast<float>(head_dim_)),
                                 .softcap = 0,
@@ -62,6 +63,11 @@ GoldenLayer::GoldenLayer(const GoldenCase& golden, const SafetensorsFile& file, 
     observation_.output_columns = {columns_.data(), n_head_, head_dim_,
                                    columns_.size() / (n_head_ * head_dim_)};
   }
+  show();
+}
+
+void GoldenLayer::show() {
+  if (shown_ == GoldenHeads::kQuery) by_query_head_.emplace(observation_, sum_views_);
 }
 
 void GoldenLayer::make_factors(const GoldenTensor& wo) {
@@ -85,15 +91,17 @@ void GoldenLayer::make_factors(const GoldenTensor& wo) {
 
 void GoldenLayer::sum_columns(const KernelTable& kernels) {
   RESTKV_CHECK(!all_queries_.empty());
-  const std::size_t group = n_head_ / heads_.size();
-  sums_.assign(heads_.size(), std::vector<float>(n_, 0.0F));
+  const std::size_t shown = shown_ == GoldenHeads::kQuery ? n_head_ : heads_.size();
+  const std::size_t group = n_head_ / shown;
+  sums_.assign(shown, std::vector<float>(n_, 0.0F));
   sum_views_.clear();
   std::vector<std::uint32_t> begin(n_, 0);
   std::vector<std::uint32_t> end(n_);
   std::iota(end.begin(), end.end(), 1U);
   AlignedArray<float> scratch(prefill_attention_scratch(group, head_dim_));
   std::vector<float> block(kMaxQueryBlock * group * head_dim_);  // [token][query head]
-  for (std::size_t h = 0; h < heads_.size(); ++h) {
+  for (std::size_t h = 0; h < shown; ++h) {
+    const HeadRows& rows = heads_[h * heads_.size() / shown];
     for (std::size_t first = 0; first < n_; first += kMaxQueryBlock) {
       const std::size_t count = std::min(kMaxQueryBlock, n_ - first);
       for (std::size_t i = 0; i < count; ++i) {
@@ -108,8 +116,8 @@ void GoldenLayer::sum_columns(const KernelTable& kernels) {
                                      .n_query = count,
                                      .group = group,
                                      .head_dim = head_dim_,
-                                     .keys = {heads_[h].keys, heads_[h].type},
-                                     .values = {heads_[h].values, heads_[h].type},
+                                     .keys = {rows.keys, rows.type},
+                                     .values = {rows.values, rows.type},
                                      .row_begin = begin.data() + first,
                                      .row_end = end.data() + first,
                                      .rule = observation_.attention,
@@ -118,7 +126,8 @@ void GoldenLayer::sum_columns(const KernelTable& kernels) {
     }
     sum_views_.emplace_back(sums_[h]);
   }
-  observation_.column_sums = sum_views_;
+  if (shown_ == GoldenHeads::kKv) observation_.column_sums = sum_views_;
+  show();
 }
 
 void GoldenLayer::count_queries(const SafetensorsFile& file, double rope_theta) {
@@ -155,6 +164,7 @@ void GoldenLayer::count_queries(const SafetensorsFile& file, double rope_theta) 
       .means = {means_.data(), n_head_, head_dim_},
       .covariances = {covariances_.data(), n_head_, head_dim_, head_dim_}};
   observation_.rotation = {.frequencies = frequencies_, .magnitude = 1.0, .adjacent = false};
+  show();
 }
 
 void expect_golden_row(const GoldenRun& run, const std::string& array, std::size_t row,

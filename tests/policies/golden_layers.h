@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/query_heads.h"
 #include "kernels/kernels.h"
 #include "policies/layers.h"
 #include "restkv/policy.h"
@@ -19,8 +21,8 @@ namespace restkv {
 
 inline constexpr std::size_t kGoldenWindow = 32;
 
-// Publications select per query head, restkv per KV head. Shown as kQuery, each query head has a KV
-// head of its own (the rows are the same bytes), so the same scorer yields the published arrays.
+// Most publications select per query head. As kQuery the layer is shown as the engine shows it with
+// Granularity::kQueryHead.
 enum class GoldenHeads { kQuery, kKv };
 
 class GoldenLayer {
@@ -29,7 +31,9 @@ class GoldenLayer {
   GoldenLayer(const GoldenLayer&) = delete;
   GoldenLayer& operator=(const GoldenLayer&) = delete;
 
-  [[nodiscard]] const LayerObservation& observation() const { return observation_; }
+  [[nodiscard]] const LayerObservation& observation() const {
+    return by_query_head_ ? by_query_head_->layer() : observation_;
+  }
   [[nodiscard]] std::size_t past() const { return n_ - kGoldenWindow; }
   // Sums the attention of all queries, with one table. REQUIRES: the case has q_full.
   void sum_columns(const KernelTable& kernels);
@@ -39,6 +43,7 @@ class GoldenLayer {
 
  private:
   void make_factors(const GoldenTensor& wo);
+  void show();
 
   std::size_t n_, n_head_, head_dim_;
   std::vector<float> all_queries_;  // [n_head, n, head_dim] or empty
@@ -50,7 +55,9 @@ class GoldenLayer {
   std::vector<HeadRows> heads_;
   std::vector<std::vector<float>> sums_;
   std::vector<std::span<const float>> sum_views_;
-  LayerObservation observation_;
+  GoldenHeads shown_;
+  LayerObservation observation_;                     // of KV heads
+  std::optional<QueryHeadView> by_query_head_ = {};  // as kQuery
 };
 
 // One golden method as one policy does it, with what the publication protects.

@@ -225,6 +225,7 @@ HeadScores scores_of(const ScoreCall& call, const LayerObservation& layer) {
                              {.budget = call.budget,
                               .window = call.window,
                               .seed = call.seed,
+                              .group_score = call.group_score,
                               .kernels = call.kernels != nullptr ? call.kernels : &best_table(),
                               .threads = &threads,
                               .trace = call.trace},

@@ -105,6 +105,7 @@ struct ScoreCall {
   std::size_t budget = 16;
   std::size_t window = 8;
   std::uint64_t seed = 0;
+  GroupScore group_score = GroupScore::kMean;
   int threads = 1;
   const KernelTable* kernels = nullptr;  // null: the best
   ScoreTrace* trace = nullptr;

@@ -52,7 +52,7 @@ class Builder {
     set("embedding_length", model_.n_embd);
     set("feed_forward_length", model_.n_ff);
     set("attention.head_count", model_.n_head);
-    set("attention.head_count_kv", model_.n_kv_head);
+    set("attention.head_count_kv", model_.repeated ? model_.n_head : model_.n_kv_head);
     set("attention.key_length", model_.head_dim);
     set("attention.value_length", model_.head_dim);
     writer_.set_f32(key("attention.layer_norm_rms_epsilon"), 1e-5F);
@@ -69,13 +69,14 @@ class Builder {
     const int kv_size = model_.n_kv_head * model_.head_dim;
     norm(prefix_ + "attn_norm", model_.n_embd);
     matrix(prefix_ + "attn_q", model_.n_embd, q_size, kQueryKeyGain);
-    matrix(prefix_ + "attn_k", model_.n_embd, kv_size, kQueryKeyGain);
-    matrix(prefix_ + "attn_v", model_.n_embd, kv_size, kInnerGain);
+    const int copies = model_.repeated ? model_.n_head / model_.n_kv_head : 1;
+    matrix(prefix_ + "attn_k", model_.n_embd, kv_size, kQueryKeyGain, copies);
+    matrix(prefix_ + "attn_v", model_.n_embd, kv_size, kInnerGain, copies);
     matrix(prefix_ + "attn_output", q_size, model_.n_embd, model_.branch);
     if (model_.biases) {
       bias(prefix_ + "attn_q", q_size);
-      bias(prefix_ + "attn_k", kv_size);
-      bias(prefix_ + "attn_v", kv_size);
+      bias(prefix_ + "attn_k", kv_size, copies);
+      bias(prefix_ + "attn_v", kv_size, copies);
     }
     if (model_.other_biases) bias(prefix_ + "attn_output", model_.n_embd);
     if (model_.family == "qwen3" || model_.family == "gemma3") {
@@ -105,11 +106,25 @@ class Builder {
     return values;
   }
 
-  void matrix(const std::string& stem, int n_in, int n_out, float gain) {
+  // What belongs to a KV head, as often as it has query heads.
+  [[nodiscard]] std::vector<float> repeated(const std::vector<float>& data, int copies) const {
+    const std::size_t head = data.size() / static_cast<std::size_t>(model_.n_kv_head);
+    std::vector<float> result;
+    for (std::size_t first = 0; first < data.size(); first += head) {
+      const auto begin = data.begin() + static_cast<std::ptrdiff_t>(first);
+      for (int i = 0; i < copies; ++i) {
+        result.insert(result.end(), begin, begin + static_cast<std::ptrdiff_t>(head));
+      }
+    }
+    return result;
+  }
+
+  void matrix(const std::string& stem, int n_in, int n_out, float gain, int copies = 1) {
     const std::string name = stem + ".weight";
-    const std::vector<std::int64_t> shape = {n_in, n_out};
+    const std::vector<std::int64_t> shape = {n_in, std::int64_t{n_out} * copies};
     std::vector<float> data = normal(static_cast<std::size_t>(n_in) * std::size_t(n_out), 0.0F,
                                      gain / std::sqrt(float(n_in)));
+    if (copies > 1) data = repeated(data, copies);
     if (!model_.expanded) return writer_.add_tensor(name, shape, data, model_.weight_type);
     GgufWriter rounded;
     rounded.add_tensor(name, shape, data, model_.weight_type);
@@ -120,8 +135,10 @@ class Builder {
     writer_.add_tensor(stem + ".weight", {n}, normal(std::size_t(n), mean, 0.3F * mean), kF32);
   }
 
-  void bias(const std::string& stem, int n) {
-    writer_.add_tensor(stem + ".bias", {n}, normal(std::size_t(n), 0.0F, 0.5F), kF32);
+  void bias(const std::string& stem, int n, int copies = 1) {
+    std::vector<float> data = normal(std::size_t(n), 0.0F, 0.5F);
+    if (copies > 1) data = repeated(data, copies);
+    writer_.add_tensor(stem + ".bias", {std::int64_t{n} * copies}, data, kF32);
   }
 
   // Fast waves stay, slow ones are stretched, as in Llama 3.

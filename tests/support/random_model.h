@@ -30,7 +30,10 @@ struct RandomModel {
   int weight_type = 0;        // ggml_type of all matrices
   float branch = 1.0F;        // size of what a layer adds to the residual stream; deep models with
                               // large branches blow rounding up until nothing can be compared
-  bool expanded = false;      // matrices are rounded to weight_type and written as f32
+  // The same model with keys and values written once for each query head: n_kv_head is n_head, and
+  // the heads of what was a group have equal rows.
+  bool repeated = false;
+  bool expanded = false;  // matrices are rounded to weight_type and written as f32
   std::uint32_t seed = 1;
 };
 

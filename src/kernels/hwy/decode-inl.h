@@ -46,6 +46,7 @@ struct DecodeTile {
   std::size_t first = 0;                                         // rows before this tile
   std::size_t rows = 0;
   const std::byte* const* value_rows = nullptr;  // [rows] as they lie in the cache
+  const std::uint8_t* const* masks = nullptr;    // [rows], or null: all heads see all rows
 };
 
 // How a tile holds its rows.
@@ -126,6 +127,14 @@ HWY_INLINE void accumulate(const float* weights, const float* rescale, Values va
   }
 }
 
+// Rows that a head does not see get no weight. A head that sees none of the tile's rows keeps its
+// sums: kHidden is far below where a maximum starts.
+void hide_rows(const DecodeTile& tile, std::size_t head, float* logits) {
+  for (std::size_t i = 0; i < tile.rows; ++i) {
+    if (!sees_row(tile.masks[i], head)) logits[i] = kHidden;
+  }
+}
+
 // Adds the tile to the partials of query heads [head, head + kHeads).
 template <class Form, std::size_t kHeads>
 void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t dim,
@@ -162,6 +171,7 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
   }
   for (std::size_t h = 0; h < kHeads; ++h) {
     std::fill(weights[h] + tile.rows, weights[h] + padded, kHidden);
+    if (tile.masks != nullptr) hide_rows(tile, head + h, weights[h]);
     Vf largest = all(std::max(max[h], kLowestLogit));
     for (std::size_t key = 0; key < padded; key += kLanes) {
       largest = hn::Max(largest, hn::Load(d, weights[h] + key));
@@ -240,6 +250,7 @@ void decode_attention(const DecodeAttentionArgs& args) {
     tile.first += tile.rows;
     tile.rows = rows[turn].count;
     tile.value_rows = rows[turn].values;
+    tile.masks = args.pages.front().masks != nullptr ? rows[turn].masks : nullptr;
     if (as_they_are) {
       transpose_keys(args, rows[turn], tile, prefetch);
       attend<HalvesAsTheyAre>(args, tile, dim, prefetch);

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/hwy/types-inl.h"
 #include "kernels/kernels.h"
@@ -27,6 +28,7 @@ constexpr int kSecondLevel = 2;
 struct TileRows {
   const std::byte* keys[kDecodeTile];
   const std::byte* values[kDecodeTile];
+  const std::uint8_t* masks[kDecodeTile];  // set where the segment has any
   std::size_t count = 0;
   // The same memory, in pieces without gaps: page after page, keys before values.
   struct Run {
@@ -44,6 +46,7 @@ class RowWalk {
       : args_(args),
         key_bytes_(kv_row_bytes(args.type_k, args.head_dim)),
         value_bytes_(kv_row_bytes(args.type_v, args.head_dim)),
+        mask_bytes_(row_mask_bytes(args.group)),
         row_(args.skip_rows) {}
 
   void next(TileRows& rows) {
@@ -59,6 +62,9 @@ class RowWalk {
         rows.keys[rows.count + i] = keys + i * key_bytes_;
         rows.values[rows.count + i] = values + i * value_bytes_;
       }
+      for (std::size_t i = 0; page.masks != nullptr && i < taken; ++i) {
+        rows.masks[rows.count + i] = page.masks + (row_ + i) * mask_bytes_;
+      }
       if (taken > 0) {
         rows.runs[rows.n_run++] = {keys, taken * key_bytes_};
         rows.runs[rows.n_run++] = {values, taken * value_bytes_};
@@ -73,6 +79,7 @@ class RowWalk {
   const DecodeAttentionArgs& args_;
   std::size_t key_bytes_;
   std::size_t value_bytes_;
+  std::size_t mask_bytes_;
   std::size_t page_ = 0;
   std::size_t row_ = 0;
 };

@@ -100,6 +100,7 @@ void sparse_attention(const SparseAttentionArgs& sparse) {
 void decode_attention(const DecodeAttentionArgs& args) {
   const std::size_t key_bytes = kv_row_bytes(args.type_k, args.head_dim);
   const std::size_t value_bytes = kv_row_bytes(args.type_v, args.head_dim);
+  const std::size_t mask_bytes = row_mask_bytes(args.group);
   for (std::size_t g = 0; g < args.group; ++g) {
     OnlineSoftmax softmax(args.partial + 2 * args.group + g * args.head_dim, args.head_dim);
     std::size_t skip = args.skip_rows;
@@ -109,6 +110,7 @@ void decode_attention(const DecodeAttentionArgs& args) {
         const float logit = logit_of(args.q + g * args.head_dim, page.keys + r * key_bytes,
                                      args.type_k, args.head_dim, args.rule);
         if (args.logits != nullptr) args.logits[g * args.logit_stride + row] = logit;
+        if (page.masks != nullptr && !sees_row(page.masks + r * mask_bytes, g)) continue;
         softmax.add(logit, page.values + r * value_bytes, args.type_v);
       }
       skip = 0;
