@@ -280,7 +280,9 @@ std::string variant_label(const EvalVariant& variant) {
     // No other policy draws numbers.
     if (field == "decode_budget" && keeps_all(variant)) continue;  // said by the budget
     if (field == "seed" && variant.kv.policy != "random") continue;
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    // A table's hash says which it is; its file's name is long.
+    if (field == "decode_table") text = text.substr(text.rfind(' ') + 1);
     label += " " + (field == "allocator" ? text : field + "=" + text);
   }
   return label;

@@ -228,6 +228,9 @@ TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
   EXPECT_EQ(options.decode.table->block_rows, (std::vector<int>{16, 64}));
   const std::string text = variant_json(variants->front()).dump();
   EXPECT_NE(text.find(R"("decode_table":"sizes.json )"), std::string::npos) << text;
+  const std::string label = variant_label(variants->front());
+  EXPECT_NE(label.find(" decode_table="), std::string::npos) << label;
+  EXPECT_EQ(label.find("sizes.json"), std::string::npos) << label;
   // Variants without a table keep the text that they always had.
   EXPECT_FALSE(variant_json(variants->back()).contains("decode_table"));
   EXPECT_EQ(variant_label(variants->back()), "full 1024 decode_attn=quest:block=64");
