@@ -158,7 +158,8 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
   const HiddenLine hidden[] = {
       {fact.text, (static_cast<double>(index) + 0.5) / static_cast<double>(kFacts.size())}};
   PromptOptions prompt;
-  prompt.prompts = {std::string(fact.question) + " Answer in a few words."};
+  prompt.prompt = std::string(fact.question) + " Answer in a few words.";
+  prompt.prompts = {prompt.prompt};
   RESTKV_ASSIGN(const PromptParts parts,
                 prompt_parts(session_, prompt, make_logbook(kEntries, 100 + index, hidden),
                              rows.front().mode));
