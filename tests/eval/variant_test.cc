@@ -157,7 +157,8 @@ TEST(Variant, SchedulesAndModesAreOptionsOfTheCache) {
   EXPECT_FALSE(reads_question_later(variant));
   EXPECT_EQ(options_for_suite(variant, "ruler").schedule.text(), "once");
   for (const VariantDimension& dimension : variant_dimensions()) {
-    const bool dropping = dimension.field == "schedule" || dimension.field == "mode";
+    const bool dropping = dimension.field == "schedule" || dimension.field == "granularity" ||
+                          dimension.field == "mode";
     const bool reading = dimension.field == "decode_budget" || dimension.field == "decode_table";
     EXPECT_EQ(dimension_matters(variant, dimension), !dropping && !reading) << dimension.field;
     EvalVariant other = variant_of("snapkv", 128);
