@@ -33,7 +33,8 @@ std::size_t PrefillRun::own_replay_rows(const VariantRun& run) const {
 // What the rows that an earlier turn left were worth; 0 for those of this prefill.
 LayerScores PrefillRun::worth_so_far(const VariantRun& run) const {
   LayerScores worth;
-  const auto sets = static_cast<std::size_t>(config_.n_kv_head * run.sets());
+  const std::size_t sets =
+      static_cast<std::size_t>(config_.n_kv_head) * static_cast<std::size_t>(run.sets());
   const std::size_t sets_of_head = sets / static_cast<std::size_t>(heads_);
   for (std::size_t set = 0; set < sets; ++set) {
     const auto head = static_cast<int>(set / sets_of_head);
