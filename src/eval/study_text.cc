@@ -135,7 +135,8 @@ bool is_way(const EvalRow& row, const WayOfReading& way) {
   const bool sparse = row.decode_attn == "ab-sparse";
   if (row.suite != "ruler" || row.policy != way.policy || sparse == way.read.empty()) return false;
   if (sparse && row.decode_budget != way.read) return false;
-  return way.policy == "full" || (row.budget == way.kept && row.variant.starts_with("rest-kv "));
+  if (way.policy == "full") return true;
+  return row.budget == way.kept && is_rest_kv(row.variant) && !row.variant.ends_with(kByQueryHead);
 }
 
 std::vector<PairedScore> pairs_of(const ReportData& data, const std::string& model,

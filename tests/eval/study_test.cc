@@ -139,6 +139,39 @@ TEST(Study, SaysWhatRowsOfQueryHeadsBringAndCost) {
 }
 
 // What is kept and what is read of it: the same rows are read with and without AB-Sparse.
+// Rows of query heads are another method: a prompt counts once.
+TEST(Study, ReStKvMeetsAbSparseByRowsOfKvHeads) {
+  ReportData data;
+  data.title = "t";
+  for (int i = 0; i < 12; ++i) {
+    const auto add = [&](const std::string& policy, const std::string& variant, double score) {
+      EvalRow row;
+      row.model = "m";
+      row.suite = "ruler";
+      row.task = i % 2 == 0 ? "ruler/vt" : "ruler/cwe";
+      row.length = 2048;
+      row.sample = std::to_string(i);
+      row.policy = policy;
+      row.variant = variant;
+      row.budget = "64";
+      row.decode_attn = policy == "full" ? "ab-sparse" : "dense";
+      row.decode_budget = policy == "full" ? "64" : "";
+      row.granularity = variant.ends_with("query-head") ? "query-head" : "kv-head";
+      row.score = score;
+      data.rows.push_back(row);
+    };
+    add("rest-kv", "rest-kv 64", 0.75);
+    add("rest-kv", "rest-kv 64 granularity=query-head", 0);
+    add("full", "full 64 decode_attn=ab-sparse", 0.25);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
+  const std::size_t at = text.find("| ReST-KV 64 - AB-Sparse 64 | +50.0 (+50.0 to +50.0) |");
+  ASSERT_NE(at, std::string::npos) << text;
+  EXPECT_TRUE(text.substr(at, text.find('\n', at) - at).ends_with("| 12 |"))
+      << text.substr(at, 200);
+}
+
 TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {
   const auto parts = study_parts("small").value();
   std::set<std::string> labels;
