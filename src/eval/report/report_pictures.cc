@@ -19,7 +19,6 @@ constexpr double kLeft = 44;
 constexpr double kRight = 26;  // half of "100 %"
 constexpr double kTop = 12;
 constexpr double kBottom = 40;
-constexpr std::size_t kLegendColumns = 3;  // of a picture that stands alone
 // Told apart by most kinds of sight (Okabe and Ito 2008).
 constexpr std::array<const char*, 8> kColours = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                                  "#E69F00", "#56B4E9", "#8a7a00", "#555555"};
@@ -168,6 +167,17 @@ std::string depth_map(const std::string& variant, const DepthScores& scores) {
   return text + "</table></figure>\n";
 }
 
+// Columns of the legend of a picture that stands alone, at the most 3: names must not run into one
+// another.
+std::size_t legend_columns(const Curves& curves) {
+  constexpr double kLetter = 6.5;  // on average, of 12 px; a line and gaps are 40
+  std::size_t longest = 0;
+  for (const auto& [name, points] : curves.lines) longest = std::max(longest, name.size());
+  const double column = 40 + kLetter * static_cast<double>(longest);
+  return std::clamp<std::size_t>(static_cast<std::size_t>((kWidth - kLeft - kRight) / column), 1,
+                                 3);
+}
+
 }  // namespace
 
 std::string html_text(std::string_view text) {
@@ -209,7 +219,8 @@ std::string budget_curves_svg(const ReportData& data, const std::string& model,
                               const std::string& suite) {
   const Curves curves = curves_of(data, model, suite);
   if (curves.lines.empty()) return "";
-  const std::size_t rows = (curves.lines.size() + kLegendColumns) / kLegendColumns;  // and full
+  const std::size_t columns = legend_columns(curves);
+  const std::size_t rows = (curves.lines.size() + columns) / columns;  // and full
   const double height = kHeight + 18 * static_cast<double>(rows) + 8;
   std::string text = format(
       "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %.0f %.0f' width='%.0f' "
@@ -220,10 +231,10 @@ std::string budget_curves_svg(const ReportData& data, const std::string& model,
       ".full{stroke:#111;stroke-width:2;stroke-dasharray:7 5}</style>\n"
       "<rect width='100%' height='100%' fill='#fff'/>\n";
   text += plot_text(curves) + "\n";
-  const auto place = [](std::size_t number) {
-    const double column = (kWidth - kLeft - kRight) / kLegendColumns;
-    const std::size_t down = number / kLegendColumns;
-    const std::size_t across = number % kLegendColumns;
+  const auto place = [columns](std::size_t number) {
+    const double column = (kWidth - kLeft - kRight) / static_cast<double>(columns);
+    const std::size_t down = number / columns;
+    const std::size_t across = number % columns;
     return std::pair(kLeft + column * static_cast<double>(across),
                      kHeight + 14 + 18 * static_cast<double>(down));
   };
