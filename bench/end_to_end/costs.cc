@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/process.h"
+#include "cli/bench_row.h"
 #include "cli/commands.h"
 #include "cli/demo_text.h"
 #include "cli/interrupt.h"
@@ -112,9 +113,7 @@ Result<int> measure_all(const CostOptions& options, const std::vector<KvOptions>
   print_row("random", floor, floor);
   for (const KvOptions& variant : variants) {
     RESTKV_ASSIGN(const Cost cost, measure_apart(options, variant, interrupt));
-    std::string name = variant.policy;
-    for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
-    print_row(name, cost, floor);
+    print_row(policy_text(variant), cost, floor);
   }
   if (!options.again) return 0;
   RESTKV_ASSIGN(const Cost again, measure_apart(options, random, interrupt));

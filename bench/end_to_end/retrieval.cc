@@ -18,6 +18,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/bench_row.h"
 #include "cli/commands.h"
 #include "cli/demo_text.h"
 #include "cli/interrupt.h"
@@ -93,8 +94,7 @@ struct Row {
 };
 
 std::string method_of(const KvOptions& variant) {
-  std::string name = variant.policy;
-  for (const auto& [option, value] : variant.policy_options) name += ":" + option + "=" + value;
+  std::string name = policy_text(variant);
   if (variant.allocator != "uniform") name += " + " + variant.allocator;
   if (variant.schedule.kind != Schedule::Kind::kOnce) name += " " + variant.schedule.text();
   return name;
@@ -290,12 +290,6 @@ struct RetrievalOptions {
   std::string rows_file;
   std::size_t alone = 0;
 };
-
-std::string prefill_text(const PrefillAttention& attention) {
-  std::string text = attention.pattern;
-  for (const auto& [name, value] : attention.options) text += ":" + name + "=" + value;
-  return text;
-}
 
 Result<std::vector<KvOptions>> variants_of(const RetrievalOptions& options) {
   std::vector<KvOptions> all;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <string>
 
+#include "cli/bench_row.h"
 #include "cli/likelihood.h"
 #include "restkv/policy.h"
 
@@ -20,8 +21,7 @@ bool parse_count(std::string_view text, std::size_t& count) {
 }
 
 std::string label_of(const KvOptions& variant) {
-  std::string text = variant.policy;
-  for (const auto& [name, value] : variant.policy_options) text += ":" + name + "=" + value;
+  std::string text = policy_text(variant);
   if (find_policy(variant.policy)->keeps_all) return text;
   text += " " + variant.budget.text();
   if (variant.allocator != "uniform") text += " " + variant.allocator;

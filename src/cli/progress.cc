@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "base/format.h"
 
 namespace restkv {
 namespace {
@@ -18,13 +19,6 @@ constexpr std::size_t kFallbackColumns = 80;
 constexpr std::chrono::milliseconds kRedrawEvery{100};
 constexpr std::chrono::seconds kLineEvery{1};
 constexpr int kLinesPerTask = 10;
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[64];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 std::string amount_text(double amount, ProgressUnit unit) {
   if (unit == ProgressUnit::kTokens) {

@@ -1,6 +1,5 @@
 // What the study's results allow us to say.
 
-#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <optional>
@@ -8,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/format.h"
 #include "eval/report/report_pictures.h"
 #include "eval/report/report_tables.h"
 #include "eval/spread_difference.h"
@@ -15,13 +15,6 @@
 
 namespace restkv {
 namespace {
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[160];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 // Higher, lower, or not told apart, by the corrected p-value.
 const char* verdict(const Comparison& comparison) {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <map>
 #include <set>
 
+#include "base/format.h"
 #include "eval/report/report_tables.h"
 #include "eval/unicode_text.h"
 
@@ -23,13 +23,6 @@ constexpr double kBottom = 40;
 constexpr std::array<const char*, 8> kColours = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                                  "#E69F00", "#56B4E9", "#8a7a00", "#555555"};
 constexpr std::array<const char*, 3> kDashes = {"", "6 3", "2 3"};
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 struct Point {
   double kept;   // share of the prompt

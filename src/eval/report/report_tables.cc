@@ -2,18 +2,12 @@
 
 #include <algorithm>
 #include <compare>
-#include <cstdio>
 #include <set>
+
+#include "base/format.h"
 
 namespace restkv {
 namespace {
-
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char text[64];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
 
 using Entries = std::vector<const SummaryEntry*>;
 
