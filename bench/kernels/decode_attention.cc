@@ -67,7 +67,7 @@ void time_cache(const KernelTable& kernels, const Place& place, std::size_t grou
                 std::size_t head_dim) {
   const Cache cache(kernels, place, head_dim);
   const std::vector<float> q = random_floats(group * head_dim);
-  std::vector<float> partial(group * (2 + head_dim));
+  std::vector<float> partial(restkv::decode_partial_size(group, head_dim));
   constexpr std::size_t kPages = kSegmentRows / kPageRows;
   const double seconds = best_seconds(place.repeats, [&] {
     for (std::size_t first = 0; first < cache.pages.size(); first += kPages) {

@@ -6,6 +6,7 @@
 #include "engine/decode.h"
 
 #include <algorithm>
+#include <functional>
 #include <new>
 
 #include "base/aligned.h"
@@ -17,6 +18,7 @@ namespace restkv {
 namespace {
 
 constexpr std::size_t kSegmentPages = 64;  // 1024 rows
+constexpr std::size_t kManyRows = 4096;    // below, waking the threads takes longer than the work
 
 // One sequence's KV head and the segments of its cache.
 struct HeadWork {
@@ -44,6 +46,7 @@ class DecodeStep {
   void append(int layer);
   void attend(int layer);
   void renumber(int layer);
+  void for_each_head(int layer, const std::function<void(std::size_t)>& body);
 
   Engine::State& engine_;
   std::span<Sequence::State* const> sequences_;
@@ -118,6 +121,17 @@ void DecodeStep::renumber(int layer) {
   });
 }
 
+// For what takes a moment for each page: over long caches by all threads.
+void DecodeStep::for_each_head(int layer, const std::function<void(std::size_t)>& body) {
+  std::size_t rows = 0;
+  for (const Sequence::State* sequence : sequences_) rows += sequence->cache.rows(layer, 0);
+  if (rows < kManyRows) {
+    for (std::size_t i = 0; i < work_.size(); ++i) body(i);
+  } else {
+    engine_.threads.for_each(work_.size(), body);
+  }
+}
+
 void DecodeStep::attend(int layer) {
   const auto head_dim = static_cast<std::size_t>(config_.head_dim);
   const auto group = static_cast<std::size_t>(config_.group());
@@ -127,13 +141,14 @@ void DecodeStep::attend(int layer) {
     return work.sequence * config_.q_size() + work.head * group * head_dim;
   };
   work_.resize(sequences_.size() * n_kv_head);
-  reads_.clear();
-  owner_.clear();
-  for (std::size_t i = 0; i < work_.size(); ++i) {
+  for_each_head(layer, [&](std::size_t i) {
     HeadWork& work = work_[i];
     work.sequence = i / n_kv_head;
     work.head = i % n_kv_head;
     sequences_[work.sequence]->cache.pages(layer, static_cast<int>(work.head), work.pages);
+  });
+  reads_.clear();
+  for (HeadWork& work : work_) {
     reads_.push_back({.sequence = work.sequence,
                       .head = work.head,
                       .q = q_.data() + query_of(work),
@@ -141,13 +156,14 @@ void DecodeStep::attend(int layer) {
   }
   renumber(layer);
   sparse_.narrow(layer, reads_);
+  owner_.clear();
   for (std::size_t i = 0; i < work_.size(); ++i) {
     HeadWork& work = work_[i];
     work.first_segment = owner_.size();
     work.segments = (work.pages.pages.size() + kSegmentPages - 1) / kSegmentPages;
     owner_.insert(owner_.end(), work.segments, i);
   }
-  const std::size_t partial_size = group * (2 + head_dim);
+  const std::size_t partial_size = decode_partial_size(group, head_dim);
   partials_.reserve(owner_.size() * partial_size);
 
   engine_.threads.for_each(owner_.size(), [&](std::size_t segment) {
@@ -170,10 +186,11 @@ void DecodeStep::attend(int layer) {
          .logits = watched.data == nullptr ? nullptr : watched.data + first_row,
          .logit_stride = watched.stride});
   });
-  for (const HeadWork& work : work_) {
+  for_each_head(layer, [&](std::size_t i) {
+    const HeadWork& work = work_[i];
     merge_decode(partials_.data() + work.first_segment * partial_size, work.segments, group,
                  head_dim, attended_.data() + query_of(work));
-  }
+  });
 }
 
 }  // namespace

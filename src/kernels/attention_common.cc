@@ -20,7 +20,7 @@ std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim) {
 
 void merge_decode(const float* partials, std::size_t n, std::size_t group, std::size_t head_dim,
                   float* out) {
-  const std::size_t size = group * (2 + head_dim);
+  const std::size_t size = decode_partial_size(group, head_dim);
   for (std::size_t g = 0; g < group; ++g) {
     float max = -std::numeric_limits<float>::infinity();
     for (std::size_t i = 0; i < n; ++i) max = std::max(max, partials[i * size + g]);

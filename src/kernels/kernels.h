@@ -81,6 +81,12 @@ struct PageView {
   const std::uint8_t* masks = nullptr;  // [rows][row_mask_bytes(group)]; null: all heads see all
 };
 
+// Floats from one partial result of decode attention to the next: whole pairs of cache lines, which
+// the processor may fetch together, because neighbours are written by different threads.
+[[nodiscard]] constexpr std::size_t decode_partial_size(std::size_t group, std::size_t head_dim) {
+  return (group * (2 + head_dim) + 31) / 32 * 32;
+}
+
 // One partial result of decode attention: softmax over a segment of the cache.
 // Layout of a partial for `group` query heads: max[group], sum[group], acc[group * head_dim] with
 // acc = sum of exp(logit - max) * v. merge_decode combines them. The partial of a head that sees no
@@ -183,8 +189,9 @@ inline constexpr std::size_t kMaxQueryBlock = 64;
 // one KV head.
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim);
 
-// Combines `n` partials of decode attention, in order, into out [group, head_dim]. The order and
-// the segments are the caller's and depend on the cache's length only.
+// Combines `n` partials of decode attention, decode_partial_size() floats from one to the next, in
+// order, into out [group, head_dim]. The order and the segments are the caller's and depend on the
+// cache's length only.
 void merge_decode(const float* partials, std::size_t n, std::size_t group, std::size_t head_dim,
                   float* out);
 

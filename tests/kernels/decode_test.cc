@@ -142,13 +142,16 @@ std::vector<float> partial_of(const KernelTable& table, const Segment& segment, 
                           .rule = segment.rule,
                           .partial = partial.data()});
   EXPECT_TRUE(partial.intact());
-  return partial.values();
+  std::vector<float> padded = partial.values();
+  padded.resize(decode_partial_size(segment.group, segment.head_dim));
+  return padded;
 }
 
 std::vector<float> merged(const Segment& segment, const std::vector<float>& partials) {
   Guarded<float> out(segment.group * segment.head_dim, 1);
-  merge_decode(partials.data(), partials.size() / segment.partial_size(), segment.group,
-               segment.head_dim, out.data());
+  merge_decode(partials.data(),
+               partials.size() / decode_partial_size(segment.group, segment.head_dim),
+               segment.group, segment.head_dim, out.data());
   EXPECT_TRUE(out.intact());
   return out.values();
 }
@@ -423,6 +426,7 @@ TEST(DecodeAttention, ShowsItsLogits) {
                                 .partial = partial.data(),
                                 .logits = logits.data(),
                                 .logit_stride = stride});
+        partial.resize(decode_partial_size(group, segment.head_dim));
         EXPECT_EQ(partial, partial_of(table, segment, pages, skip));
         for (std::size_t g = 0; g < group; ++g) {
           const auto wanted = exact_probabilities(segment.q.data() + g * segment.head_dim,

@@ -135,6 +135,34 @@ void hide_rows(const DecodeTile& tile, std::size_t head, float* logits) {
   }
 }
 
+// Turns a tile's logits into weights, exp(logit - max), and adds them to the head's sum. Returns
+// what everything added before has to be multiplied by.
+HWY_INLINE float weigh(float* logits, float& max, float& sum) {
+  const F32 d;
+  constexpr std::size_t kVectors = kDecodeTile / kLanes;
+  Vf row[kVectors];
+  Vf largest = all(std::max(max, kLowestLogit));
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    row[v] = hn::Load(d, logits + v * kLanes);
+    largest = hn::Max(largest, row[v]);
+  }
+  // Mostly the maximum stands, and nothing has to wait for the largest of the lanes.
+  float rescale = 1.0F;
+  if (HWY_UNLIKELY(!hn::AllTrue(d, hn::Eq(largest, all(max))))) {
+    const float new_max = max_of(largest);
+    rescale = hn::GetLane(exp(all(max - new_max)));
+    max = new_max;
+  }
+  Vf added = hn::Zero(d);
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    const Vf weight = exp_at_most_88(hn::Sub(row[v], all(max)));
+    hn::Store(weight, d, logits + v * kLanes);
+    added = hn::Add(added, weight);
+  }
+  sum = sum * rescale + sum_of(added);
+  return rescale;
+}
+
 // Adds the tile to the partials of query heads [head, head + kHeads).
 template <class Form, std::size_t kHeads>
 void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t dim,
@@ -169,28 +197,12 @@ void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::
       std::copy_n(weights[h], tile.rows, args.logits + (head + h) * args.logit_stride + tile.first);
     }
   }
+  if (tile.rows < kDecodeTile) {
+    for (auto& row : weights) std::fill(row + tile.rows, row + kDecodeTile, kHidden);
+  }
   for (std::size_t h = 0; h < kHeads; ++h) {
-    std::fill(weights[h] + tile.rows, weights[h] + padded, kHidden);
     if (tile.masks != nullptr) hide_rows(tile, head + h, weights[h]);
-    Vf largest = all(std::max(max[h], kLowestLogit));
-    for (std::size_t key = 0; key < padded; key += kLanes) {
-      largest = hn::Max(largest, hn::Load(d, weights[h] + key));
-    }
-    // Mostly the maximum stands, and nothing has to wait for the largest of the lanes.
-    float new_max = max[h];
-    rescale[h] = 1.0F;
-    if (!hn::AllTrue(d, hn::Eq(largest, all(new_max)))) {
-      new_max = max_of(largest);
-      rescale[h] = hn::GetLane(exp(all(max[h] - new_max)));
-      max[h] = new_max;
-    }
-    Vf added = hn::Zero(d);
-    for (std::size_t key = 0; key < padded; key += kLanes) {
-      const Vf weight = exp(hn::Sub(hn::Load(d, weights[h] + key), all(new_max)));
-      hn::Store(weight, d, weights[h] + key);
-      added = hn::Add(added, weight);
-    }
-    sum[h] = sum[h] * rescale[h] + sum_of(added);
+    rescale[h] = weigh(weights[h], max[h], sum[h]);
   }
 
   std::size_t column = 0;
@@ -241,12 +253,17 @@ void decode_attention(const DecodeAttentionArgs& args) {
       parts_of(args.group) * (1 + dim / (4 * kLanes));
   DecodeTile tile;
   RowWalk walk(args);
-  TileRows rows[2];  // of this tile and of the next, in turn
+  TileRows rows[3];  // of this tile, and of two that are on their way, in turn
   Prefetch prefetch;
-  walk.next(rows[0]);
-  for (std::size_t turn = 0; rows[turn].count > 0; turn = 1 - turn) {
-    walk.next(rows[1 - turn]);
-    prefetch.start(rows[1 - turn], steps);
+  for (std::size_t first = 0; first < 2; ++first) {
+    walk.next(rows[first]);
+    prefetch.start(rows[first], 1);
+    prefetch.step();
+  }
+  for (std::size_t turn = 0; rows[turn].count > 0; turn = (turn + 1) % 3) {
+    const std::size_t ahead = (turn + 2) % 3;
+    walk.next(rows[ahead]);
+    prefetch.start(rows[ahead], steps);
     tile.first += tile.rows;
     tile.rows = rows[turn].count;
     tile.value_rows = rows[turn].values;

@@ -21,8 +21,7 @@ namespace {
 
 constexpr std::size_t kDecodeTile = 32;  // rows
 constexpr std::size_t kCacheLine = 64;
-// The first level has room for this tile, and few lines on their way.
-constexpr int kSecondLevel = 2;
+constexpr int kFirstLevel = 3;
 
 // The rows of a tile where the cache holds them.
 struct TileRows {
@@ -58,9 +57,13 @@ class RowWalk {
       const std::size_t taken = std::min(left, kDecodeTile - rows.count);
       const std::byte* const keys = page.keys + row_ * key_bytes_;
       const std::byte* const values = page.values + row_ * value_bytes_;
-      for (std::size_t i = 0; i < taken; ++i) {
-        rows.keys[rows.count + i] = keys + i * key_bytes_;
-        rows.values[rows.count + i] = values + i * value_bytes_;
+      const std::byte* key = keys;
+      const std::byte* value = values;
+      for (std::size_t i = rows.count; i < rows.count + taken; ++i) {
+        rows.keys[i] = key;
+        rows.values[i] = value;
+        key += key_bytes_;
+        value += value_bytes_;
       }
       for (std::size_t i = 0; page.masks != nullptr && i < taken; ++i) {
         rows.masks[rows.count + i] = page.masks + (row_ + i) * mask_bytes_;
@@ -84,8 +87,9 @@ class RowWalk {
   std::size_t row_ = 0;
 };
 
-// Brings the next tile's rows into the cache a few lines at a time, all through the work on this
-// one: without it, decode waits for each page; asked for in bursts, the lines wait for one another.
+// Brings the rows of a later tile into the cache a few lines at a time, all through the work on
+// this one: without it, decode waits for each page; asked for in bursts, the lines wait for one
+// another. Rows of the next tile but one: memory may take longer than the work on one tile.
 class Prefetch {
  public:
   void start(const TileRows& rows, std::size_t steps) {
@@ -108,7 +112,7 @@ class Prefetch {
         next = rows_->runs[run_].begin;
         end = next + rows_->runs[run_].bytes;
       }
-      __builtin_prefetch(next, 0, kSecondLevel);
+      __builtin_prefetch(next, 0, kFirstLevel);
       next += kCacheLine;
     }
     next_ = next;
