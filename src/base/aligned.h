@@ -17,6 +17,23 @@ namespace restkv {
 inline constexpr std::size_t kAlignment = 64;  // bytes: a cache line, and the widest vector
 inline constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
+// From here on an array is a mapping of its own, which goes back to the system when the array goes.
+// In the heap, whatever small was put behind it would keep its place, and a long prompt, which
+// takes and gives back arrays of many MiB for every layer, would grow by one of them a layer.
+// Checkers of memory see the bounds of what is in the heap.
+#if defined(__SANITIZE_ADDRESS__)
+#define RESTKV_CHECKED_HEAP 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RESTKV_CHECKED_HEAP 1
+#endif
+#endif
+#ifdef RESTKV_CHECKED_HEAP
+inline constexpr std::size_t kMappedFrom = static_cast<std::size_t>(-1);
+#else
+inline constexpr std::size_t kMappedFrom = std::size_t{1} << 20;
+#endif
+
 // kLarge: read from end to end again and again, and worth the largest pages that the system has.
 enum class MemoryUse : std::uint8_t { kPlain, kLarge };
 
@@ -25,16 +42,18 @@ template <typename T>
 class AlignedArray {
  public:
   AlignedArray() = default;
-  // Throws std::bad_alloc when the memory cannot be had; see also try_make().
+  // Throws std::bad_alloc when the memory cannot be had.
   explicit AlignedArray(std::size_t size, MemoryUse use = MemoryUse::kPlain) : size_(size) {
     if (size == 0) return;
     if (size > static_cast<std::size_t>(-1) / 2 / sizeof(T)) throw std::bad_alloc();
     const bool large = use == MemoryUse::kLarge && size * sizeof(T) >= kLargePage;
     const std::size_t alignment = large ? kLargePage : kAlignment;
     const std::size_t bytes = (size * sizeof(T) + alignment - 1) / alignment * alignment;
-    data_.reset(static_cast<T*>(std::aligned_alloc(alignment, bytes)));
-    if (data_ == nullptr) throw std::bad_alloc();
-    if (large) ::madvise(data_.get(), bytes, MADV_HUGEPAGE);  // advice only
+    const bool mapped = !large && bytes >= kMappedFrom;
+    void* const memory = mapped ? map(bytes) : std::aligned_alloc(alignment, bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    data_ = {static_cast<T*>(memory), Free{mapped ? bytes : 0}};
+    if (large) ::madvise(memory, bytes, MADV_HUGEPAGE);  // advice only
   }
   // What was moved from is empty.
   AlignedArray(AlignedArray&& other) noexcept
@@ -61,8 +80,20 @@ class AlignedArray {
 
  private:
   struct Free {
-    void operator()(T* pointer) const { std::free(pointer); }
+    std::size_t mapped_bytes = 0;  // 0: from the heap
+    void operator()(T* pointer) const {
+      if (mapped_bytes > 0) {
+        ::munmap(pointer, mapped_bytes);
+      } else {
+        std::free(pointer);
+      }
+    }
   };
+  static void* map(std::size_t bytes) {
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? nullptr : memory;
+  }
   std::unique_ptr<T, Free> data_;
   std::size_t size_ = 0;
 };

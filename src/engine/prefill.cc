@@ -16,7 +16,8 @@
 namespace restkv {
 namespace {
 
-constexpr std::size_t kLogitBlock = 64;  // rows of logits that are held at a time
+constexpr std::size_t kLongPrompt = 2048;  // tokens; shorter ones touch few of the file's pages
+constexpr std::size_t kLogitBlock = 64;    // rows of logits that are held at a time
 
 // Heads of the layer's rows: each query head, where those of a group hold different rows.
 int heads_of(const ModelConfig& config, const KvCache* base) {
@@ -97,7 +98,11 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   }
 
   embed();
-  for (int layer = 0; layer < config_.n_layer; ++layer) RESTKV_TRY(run_layer(layer));
+  for (int layer = 0; layer < config_.n_layer; ++layer) {
+    // Of the file's pages a long prompt touches all embeddings, and each layer once.
+    if (n_ >= kLongPrompt) engine_.model->give_back_pages();
+    RESTKV_TRY(run_layer(layer));
+  }
 
   all_logits();
   last_logits.resize(static_cast<std::size_t>(config_.n_vocab));

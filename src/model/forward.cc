@@ -141,9 +141,10 @@ View3<const float> Model::output_factors(const KernelTable& kernels, const Threa
   const auto head_dim = static_cast<std::size_t>(config_.head_dim);
   const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   std::call_once(factors.once, [&] {
+    // What stays is taken first: behind it, the heap can close over what goes.
+    AlignedArray<float> result(n_head * head_dim * head_dim);
     AlignedArray<float> columns(n_head * head_dim * n_embd);
     output_columns(layer, {columns.data(), n_head, head_dim, n_embd});
-    AlignedArray<float> result(n_head * head_dim * head_dim);
     threads.for_each(n_head, [&](std::size_t h) {
       triangular_factor(kernels, columns.data() + h * head_dim * n_embd, n_embd, head_dim,
                         result.data() + h * head_dim * head_dim);
@@ -162,6 +163,10 @@ void Model::output_columns(int layer, View3<float> out) const {
     output.expand_row(e, row.data());
     for (std::size_t c = 0; c < row.size(); ++c) out.data[c * out.cols + e] = row[c];
   }
+}
+
+void Model::give_back_pages() const {
+  for (const TensorData& tensor : file_->tensors()) file_->give_back({tensor.data, tensor.bytes});
 }
 
 RopeFrequencies Model::rope_frequencies(int layer) const {

@@ -109,6 +109,9 @@ class Model {
   // out: [n_head, head_dim, n_embd]; row c of head h is column c of W_o^h
   // (LayerObservation::output_columns). Computed at each call.
   void output_columns(int layer, View3<float> out) const;
+  // Lets go of the mapped file's pages in memory: what is needed of them again comes back from the
+  // system's cache of files, or from the disk. Thread-safe.
+  void give_back_pages() const;
   // How the layer's queries and keys are turned.
   [[nodiscard]] RopeFrequencies rope_frequencies(int layer) const;
 

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <fstream>
 #include <limits>
+
+#include <unistd.h>
 
 namespace restkv {
 namespace {
@@ -51,6 +55,33 @@ TEST(AlignedArray, TooLargeIsBadAllocAndKeepsWhatWasThere) {
     EXPECT_EQ(array.size(), 3U);
     EXPECT_EQ(array[2], 5.0);
   }
+}
+
+std::size_t resident_bytes() {
+  std::ifstream status("/proc/self/statm");
+  std::size_t size = 0;
+  std::size_t resident = 0;
+  status >> size >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// The first array teaches the heap to keep sizes up to its own; behind the second, something small
+// stays.
+TEST(AlignedArray, WhatIsGoneTakesNoMemoryThoughSomethingSmallStandsBehindIt) {
+  if (kMappedFrom > (std::size_t{1} << 30)) GTEST_SKIP() << "checked heap: nothing is mapped";
+  const auto touched = [](std::size_t size) {
+    AlignedArray<float> array(size);
+    std::ranges::fill(array.span(), 1.0F);
+    return array;
+  };
+  constexpr std::size_t kSize = std::size_t{6} << 20;  // 24 MiB
+  EXPECT_EQ(touched(2 * kSize)[kSize], 1.0F);
+  const std::size_t before = resident_bytes();
+  AlignedArray<float> large = touched(kSize);
+  const AlignedArray<float> small = touched(16384);
+  EXPECT_GT(resident_bytes(), before + kSize * 3);
+  large = AlignedArray<float>();
+  EXPECT_LT(resident_bytes(), before + kSize);
 }
 
 TEST(AlignedArray, MovesItsMemoryAndIsEmptyAfterwards) {
