@@ -212,27 +212,27 @@ HWY_INLINE void prefetch_rows(const PrefillBlock& block, std::size_t row, std::s
   }
 }
 
-// Logits of the query rows [row, row + kTileRows) for the packed keys, which begin at row `first`.
-template <class Tile>
+// Logits of the query rows [row, row + kRows) for the packed keys, which begin at row `first`.
+template <class Tile, std::size_t kRows = kTileRows>
 HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
                                Sight sight, LogitTile& logits) {
   const F32 d;
   const Interleaved queries = {block.queries + row * block.dim};
   const float cap = block.args.rule.softcap;
   for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
-    auto sums = zero_sums<kTileRows, 2>();
+    auto sums = zero_sums<kRows, 2>();
     multiply(queries, Tile::keys(block, key), block.dim, sums);
     prefetch_rows(block, row + kTileRows, key / kPanel);
-    for (std::size_t r = 0; r < kTileRows; ++r) {
+    for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t v = 0; v < 2; ++v) {
         hn::Store(sums.at[r][v], d, logits[r] + key + v * kLanes);
       }
     }
   }
   if (cap > 0.0F) {
-    for (auto& of_row : logits) {
+    for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
-        hn::Store(softcap(hn::Load(d, of_row + key), cap), d, of_row + key);
+        hn::Store(softcap(hn::Load(d, logits[r] + key), cap), d, logits[r] + key);
       }
     }
   }
@@ -269,37 +269,38 @@ using RowFloats = float[(kTileRows + kLanes - 1) / kLanes * kLanes];
 // Turns the logits of query rows into weights relative to each row's new maximum. rescale: what
 // everything that a row summed before must be multiplied by. Step by step for all rows, because the
 // steps of a single row wait for each other.
+template <std::size_t kRows = kTileRows>
 HWY_INLINE void add_to_softmax(LogitTile& logits, float* max, float* sum, RowFloats& rescale) {
   const F32 d;
   HWY_ALIGN RowFloats new_max = {};
   HWY_ALIGN RowFloats difference = {};
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  for (std::size_t r = 0; r < kRows; ++r) {
     new_max[r] = largest_of(logits[r], max[r]);
     difference[r] = max[r] - new_max[r];
     max[r] = new_max[r];
   }
-  for (std::size_t r = 0; r < kTileRows; r += kLanes) {
+  for (std::size_t r = 0; r < kRows; r += kLanes) {
     hn::Store(exp_at_most_88(hn::Load(d, difference + r)), d, rescale + r);
   }
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  for (std::size_t r = 0; r < kRows; ++r) {
     sum[r] = sum[r] * rescale[r] + weigh(logits[r], new_max[r]);
   }
 }
 
 // outputs = outputs * rescale + weights * values, for kVectors vectors of columns from `column` on.
-template <class Tile, std::size_t kVectors>
+template <class Tile, std::size_t kRows, std::size_t kVectors>
 HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size_t column,
                            const LogitTile& weights, const float* rescale) {
   const F32 d;
   float* const to = block.outputs + row * block.dim + column;
-  Sums<kTileRows, kVectors> sums;
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  Sums<kRows, kVectors> sums;
+  for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       sums.at[r][v] = hn::Mul(hn::Load(d, to + r * block.dim + v * kLanes), all(rescale[r]));
     }
   }
   multiply(RowMajor{weights[0], kKeyTile}, Tile::values(block, column), kKeyTile, sums);
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       hn::Store(sums.at[r][v], d, to + r * block.dim + v * kLanes);
     }
@@ -307,18 +308,18 @@ HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size
 }
 
 // One tile of query rows over the packed tile of keys and values.
-template <class Tile>
+template <class Tile, std::size_t kRows>
 void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
   HWY_ALIGN LogitTile weights;
   HWY_ALIGN RowFloats rescale;
-  compute_logits<Tile>(block, row, first, sight, weights);
-  add_to_softmax(weights, block.max + row, block.sum + row, rescale);
+  compute_logits<Tile, kRows>(block, row, first, sight, weights);
+  add_to_softmax<kRows>(weights, block.max + row, block.sum + row, rescale);
   std::size_t column = 0;
   for (; column + kPanel <= block.dim; column += kPanel) {
-    add_values<Tile, 2>(block, row, column, weights, rescale);
+    add_values<Tile, kRows, 2>(block, row, column, weights, rescale);
   }
   for (; column < block.dim; column += kLanes)
-    add_values<Tile, 1>(block, row, column, weights, rescale);
+    add_values<Tile, kRows, 1>(block, row, column, weights, rescale);
 }
 
 // All query rows over the packed tile that begins at row `first`.
@@ -326,7 +327,17 @@ template <class Tile>
 void attend_tile(const PrefillBlock& block, std::size_t first) {
   for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
     const Sight sight = sight_of(block, row, first);
-    if (sight != Sight::kNothing) attend<Tile>(block, row, first, sight);
+    if (sight == Sight::kNothing) continue;
+    // A block of 64 tokens ends with 4 or 8 rows beyond whole tiles: for one query head to a KV
+    // head, a tile that is mostly padding would be a tenth of the work.
+    const std::size_t rows = block.rows - row;
+    if (rows <= 4) {
+      attend<Tile, 4>(block, row, first, sight);
+    } else if (rows <= 8 && kTileRows > 8) {
+      attend<Tile, std::min<std::size_t>(8, kTileRows)>(block, row, first, sight);
+    } else {
+      attend<Tile, kTileRows>(block, row, first, sight);
+    }
   }
 }
 
