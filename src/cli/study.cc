@@ -183,6 +183,7 @@ Result<int> Study::write() const {
     RESTKV_TRY(write_text_file(path(name), picture));
   }
   RESTKV_TRY(write_text_file(path("study.md"), study_markdown(results)));
+  RESTKV_TRY(write_text_file(path(std::string(kStudyFigures)), study_figures_markdown(results)));
   RESTKV_TRY(write_text_file(path("study.html"), report_html(results.prompts)));
   std::printf("%zu rows; written: %s, %s\n", results.prompts.rows.size(), path("study.md").c_str(),
               path("study.html").c_str());

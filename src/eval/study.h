@@ -56,9 +56,13 @@ struct StudyResults {
   std::string command;                // that made them: "restkv study --scale small"
 };
 
-// The report in Markdown, with what may be concluded before it. Pictures are named as
-// study_pictures() names them.
+// Where study_markdown() says that all figures are.
+inline constexpr std::string_view kStudyFigures = "study-figures.md";
+
+// What may be concluded, in Markdown. Pictures are named as study_pictures() names them.
 std::string study_markdown(const StudyResults& results);
+// The whole report, in Markdown.
+std::string study_figures_markdown(const StudyResults& results);
 
 // File name -> SVG, one for each model and suite that has more than one budget.
 std::map<std::string, std::string> study_pictures(const ReportData& data);

@@ -57,23 +57,24 @@ TEST(Study, RunsFromEndToEndAndGoesOn) {
   std::filesystem::remove_all(folder);
   const ProgramEnd end = run_program(study_args(folder, "none"));
   ASSERT_EQ(end.status, 0) << end.err;
-  for (const char* name : {"study.md", "study.html", "study.db"}) {
+  for (const char* name : {"study.md", "study-figures.md", "study.html", "study.db"}) {
     EXPECT_TRUE(std::filesystem::exists(folder + "/" + name)) << name;
   }
   // All of its layers are read whole.
   EXPECT_NE(end.err.find("ab-sparse without a table of its own"), std::string::npos) << end.err;
   const std::string text = text_of(folder + "/study.md");
   for (const char* part :
-       {"restkv study --scale trial", "gsm8k on tiny.gguf**: the full cache scores 0.0 %",
+       {"restkv study --scale trial", "gsm8k, tiny**: the full cache scores 0.0 %",
         "rest-kv 128 decode_attn=ab-sparse", "Without a chat template", "| variant | mean |"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n"
                                                   << text << "\n"
                                                   << end.err;
   }
-  EXPECT_NE(text.find(R"("template":"chatml")"), std::string::npos);
-  EXPECT_NE(text.find(R"("template":"none")"), std::string::npos);
+  const std::string figures = text_of(folder + "/study-figures.md");
+  EXPECT_NE(figures.find(R"("template":"chatml")"), std::string::npos);
+  EXPECT_NE(figures.find(R"("template":"none")"), std::string::npos);
   // What the model cannot do is not run under other caches.
-  EXPECT_EQ(text.find("gsm8k on tiny.gguf: rest-kv"), std::string::npos);
+  EXPECT_EQ(text.find("| gsm8k, tiny | rest-kv"), std::string::npos);
   const ProgramEnd again = run_program(study_args(folder, "none"));
   ASSERT_EQ(again.status, 0) << again.err;
   EXPECT_EQ(text_of(folder + "/study.md"), text);
@@ -88,8 +89,8 @@ TEST(Study, WhatIsTooHardGoesToTheStrongModel) {
   const ProgramEnd end = run_program(study_args(folder, strong));
   ASSERT_EQ(end.status, 0) << end.err;
   const std::string text = text_of(folder + "/study.md");
-  EXPECT_NE(text.find("gsm8k on strong.gguf: rest-kv 10%"), std::string::npos) << text;
-  EXPECT_EQ(text.find("ruler on strong.gguf"), std::string::npos);
+  EXPECT_NE(text.find("| gsm8k, strong | rest-kv 10% |"), std::string::npos) << text;
+  EXPECT_EQ(text.find("ruler, strong"), std::string::npos);
 }
 
 TEST(Study, AStrongModelThatIsNotThereLosesNothing) {

@@ -66,9 +66,11 @@ std::string text_of(double full, double rest_kv) {
 }
 
 TEST(Study, SaysWhatTheFiguresAllow) {
-  EXPECT_NE(text_of(1, 0).find("rest-kv 10% against the full cache: lower, -100.0 points"),
-            std::string::npos);
-  EXPECT_NE(text_of(1, 1).find("not told apart"), std::string::npos);
+  EXPECT_NE(text_of(1, 0).find(
+                "| gsm8k, m | rest-kv 10% | 0.0 | **-100.0 (-100.0 to -100.0)** | < 0.001 | 20 |"),
+            std::string::npos)
+      << text_of(1, 0);
+  EXPECT_NE(text_of(1, 1).find("| +0.0 (+0.0 to +0.0) | 1.000 |"), std::string::npos);
   EXPECT_EQ(text_of(1, 1).find("too hard"), std::string::npos);
   EXPECT_NE(text_of(0, 0).find("too hard for this model"), std::string::npos);
 }
@@ -131,11 +133,50 @@ TEST(Study, SaysWhatRowsOfQueryHeadsBringAndCost) {
   }
   data.summary = summarise(data.rows, {}).value();
   const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
-  EXPECT_NE(text.find("rest-kv 64 (2.00 MiB) against rest-kv 64 granularity=query-head (5.00 MiB): "
-                      "lower, -100.0 points"),
+  EXPECT_NE(
+      text.find("| ruler, m | rest-kv 64 | 2.00 | 5.00 | **+100.0 (+100.0 to +100.0)** | 20 |"),
+      std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("against other methods"), std::string::npos);
+}
+
+// A table of methods by budgets; a schedule meets its like, or ReST-KV as it is by default.
+TEST(Study, ReStKvMeetsOtherMethodsAtTheSameBudget) {
+  ReportData data;
+  data.title = "t";
+  const auto add = [&data](int sample, const std::string& policy, const std::string& budget,
+                           const std::string& schedule, double score) {
+    EvalRow row;
+    row.model = "m.gguf";
+    row.suite = "gsm8k";
+    row.task = "gsm8k/few-shot";
+    row.sample = std::to_string(sample);
+    row.policy = policy;
+    row.budget = budget;
+    row.schedule = schedule.empty() ? "once" : schedule;
+    row.variant = policy + " " + budget + (schedule.empty() ? "" : " schedule=" + schedule);
+    row.score = score;
+    data.rows.push_back(row);
+  };
+  for (int i = 0; i < 20; ++i) {
+    add(i, "rest-kv", "10%", "", 1);
+    add(i, "rest-kv", "25%", "", 1);
+    add(i, "rest-kv", "25%", "every:32", i % 2);
+    add(i, "tova", "10%", "", 0);
+    add(i, "tova", "25%", "", 1);
+    add(i, "tova", "25%", "every:32", 0);
+    add(i, "tova", "25%", "cap", 0);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
+  const char* const all = "**+100.0 (+100.0 to +100.0)**";
+  EXPECT_NE(text.find("| gsm8k, m, 20 prompts | 10% | 25% |"), std::string::npos) << text;
+  EXPECT_NE(text.find(std::string("| tova | ") + all + " | +0.0 (+0.0 to +0.0) |\n"),
             std::string::npos)
       << text;
-  EXPECT_EQ(text.find("rest-kv 64 against rest-kv 64"), std::string::npos);
+  EXPECT_NE(text.find(std::string("| tova schedule=cap |  | ") + all + " |\n"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("| tova schedule=every:32 |  | **+50.0 ("), std::string::npos) << text;
 }
 
 // What is kept and what is read of it: the same rows are read with and without AB-Sparse.

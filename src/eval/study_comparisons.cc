@@ -1,0 +1,169 @@
+// What the study says about ReST-KV beside the full cache and beside other methods.
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "base/format.h"
+#include "eval/report/report_tables.h"
+#include "eval/study.h"
+#include "eval/study_findings.h"
+
+namespace restkv {
+namespace {
+
+bool is_told_apart(const Comparison& comparison) { return comparison.p_holm < 0.05; }
+
+// "+30.5 (+26.2 to +35.2)", in bold where it is told apart from 0. `sign` -1 turns it round.
+std::string difference_text(const Comparison& comparison, double sign) {
+  const Interval& interval = comparison.difference;
+  const auto [low, high] = std::minmax({sign * interval.low, sign * interval.high});
+  const std::string text = format("%+.1f (%+.1f to %+.1f)", sign * interval.estimate * 100 + 0.0,
+                                  low * 100 + 0.0, high * 100 + 0.0);
+  return is_told_apart(comparison) ? "**" + text + "**" : text;
+}
+
+std::string without_budget(const std::string& variant, const std::string& budget) {
+  const std::string word = " " + budget;
+  const std::size_t at = variant.find(word);
+  return at == std::string::npos ? variant
+                                 : variant.substr(0, at) + variant.substr(at + word.size());
+}
+
+// "schedule=every:32", or nothing.
+std::string schedule_of(const std::string& variant) {
+  const std::size_t at = variant.find("schedule=");
+  return at == std::string::npos ? "" : variant.substr(at, variant.find(' ', at) - at);
+}
+
+// The table of one suite: ReST-KV minus each other method.
+struct MethodTable {
+  std::vector<std::string> budgets;                                 // in order of appearance
+  std::map<std::string, std::map<std::string, std::string>> cells;  // method, budget
+  std::size_t prompts = 0;
+};
+
+void add_to(MethodTable& table, const MethodComparison& methods) {
+  const bool first = is_rest_kv(methods.first);
+  const std::string& own = first ? methods.first : methods.second;
+  const std::string& other = first ? methods.second : methods.first;
+  // Schedules meet their like; those that ReST-KV was not run with meet it as it is by default.
+  if (!schedule_of(own).empty() && schedule_of(own) != schedule_of(other)) return;
+  std::string& cell =
+      table.cells[short_label(without_budget(other, methods.budget))][methods.budget];
+  if (!cell.empty() && schedule_of(own).empty()) return;  // it has met its like
+  cell = difference_text(methods.comparison, first ? 1 : -1);
+  table.prompts = std::max(table.prompts, methods.comparison.pairs);
+  if (std::ranges::find(table.budgets, methods.budget) == table.budgets.end()) {
+    table.budgets.push_back(methods.budget);
+  }
+}
+
+std::string table_text(const std::string& title, const MethodTable& table) {
+  std::string text = "| " + title + format(", %zu prompts |", table.prompts);
+  std::string line = "|---|";
+  for (const std::string& budget : table.budgets) {
+    text += " " + budget + " |";
+    line += "---|";
+  }
+  text += "\n" + line + "\n";
+  for (const auto& [method, cells] : table.cells) {
+    text += "| " + method + " |";
+    for (const std::string& budget : table.budgets) {
+      const auto cell = cells.find(budget);
+      text += " " + (cell == cells.end() ? std::string() : cell->second) + " |";
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string short_label(std::string variant) {
+  const std::size_t at = variant.find(" decode_table=");
+  if (at == std::string::npos) return variant;
+  return variant.erase(at, variant.find(' ', at + 1) - at);
+}
+
+bool is_rest_kv(const std::string& variant) { return variant.starts_with("rest-kv "); }
+
+std::string suite_text(const std::string& suite, const std::string& model) {
+  return suite + ", " + (model.ends_with(".gguf") ? model.substr(0, model.size() - 5) : model);
+}
+
+std::string findings_against_full(const ReportData& data) {
+  std::string too_hard;
+  std::string rows;
+  for (const SummaryEntry& entry : data.summary.entries) {
+    if (entry.level != SummaryLevel::kSuite) continue;
+    const std::string where = suite_text(entry.name, entry.model);
+    if (entry.variant == "full" && entry.mean < kLeastFullScore) {
+      too_hard += "- **" + where + "**: the full cache scores " + percent_text(entry.mean) +
+                  " %. The task is too hard for this model; nothing on it says anything about "
+                  "caches.\n";
+    }
+    if (!is_rest_kv(entry.variant) || !entry.against_full) continue;
+    const Comparison& comparison = *entry.against_full;
+    rows += "| " + where + " | " + short_label(entry.variant) + " | " + percent_text(entry.mean) +
+            " | " + difference_text(comparison, 1) + " | " + p_text(comparison.p_holm) +
+            format(" | %zu |\n", comparison.pairs);
+  }
+  if (rows.empty()) return too_hard;
+  return too_hard + (too_hard.empty() ? "" : "\n") +
+         "| | variant | score | minus the full cache's, points (95 %) | p (Holm) | prompts |\n"
+         "|---|---|---|---|---|---|\n" +
+         rows;
+}
+
+std::string findings_between_methods(const ReportData& data) {
+  std::vector<std::pair<std::string, MethodTable>> tables;
+  for (const MethodComparison& methods : data.summary.methods) {
+    if (!is_rest_kv(methods.first) && !is_rest_kv(methods.second)) continue;
+    if (is_rest_kv(methods.first) && is_rest_kv(methods.second) &&
+        schedule_of(methods.first) == schedule_of(methods.second)) {
+      continue;  // granularity and sparse reading have tables of their own
+    }
+    if (methods.first.ends_with(kByQueryHead) || methods.second.ends_with(kByQueryHead)) continue;
+    const std::string title = suite_text(methods.suite, methods.model);
+    if (tables.empty() || tables.back().first != title) tables.emplace_back(title, MethodTable{});
+    add_to(tables.back().second, methods);
+  }
+  std::string text;
+  for (const auto& [title, table] : tables)
+    text += (text.empty() ? "" : "\n") + table_text(title, table);
+  if (text.empty()) return text;
+  return "ReST-KV minus the other method, points (95 %), by budget.\n\n" + text;
+}
+
+std::string findings_of_granularity(const ReportData& data) {
+  const auto mib_of = [&data](const MethodComparison& methods, const std::string& variant) {
+    double bytes = 0;
+    for (const SummaryEntry& entry : data.summary.entries) {
+      const bool is_it = entry.level == SummaryLevel::kSuite && entry.model == methods.model &&
+                         entry.name == methods.suite && entry.variant == variant;
+      if (is_it) bytes = entry.bytes;
+    }
+    return format("%.2f", bytes / (1024.0 * 1024.0));
+  };
+  std::string rows;
+  for (const MethodComparison& methods : data.summary.methods) {
+    const bool second = methods.second == methods.first + std::string(kByQueryHead);
+    if (!second && methods.first != methods.second + std::string(kByQueryHead)) continue;
+    const std::string& by_kv_head = second ? methods.first : methods.second;
+    rows += "| " + suite_text(methods.suite, methods.model) + " | " + by_kv_head + " | " +
+            mib_of(methods, by_kv_head) + " | " +
+            mib_of(methods, by_kv_head + std::string(kByQueryHead)) + " | " +
+            difference_text(methods.comparison, second ? -1 : 1) +
+            format(" | %zu |\n", methods.comparison.pairs);
+  }
+  if (rows.empty()) return rows;
+  return "A head has as many rows either way; the cache holds the rows of all its query heads.\n\n"
+         "| | variant | MiB by KV head | by query head | by query head minus by KV head, points "
+         "(95 %) | prompts |\n"
+         "|---|---|---|---|---|---|\n" +
+         rows;
+}
+
+}  // namespace restkv
