@@ -64,16 +64,22 @@ def depth_table(rows: list[dict], section: str, key: str) -> str:
 
 
 def length_table(rows: list[dict]) -> str:
+    """First tokens and peaks, and how many times as soon as a peer's restkv's first token is there, pair by pair."""
+    peers = [name for name in unique(rows, "length", "engine") if name != RESTKV]
     body = []
     for length in unique(rows, "length", "n_prompt"):
+        at = {"n_prompt": length}
         for label in unique(rows, "length", "label"):
-            at = {"n_prompt": length}
             rates = by_pair(rows, "length", "prompt_ts", at, label=label)
             peaks = by_pair(rows, "length", "peak_bytes", at, label=label)
-            if rates:
-                body.append([str(length), label, spread([length / rate for rate in rates.values()], 2),
-                             spread([peak / 1048576 for peak in peaks.values()], 0)])
-    return table(["prompt", "engine", "first token after, s", "peak memory, MiB"], body)
+            if not rates:
+                continue
+            sooner = [ratios(rates, by_pair(rows, "length", "prompt_ts", at, engine=name)) for name in peers]
+            body.append([str(length), label, str(len(rates)), spread([length / rate for rate in rates.values()], 2),
+                         *(spread(times, 2) if label.startswith(RESTKV) else "" for times in sooner),
+                         spread([peak / 1048576 for peak in peaks.values()], 0)])
+    return table(["prompt", "engine", "rounds", "first token after, s", *(f"{name}'s over it" for name in peers),
+                  "peak memory, MiB"], body)
 
 
 def synthetic_table(rows: list[dict]) -> str:
