@@ -127,7 +127,7 @@ TEST(Study, SaysWhatRowsOfQueryHeadsBringAndCost) {
       row.variant = apart ? "rest-kv 64 granularity=query-head" : "rest-kv 64";
       row.granularity = granularity;
       row.score = apart ? 1 : 0;
-      row.bytes = (apart ? 5 : 2) * 1024 * 1024;
+      row.bytes = std::int64_t{apart ? 5 : 2} << 20;
       data.rows.push_back(row);
     }
   }
