@@ -189,9 +189,9 @@ HWY_INLINE void store_row(const PackedProductArgs& args, std::size_t panel, std:
   }
 }
 
-// How far ahead of the block in work weights are fetched: what memory brings in the time that a line
-// takes. Processors follow such a stream by themselves, but not far enough ahead for one token's
-// products; behind the last block it asks for a little that nobody reads.
+// How far ahead of the block in work weights are fetched: what memory brings in the time that a
+// line takes. Processors follow such a stream by themselves, but not far enough ahead for one
+// token's products; behind the last block it asks for a little that nobody reads.
 constexpr std::size_t kFetchAhead = 8192;  // bytes
 
 // Calls body(b, p, outer) for each block b of a panel, which lies at p.
