@@ -17,22 +17,11 @@ namespace restkv {
 inline constexpr std::size_t kAlignment = 64;  // bytes: a cache line, and the widest vector
 inline constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
-// From here on an array is a mapping of its own, which goes back to the system when the array goes.
-// In the heap, whatever small was put behind it would keep its place, and a long prompt, which
-// takes and gives back arrays of many MiB for every layer, would grow by one of them a layer.
-// Checkers of memory see the bounds of what is in the heap.
-#if defined(__SANITIZE_ADDRESS__)
-#define RESTKV_CHECKED_HEAP 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RESTKV_CHECKED_HEAP 1
-#endif
-#endif
-#ifdef RESTKV_CHECKED_HEAP
-inline constexpr std::size_t kMappedFrom = static_cast<std::size_t>(-1);
-#else
-inline constexpr std::size_t kMappedFrom = std::size_t{1} << 20;
-#endif
+// Bytes from which on an array is a mapping of its own, which goes back to the system when the
+// array goes. In the heap, whatever small was put behind it would keep its place, and a long
+// prompt, which takes and gives back arrays of many MiB for every layer, would grow by one of them
+// a layer. Never where the address sanitizer looks on: it sees the bounds of what is in the heap.
+[[nodiscard]] std::size_t mapped_from();
 
 // kLarge: read from end to end again and again, and worth the largest pages that the system has.
 enum class MemoryUse : std::uint8_t { kPlain, kLarge };
@@ -49,7 +38,7 @@ class AlignedArray {
     const bool large = use == MemoryUse::kLarge && size * sizeof(T) >= kLargePage;
     const std::size_t alignment = large ? kLargePage : kAlignment;
     const std::size_t bytes = (size * sizeof(T) + alignment - 1) / alignment * alignment;
-    const bool mapped = !large && bytes >= kMappedFrom;
+    const bool mapped = !large && bytes >= mapped_from();
     void* const memory = mapped ? map(bytes) : std::aligned_alloc(alignment, bytes);
     if (memory == nullptr) throw std::bad_alloc();
     data_ = {static_cast<T*>(memory), Free{mapped ? bytes : 0}};

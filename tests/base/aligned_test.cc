@@ -68,7 +68,7 @@ std::size_t resident_bytes() {
 // The first array teaches the heap to keep sizes up to its own; behind the second, something small
 // stays.
 TEST(AlignedArray, WhatIsGoneTakesNoMemoryThoughSomethingSmallStandsBehindIt) {
-  if (kMappedFrom > (std::size_t{1} << 30)) GTEST_SKIP() << "checked heap: nothing is mapped";
+  if (mapped_from() > (std::size_t{1} << 30)) GTEST_SKIP() << "checked heap: nothing is mapped";
   const auto touched = [](std::size_t size) {
     AlignedArray<float> array(size);
     std::ranges::fill(array.span(), 1.0F);
