@@ -166,7 +166,13 @@ void Model::output_columns(int layer, View3<float> out) const {
 }
 
 void Model::give_back_pages() const {
-  for (const TensorData& tensor : file_->tensors()) file_->give_back({tensor.data, tensor.bytes});
+  const std::byte* first = nullptr;
+  const std::byte* last = nullptr;
+  for (const TensorData& tensor : file_->tensors()) {
+    if (first == nullptr || tensor.data < first) first = tensor.data;
+    last = std::max(last, tensor.data + tensor.bytes);
+  }
+  file_->give_back({first, last});
 }
 
 RopeFrequencies Model::rope_frequencies(int layer) const {

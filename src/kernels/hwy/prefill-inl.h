@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/hwy/tiles-inl.h"
 
@@ -182,6 +183,26 @@ HWY_INLINE Sight sight_of(const PrefillBlock& block, std::size_t row, std::size_
   return whole ? Sight::kAll : Sight::kPart;
 }
 
+// Calls body(rows, row, sight) for each tile of query rows, [row, row + rows), that sees some of
+// the key tile that begins at row `first`. `rows` is a std::integral_constant: a block of 64 tokens
+// ends with 4 or 8 rows beyond whole tiles, and for one query head to a KV head a tile that is
+// mostly padding would be a tenth of the work.
+template <class Body>
+HWY_INLINE void for_each_row_tile(const PrefillBlock& block, std::size_t first, const Body& body) {
+  for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
+    const Sight sight = sight_of(block, row, first);
+    if (sight == Sight::kNothing) continue;
+    const std::size_t left = block.rows - row;
+    if (left <= 4) {
+      body(std::integral_constant<std::size_t, 4>(), row, sight);
+    } else if (left <= 8) {
+      body(std::integral_constant<std::size_t, std::min<std::size_t>(8, kTileRows)>(), row, sight);
+    } else {
+      body(std::integral_constant<std::size_t, kTileRows>(), row, sight);
+    }
+  }
+}
+
 using LogitTile = float[kTileRows][kKeyTile];
 
 // Hides what the query rows from `row` on do not see.
@@ -213,7 +234,7 @@ HWY_INLINE void prefetch_rows(const PrefillBlock& block, std::size_t row, std::s
 }
 
 // Logits of the query rows [row, row + kRows) for the packed keys, which begin at row `first`.
-template <class Tile, std::size_t kRows = kTileRows>
+template <class Tile, std::size_t kRows>
 HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
                                Sight sight, LogitTile& logits) {
   const F32 d;
@@ -269,7 +290,7 @@ using RowFloats = float[(kTileRows + kLanes - 1) / kLanes * kLanes];
 // Turns the logits of query rows into weights relative to each row's new maximum. rescale: what
 // everything that a row summed before must be multiplied by. Step by step for all rows, because the
 // steps of a single row wait for each other.
-template <std::size_t kRows = kTileRows>
+template <std::size_t kRows>
 HWY_INLINE void add_to_softmax(LogitTile& logits, float* max, float* sum, RowFloats& rescale) {
   const F32 d;
   HWY_ALIGN RowFloats new_max = {};
@@ -325,20 +346,9 @@ void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight
 // All query rows over the packed tile that begins at row `first`.
 template <class Tile>
 void attend_tile(const PrefillBlock& block, std::size_t first) {
-  for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
-    const Sight sight = sight_of(block, row, first);
-    if (sight == Sight::kNothing) continue;
-    // A block of 64 tokens ends with 4 or 8 rows beyond whole tiles: for one query head to a KV
-    // head, a tile that is mostly padding would be a tenth of the work.
-    const std::size_t rows = block.rows - row;
-    if (rows <= 4) {
-      attend<Tile, 4>(block, row, first, sight);
-    } else if (rows <= 8 && kTileRows > 8) {
-      attend<Tile, std::min<std::size_t>(8, kTileRows)>(block, row, first, sight);
-    } else {
-      attend<Tile, kTileRows>(block, row, first, sight);
-    }
-  }
+  for_each_row_tile(block, first, [&](auto rows, std::size_t row, Sight sight) HWY_ATTR {
+    attend<Tile, rows.value>(block, row, first, sight);
+  });
 }
 
 void write_outputs(const PrefillBlock& block) {
@@ -378,23 +388,23 @@ void prefill_attention(const PrefillAttentionArgs& args) {
 }
 
 // First pass of column_sums: the running softmax of one tile of query rows.
-template <class Tile>
+template <class Tile, std::size_t kRows>
 void observe(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
   HWY_ALIGN LogitTile logits;
-  compute_logits<Tile>(block, row, first, sight, logits);
+  compute_logits<Tile, kRows>(block, row, first, sight, logits);
   HWY_ALIGN RowFloats rescale;
-  add_to_softmax(logits, block.max + row, block.sum + row, rescale);
+  add_to_softmax<kRows>(logits, block.max + row, block.sum + row, rescale);
 }
 
 // Second pass: adds the probabilities, in the order of the query rows, to columns[kKeyTile]. share:
 // what each query row's weights are multiplied by, 0 for padding.
-template <class Tile>
+template <class Tile, std::size_t kRows>
 void add_columns(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight,
                  const float* share, float* columns) {
   const F32 d;
   HWY_ALIGN LogitTile logits;
-  compute_logits<Tile>(block, row, first, sight, logits);
-  for (std::size_t r = 0; r < kTileRows; ++r) {
+  compute_logits<Tile, kRows>(block, row, first, sight, logits);
+  for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
       const Vf weight =
           exp_at_most_88(hn::Sub(hn::Load(d, logits[r] + key), all(block.max[row + r])));
@@ -410,10 +420,9 @@ void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
     const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
     for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
       pack_keys<Tile>(block, first);
-      for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
-        const Sight sight = sight_of(block, row, first);
-        if (sight != Sight::kNothing) each_row_tile(row, first, sight);
-      }
+      for_each_row_tile(block, first, [&](auto rows, std::size_t row, Sight sight) HWY_ATTR {
+        each_row_tile(rows, row, first, sight);
+      });
       each_tile(first);
     }
   };
@@ -423,8 +432,8 @@ void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
     std::copy_n(known + block.rows, block.rows, block.sum);
   } else {
     for_each_tile([](std::size_t) HWY_ATTR {},
-                  [&](std::size_t row, std::size_t first, Sight sight)
-                      HWY_ATTR { observe<Tile>(block, row, first, sight); });
+                  [&](auto rows, std::size_t row, std::size_t first, Sight sight)
+                      HWY_ATTR { observe<Tile, rows.value>(block, row, first, sight); });
   }
   // The sums become what a row's weights are multiplied by.
   const auto group = static_cast<float>(args.block.group);
@@ -439,8 +448,9 @@ void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
         for (std::size_t row = begin; row < end; ++row) args.sums[row] += columns[row - first];
         std::fill_n(columns, kKeyTile, 0.0F);
       },
-      [&](std::size_t row, std::size_t first, Sight sight)
-          HWY_ATTR { add_columns<Tile>(block, row, first, sight, block.sum, columns); });
+      [&](auto rows, std::size_t row, std::size_t first, Sight sight) HWY_ATTR {
+        add_columns<Tile, rows.value>(block, row, first, sight, block.sum, columns);
+      });
 }
 
 void column_sums(const ColumnSumArgs& args) {
