@@ -131,8 +131,9 @@ std::string findings_between_methods(const ReportData& data) {
     add_to(tables.back().second, methods);
   }
   std::string text;
-  for (const auto& [title, table] : tables)
+  for (const auto& [title, table] : tables) {
     text += (text.empty() ? "" : "\n") + table_text(title, table);
+  }
   if (text.empty()) return text;
   return "ReST-KV minus the other method, points (95 %), by budget.\n\n" + text;
 }

@@ -117,8 +117,7 @@ std::string findings_at_equal_reading(const ReportData& data) {
   }
   if (text.empty()) return text;
   return "First minus second, with 95 % bootstrap intervals over the samples of each task; means "
-         "in "
-         "points, variances in points squared. An interval that holds 0 does not tell the two "
+         "in points, variances in points squared. An interval that holds 0 does not tell the two "
          "apart.\n\n"
          "| | | mean | variance over tasks | over samples | over lengths | prompts |\n"
          "|---|---|---|---|---|---|---|\n" +
