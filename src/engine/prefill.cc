@@ -91,6 +91,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   for (auto& scratch : scratch_) {
     scratch.reserve(prefill_attention_scratch(group_, static_cast<std::size_t>(config_.head_dim)));
   }
+  if (with_column_sums_) reserve_sums();
 
   if (with_query_statistics_) {
     queries_.emplace(static_cast<std::size_t>(config_.n_head),

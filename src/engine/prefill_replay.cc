@@ -102,7 +102,7 @@ void PrefillRun::attend_replay(int layer, const Chunk& chunk) {
   const auto heads = static_cast<std::size_t>(heads_);
   const std::size_t blocks = (chunk.positions.size() + kMaxQueryBlock - 1) / kMaxQueryBlock;
   engine_.threads.for_each_worker(heads * blocks, [&](std::size_t item, std::size_t worker) {
-    Block block{.kv_head = item % heads, .index = item / heads, .worker = worker};
+    Block block{.kv_head = item % heads, .start = item / heads * kMaxQueryBlock, .worker = worker};
     engine_.kernels->prefill_attention(block_args(layer, chunk, block));
   });
 }

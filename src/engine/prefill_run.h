@@ -1,8 +1,9 @@
 #pragma once
 
-// One prefill at work. prefill.cc passes the prompt through the layers; prefill_compress.cc is what
-// happens when a layer is complete: every variant takes what it keeps; prefill_prefix.cc shares the
-// beginning of a prompt with others.
+// One prefill at work. prefill.cc passes the prompt through the layers; prefill_attend.cc and
+// prefill_sums.cc are the attention of a chunk of it; prefill_compress.cc is what happens when a
+// layer is complete: every variant takes what it keeps; prefill_prefix.cc shares the beginning of a
+// prompt with others.
 
 #include <cstddef>
 #include <map>
@@ -59,7 +60,8 @@ class PrefillRun {
   // A work item of attention, and the rows that its queries see.
   struct Block {
     std::size_t kv_head = 0;
-    std::size_t index = 0;  // of kMaxQueryBlock queries
+    std::size_t start = 0;              // its first query, of the chunk's
+    std::size_t most = kMaxQueryBlock;  // queries
     std::size_t worker = 0;
     std::uint32_t begin[kMaxQueryBlock] = {};
     std::uint32_t end[kMaxQueryBlock] = {};
@@ -67,7 +69,13 @@ class PrefillRun {
   PrefillAttentionArgs block_args(int layer, const Chunk& chunk, Block& block);
   void append_rows(std::span<const Position> positions);
   void attend(int layer, std::size_t first, std::size_t count);
-  void sum_columns(int layer, const Chunk& chunk, std::size_t first);
+  void attend_block(std::size_t token, const Block& block, const PrefillAttentionArgs& args);
+  // Attention with the sums of what each row receives (prefill_sums.cc).
+  void reserve_sums();
+  [[nodiscard]] std::size_t tokens_kept() const;
+  void attend_and_sum(int layer, const Chunk& chunk, std::size_t first);
+  void sum_block(int layer, const Chunk& chunk, std::size_t first, Block block,
+                 std::span<float> sums);
   void sum_columns_by_query_head(int layer, const Chunk& chunk, std::size_t first);
   [[nodiscard]] bool is_attended(int layer, std::size_t token) const;
   [[nodiscard]] float* softmax_of(const Block& block, std::size_t blocks);
@@ -159,6 +167,8 @@ class PrefillRun {
   AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
   AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
   AlignedArray<float> softmax_;               // of a chunk's queries, for the column sums
+  AlignedArray<float> block_sums_;            // of some blocks of queries, [rows] each
+  std::vector<AlignedArray<float>> weights_;  // kept by attention for the sums, per worker
   std::vector<AlignedArray<float>> scratch_;  // per worker
   std::optional<QueryAccumulator> queries_;   // if a policy wants their statistics
   RopeFrequencies rotation_;                  // of the layer, then as well

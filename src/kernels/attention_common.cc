@@ -18,6 +18,12 @@ std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim) {
   return key_and_value_tiles + queries_and_outputs + running_max_and_sum;
 }
 
+std::size_t kept_weights_size(std::size_t group, std::size_t n_query, std::size_t rows) {
+  const std::size_t queries = round_up(group * n_query, kQueryPadding);
+  const std::size_t tiles = rows / kKeyTile + 2;  // the first and the last may be seen in part
+  return tiles * queries * (kKeyTile + 1);
+}
+
 void merge_decode(const float* partials, std::size_t n, std::size_t group, std::size_t head_dim,
                   float* out) {
   const std::size_t size = decode_partial_size(group, head_dim);

@@ -48,6 +48,9 @@ struct PrefillAttentionArgs {
   // [2][n_query][group] or null: written is each query head's largest logit, then the sum of
   // exp(logit - largest).
   float* softmax = nullptr;
+  // kept_weights_size() floats, 64-byte aligned, or null: what the logits became, for column_sums
+  // of the same table. In a form of the table's own.
+  float* weights = nullptr;
 };
 
 // Rows [begin, end) of a KV head.
@@ -126,6 +129,8 @@ struct WindowAttentionArgs {
 struct ColumnSumArgs {
   // q, strides, keys, row ranges, rule and scratch; values and out are unused. softmax, if it is
   // there, is what prefill_attention wrote for the same block: that saves half of the work.
+  // weights, if they are there, too: that saves the other half, and only sums are left. They need
+  // softmax.
   PrefillAttentionArgs block;
   // [rows]: += sum over the block's tokens of the mean over the query heads of the group
   float* sums = nullptr;
@@ -188,6 +193,8 @@ inline constexpr std::size_t kMaxQueryBlock = 64;
 // Floats of scratch that prefill_attention, sparse_attention and column_sums need for any block of
 // one KV head.
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim);
+// Floats of PrefillAttentionArgs::weights for n_query tokens that see at most `rows` rows each.
+std::size_t kept_weights_size(std::size_t group, std::size_t n_query, std::size_t rows);
 
 // Combines `n` partials of decode attention, decode_partial_size() floats from one to the next, in
 // order, into out [group, head_dim]. The order and the segments are the caller's and depend on the

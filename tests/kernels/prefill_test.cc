@@ -268,6 +268,23 @@ TEST(ColumnSums, AreNearTheDefinition) {
         if (table.name != "ref") {
           EXPECT_TRUE(same_bits(shorter.span(), sums.span()));
         }
+        // With the weights themselves, which the attention is not to feel.
+        Guarded<float> weights(kept_weights_size(shape.group, shape.n_query, block.ranges.rows()));
+        std::vector<float> same_out(block.q.size());
+        args = block.args(same_out.data(), scratch.data());
+        args.softmax = softmax.data();
+        args.weights = weights.data();
+        table.prefill_attention(args);
+        EXPECT_TRUE(weights.intact() && scratch.intact());
+        EXPECT_TRUE(same_bits(std::span<const float>(same_out), out));
+        Guarded<float> kept(before, 1);
+        args.out = nullptr;
+        args.values = {};
+        if (table.name != "ref") args.keys = {};
+        table.column_sums({.block = args, .sums = kept.data()});
+        EXPECT_TRUE(kept.intact() && scratch.intact());
+        EXPECT_LE(worst(relative_l2(kept.span(), wanted)), 1e-6);
+        EXPECT_TRUE(same_bits(kept.span().first(unseen), std::span(before).first(unseen)));
       });
     }
   }

@@ -205,6 +205,18 @@ HWY_INLINE void for_each_row_tile(const PrefillBlock& block, std::size_t first, 
 
 using LogitTile = float[kTileRows][kKeyTile];
 
+// What attention keeps of a tile of keys for the sums of its columns.
+struct KeptTile {
+  float* weights;  // [padded_rows][kKeyTile], relative to
+  float* max;      // [padded_rows]: the largest logit of each row so far
+};
+KeptTile kept_tile(const PrefillBlock& block, std::size_t first) {
+  const std::size_t tile = first / kKeyTile - block.first_row() / kKeyTile;
+  float* const weights =
+      block.args.weights + tile * round_up(block.padded_rows, kQueryPadding) * (kKeyTile + 1);
+  return {weights, weights + block.padded_rows * kKeyTile};
+}
+
 // Hides what the query rows from `row` on do not see.
 void hide(const PrefillBlock& block, std::size_t row, std::size_t first, LogitTile& logits) {
   const PrefillAttentionArgs& args = block.args;
@@ -331,10 +343,14 @@ HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size
 // One tile of query rows over the packed tile of keys and values.
 template <class Tile, std::size_t kRows>
 void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
-  HWY_ALIGN LogitTile weights;
+  HWY_ALIGN LogitTile own;
   HWY_ALIGN RowFloats rescale;
+  const bool keeps = block.args.weights != nullptr;
+  const KeptTile kept = keeps ? kept_tile(block, first) : KeptTile{};
+  LogitTile& weights = keeps ? *reinterpret_cast<LogitTile*>(kept.weights + row * kKeyTile) : own;
   compute_logits<Tile, kRows>(block, row, first, sight, weights);
   add_to_softmax<kRows>(weights, block.max + row, block.sum + row, rescale);
+  if (keeps) std::copy_n(block.max + row, kRows, kept.max + row);
   std::size_t column = 0;
   for (; column + kPanel <= block.dim; column += kPanel) {
     add_values<Tile, kRows, 2>(block, row, column, weights, rescale);
@@ -414,26 +430,59 @@ void add_columns(const PrefillBlock& block, std::size_t row, std::size_t first, 
   }
 }
 
+// The weights that attention kept, of one tile of query rows: as add_columns().
+template <std::size_t kRows>
+void add_kept(const PrefillBlock& block, std::size_t row, std::size_t first, const float* share,
+              float* columns) {
+  const F32 d;
+  const KeptTile kept = kept_tile(block, first);
+  HWY_ALIGN RowFloats factor = {};
+  for (std::size_t r = 0; r < kRows && row + r < block.rows; ++r) {
+    factor[r] = kept.max[row + r] - block.max[row + r];
+  }
+  for (std::size_t r = 0; r < kRows; r += kLanes) {
+    hn::Store(exp_at_most_88(hn::Load(d, factor + r)), d, factor + r);
+  }
+  constexpr std::size_t kVectors = kKeyTile / kLanes;
+  Vf sums[kVectors];
+  for (std::size_t v = 0; v < kVectors; ++v) sums[v] = hn::Load(d, columns + v * kLanes);
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const Vf all_of_row = all(factor[r] * share[row + r]);
+    const float* const weights = kept.weights + (row + r) * kKeyTile;
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      sums[v] = hn::MulAdd(hn::Load(d, weights + v * kLanes), all_of_row, sums[v]);
+    }
+  }
+  for (std::size_t v = 0; v < kVectors; ++v) hn::Store(sums[v], d, columns + v * kLanes);
+}
+
+// Passes over all tiles of keys: prepare(first), then each(rows, row, first, sight) for each tile
+// of query rows that sees some of it, then finish(first).
+template <class Prepare, class Each, class Finish>
+HWY_INLINE void pass_over(const PrefillBlock& block, Prepare prepare, Each each, Finish finish) {
+  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+    prepare(first);
+    for_each_row_tile(block, first, [&](auto rows, std::size_t row, Sight sight) HWY_ATTR {
+      each(rows, row, first, sight);
+    });
+    finish(first);
+  }
+}
+
 template <class Tile>
 void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
-  const auto for_each_tile = [&](auto&& each_tile, auto&& each_row_tile) HWY_ATTR {
-    const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
-    for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
-      pack_keys<Tile>(block, first);
-      for_each_row_tile(block, first, [&](auto rows, std::size_t row, Sight sight) HWY_ATTR {
-        each_row_tile(rows, row, first, sight);
-      });
-      each_tile(first);
-    }
-  };
-
+  const auto pack_tile = [&](std::size_t first) HWY_ATTR { pack_keys<Tile>(block, first); };
+  const auto nothing = [](std::size_t) HWY_ATTR {};
   if (const float* const known = args.block.softmax; known != nullptr) {
     std::copy_n(known, block.rows, block.max);
     std::copy_n(known + block.rows, block.rows, block.sum);
   } else {
-    for_each_tile([](std::size_t) HWY_ATTR {},
-                  [&](auto rows, std::size_t row, std::size_t first, Sight sight)
-                      HWY_ATTR { observe<Tile, rows.value>(block, row, first, sight); });
+    pass_over(
+        block, pack_tile,
+        [&](auto rows, std::size_t row, std::size_t first, Sight sight)
+            HWY_ATTR { observe<Tile, rows.value>(block, row, first, sight); },
+        nothing);
   }
   // The sums become what a row's weights are multiplied by.
   const auto group = static_cast<float>(args.block.group);
@@ -441,21 +490,31 @@ void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
     block.sum[row] = row < block.rows ? 1.0F / (block.sum[row] * group) : 0.0F;
   }
   HWY_ALIGN float columns[kKeyTile] = {};
-  for_each_tile(
-      [&](std::size_t first) HWY_ATTR {
-        const std::size_t begin = std::max(first, block.first_row());
-        const std::size_t end = std::min(first + kKeyTile, block.last_row());
-        for (std::size_t row = begin; row < end; ++row) args.sums[row] += columns[row - first];
-        std::fill_n(columns, kKeyTile, 0.0F);
-      },
-      [&](auto rows, std::size_t row, std::size_t first, Sight sight) HWY_ATTR {
-        add_columns<Tile, rows.value>(block, row, first, sight, block.sum, columns);
-      });
+  const auto hand_over = [&](std::size_t first) HWY_ATTR {
+    const std::size_t begin = std::max(first, block.first_row());
+    const std::size_t end = std::min(first + kKeyTile, block.last_row());
+    for (std::size_t row = begin; row < end; ++row) args.sums[row] += columns[row - first];
+    std::fill_n(columns, kKeyTile, 0.0F);
+  };
+  if (args.block.weights != nullptr) {
+    pass_over(
+        block, nothing,
+        [&](auto rows, std::size_t row, std::size_t first, Sight)
+            HWY_ATTR { add_kept<rows.value>(block, row, first, block.sum, columns); },
+        hand_over);
+  } else {
+    pass_over(
+        block, pack_tile,
+        [&](auto rows, std::size_t row, std::size_t first, Sight sight) HWY_ATTR {
+          add_columns<Tile, rows.value>(block, row, first, sight, block.sum, columns);
+        },
+        hand_over);
+  }
 }
 
 void column_sums(const ColumnSumArgs& args) {
   const PrefillBlock block = lay_out(args.block);
-  start_block(block);
+  if (args.block.weights == nullptr) start_block(block);
   if (HalfTile::fits(args.block)) {
     sum_columns<HalfTile>(block, args);
   } else {
