@@ -136,6 +136,13 @@ struct ColumnSumArgs {
   float* sums = nullptr;
 };
 
+// What projected_sizes multiplies a value by.
+struct Projection {
+  const float* columns = nullptr;  // [head_dim, n_out]
+  std::size_t head_dim = 0;
+  std::size_t n_out = 0;
+};
+
 struct KernelTable {
   std::string_view name;         // "ref", "sse4", "avx2", "avx3", ...
   std::string_view description;  // one line
@@ -186,6 +193,9 @@ struct KernelTable {
   // out[d] = sum over j of weight[j] * v_j[d].
   void (*weighted_sum)(const float* weight, TypedRows values, std::size_t rows,
                        std::size_t head_dim, float* out);
+  // out[j] = | v_j C |_1. values: [rows, head_dim].
+  void (*projected_sizes)(const Projection& projection, TypedRows values, std::size_t rows,
+                          float* out);
 };
 
 // Largest number of query tokens that a caller may put into one prefill_attention block.

@@ -7,9 +7,7 @@
 // tokens have the largest base score, but are not protected in the second stage.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "base/aligned.h"
@@ -90,32 +88,22 @@ class CriticalKv final : public Scorer {
     const auto dim = static_cast<std::size_t>(layer.head_dim);
     const auto n_head = static_cast<std::size_t>(layer.n_head);
     const auto group = static_cast<std::size_t>(layer.group());
-    const std::size_t hidden = columns.cols;
     std::size_t rows = 0;
     for (const HeadRows& head : layer.heads) rows = std::max(rows, head.positions.size());
     const std::size_t blocks = (rows + kBlock - 1) / kBlock;
 
     AlignedArray<float> buffer(n_head * rows);
     const View2<float> by_head(buffer.data(), n_head, rows);
-    std::vector<std::vector<float>> added(static_cast<std::size_t>(request.threads->count()));
-    for (auto& one : added) one.resize(hidden);
-    request.threads->for_each_worker(n_head * blocks, [&](std::size_t item, std::size_t worker) {
+    request.threads->for_each(n_head * blocks, [&](std::size_t item) {
       const std::size_t head = item / blocks;
       const HeadRows& from = layer.heads[head / group];
       const std::size_t first = item % blocks * kBlock;
       const std::size_t last = std::min(first + kBlock, from.positions.size());
-      const std::span<float> output = added[worker];
-      std::array<float, kMaxHeadDim> value;
-      for (std::size_t j = first; j < last; ++j) {
-        kernels.decode_row(from.type, from.values + j * kv_row_bytes(from.type, dim), value.data(),
-                           dim);
-        std::ranges::fill(output, 0.0F);
-        for (std::size_t d = 0; d < dim; ++d) {
-          kernels.axpy(value[d], columns.plane(head).row(d).data(), output.data(), hidden);
-        }
-        by_head.row(head)[j] = std::transform_reduce(
-            output.begin(), output.end(), 0.0F, std::plus(), [](float x) { return std::abs(x); });
-      }
+      if (first >= last) return;  // another KV head holds more rows
+      kernels.projected_sizes(
+          {.columns = columns.plane(head).data, .head_dim = dim, .n_out = columns.cols},
+          {from.values + first * kv_row_bytes(from.type, dim), from.type}, last - first,
+          by_head.row(head).data() + first);
     });
 
     std::vector<std::vector<float>> sizes;

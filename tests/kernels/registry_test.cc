@@ -48,7 +48,7 @@ TEST(KernelRegistry, TablesAreNamedDescribedAndComplete) {
     EXPECT_TRUE(table->encode_row && table->decode_row);
     EXPECT_TRUE(table->prefill_attention && table->decode_attention && table->window_attention &&
                 table->column_sums && table->sparse_attention);
-    EXPECT_TRUE(table->output_distances && table->weighted_sum);
+    EXPECT_TRUE(table->output_distances && table->weighted_sum && table->projected_sizes);
   }
 }
 

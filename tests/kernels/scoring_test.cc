@@ -266,5 +266,43 @@ TEST(WeightedSum, IsNearTheExactSum) {
   });
 }
 
+// Widths around vectors and panels, rows around tiles. The budget is that of up to 512 products
+// that are added one after the other, for a single component; those of many add up to less.
+TEST(ProjectedSizes, AreNearTheExactSums) {
+  Worst worst("projected_sizes, relative to a usual size");
+  for (const std::size_t head_dim : kWidths) {
+    for (const std::size_t n_out : {1U, 31U, 32U, 70U}) {
+      for (const std::size_t rows : {0U, 1U, 6U, 12U, 25U}) {
+        Random random(rows * 1000 + head_dim + n_out);
+        const Rows values = make_rows(n_out % 2 == 0 ? KvType::kF32 : KvType::kF16, head_dim,
+                                      random.normals(rows * head_dim));
+        const std::vector<float> columns = random.normals(head_dim * n_out);
+        // What such a sum is like: that of a single component may be nearly 0 by chance.
+        const double usual = static_cast<double>(n_out) * std::sqrt(static_cast<double>(head_dim));
+        std::vector<double> wanted(rows);
+        for (std::size_t j = 0; j < rows; ++j) {
+          for (std::size_t i = 0; i < n_out; ++i) {
+            double component = 0;
+            for (std::size_t d = 0; d < head_dim; ++d) {
+              component +=
+                  static_cast<double>(values.expanded[j * head_dim + d]) * columns[d * n_out + i];
+            }
+            wanted[j] += std::abs(component);
+          }
+        }
+        for_each_table([&](const KernelTable& table) {
+          Guarded<float> out(rows, 1);
+          table.projected_sizes({.columns = columns.data(), .head_dim = head_dim, .n_out = n_out},
+                                values.view(), rows, out.data());
+          EXPECT_TRUE(out.intact());
+          for (std::size_t j = 0; j < rows; ++j) {
+            EXPECT_LE(worst(std::abs(out.span()[j] - wanted[j]) / usual), 4e-6) << head_dim;
+          }
+        });
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace restkv::kernel_test

@@ -165,6 +165,48 @@ void weighted_sum(const float* weight, TypedRows values, std::size_t rows, std::
   }
 }
 
+// kRows of the values, expanded, as one side of the tile product. Components are added within each
+// vector's lane, lanes at the end.
+template <std::size_t kRows>
+HWY_INLINE void project(const Projection& projection, const float* values, float* out) {
+  Vf added[kRows];
+  for (Vf& one : added) one = hn::Zero(F32());
+  const RowMajor left{values, projection.head_dim};
+  const std::size_t whole = projection.n_out / kPanel * kPanel;
+  for (std::size_t column = 0; column < whole; column += kPanel) {
+    auto sums = zero_sums<kRows, 2>();
+    multiply(left, FloatColumns{projection.columns + column, projection.n_out}, projection.head_dim,
+             sums);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      added[r] = hn::Add(added[r], hn::Add(hn::Abs(sums.at[r][0]), hn::Abs(sums.at[r][1])));
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    out[r] = sum_of(added[r]);
+    for (std::size_t column = whole; column < projection.n_out; ++column) {
+      float component = 0.0F;
+      for (std::size_t d = 0; d < projection.head_dim; ++d) {
+        component += left(r, d) * projection.columns[d * projection.n_out + column];
+      }
+      out[r] += component < 0.0F ? -component : component;
+    }
+  }
+}
+
+void projected_sizes(const Projection& projection, TypedRows values, std::size_t rows, float* out) {
+  const std::size_t dim = projection.head_dim;
+  HWY_ALIGN float expanded[kTileRows * kMaxHeadDim];
+  std::size_t row = 0;
+  for (; row + kTileRows <= rows; row += kTileRows) {
+    expand_rows(values, row, kTileRows, 0, rows, dim, dim, expanded);
+    project<kTileRows>(projection, expanded, out + row);
+  }
+  for (; row < rows; ++row) {
+    expand_rows(values, row, 1, 0, rows, dim, dim, expanded);
+    project<1>(projection, expanded, out + row);
+  }
+}
+
 }  // namespace
 }  // namespace restkv::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -49,7 +49,8 @@ KernelTable make_table() {
           .round_activations = round_activations,
           .multiply_packed = multiply_packed,
           .output_distances = output_distances,
-          .weighted_sum = weighted_sum};
+          .weighted_sum = weighted_sum,
+          .projected_sizes = projected_sizes};
 }
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3

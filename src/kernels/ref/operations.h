@@ -40,5 +40,6 @@ void output_distances(const float* r, const float* center, TypedRows values, std
                       std::size_t head_dim, float* out);
 void weighted_sum(const float* weight, TypedRows values, std::size_t rows, std::size_t head_dim,
                   float* out);
+void projected_sizes(const Projection& projection, TypedRows values, std::size_t rows, float* out);
 
 }  // namespace restkv::ref

@@ -37,4 +37,20 @@ void weighted_sum(const float* weight, TypedRows values, std::size_t rows, std::
   }
 }
 
+void projected_sizes(const Projection& projection, TypedRows values, std::size_t rows, float* out) {
+  float value[kMaxHeadDim];
+  const std::size_t dim = projection.head_dim;
+  for (std::size_t j = 0; j < rows; ++j) {
+    decode_row(values.type, values.data + j * kv_row_bytes(values.type, dim), value, dim);
+    out[j] = 0.0F;
+    for (std::size_t i = 0; i < projection.n_out; ++i) {
+      float component = 0.0F;
+      for (std::size_t d = 0; d < dim; ++d) {
+        component += value[d] * projection.columns[d * projection.n_out + i];
+      }
+      out[j] += std::abs(component);
+    }
+  }
+}
+
 }  // namespace restkv::ref

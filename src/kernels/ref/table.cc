@@ -26,6 +26,7 @@ const KernelTable& ref_table() {
       .multiply_packed = ref::multiply_packed,
       .output_distances = ref::output_distances,
       .weighted_sum = ref::weighted_sum,
+      .projected_sizes = ref::projected_sizes,
   };
   return kTable;
 }
