@@ -301,11 +301,7 @@ int main_with(Arguments args) {
       {"--passages"}, "passages of each length at the most (all)", 2, 1 << 20,
       [&options](long long n) { options.most_passages = static_cast<std::size_t>(n); });
   add_model_flags(flags, options.common);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   if (options.tables[0].empty() || options.tables[1].empty()) {
     return report_usage({ErrorCode::kInvalidArgument, "give both tables of block sizes"});
   }

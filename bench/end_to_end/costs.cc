@@ -133,11 +133,7 @@ int main_with(Arguments args) {
                     [&options](long long v) { options.tokens = v; });
   flags.add_switch({"--again"}, "measure random once more at the end",
                    [&options] { options.again = true; });
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, common.show_help)) return *status;
   auto variants = expand_variants(common);
   if (!variants.ok()) return report_usage(variants.error());
   auto status = measure_all(options, *variants);

@@ -200,11 +200,7 @@ int main_with(Arguments args) {
                     [&options](long long v) { options.prompts = v; });
   flags.add_integer({"--tokens"}, "tokens of an answer, at most (480)", 1, 1 << 20,
                     [&options](long long v) { options.tokens = v; });
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, common.show_help)) return *status;
   if (options.days > options.entries) {
     return report_usage({ErrorCode::kInvalidArgument, "--days asks for more than --entries has"});
   }

@@ -357,11 +357,7 @@ int main_with(Arguments args) {
                     "so many facts are asked one by one as well; other answers are an error (0)", 0,
                     static_cast<long long>(kFacts.size()),
                     [&options](long long n) { options.alone = static_cast<std::size_t>(n); });
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, common.show_help)) return *status;
   auto variants = variants_of(options);
   if (!variants.ok()) return report_usage(variants.error());
   auto status = measure(options, *variants);

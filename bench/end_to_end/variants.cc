@@ -137,11 +137,7 @@ int main_with(Arguments args) {
                     [&options](long long v) { options.rounds = v; });
   flags.add_integer({"--steps"}, "tokens that every cache writes (16)", 1, 4096,
                     [&options](long long v) { options.steps = v; });
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   auto status = measure(options);
   return status.ok() ? *status : report_error(status.error());
 }

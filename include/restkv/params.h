@@ -26,10 +26,10 @@ struct ParamInfo {
   std::string_view name;
   std::string_view summary;  // one line, with the unit
   ParamKind kind = ParamKind::kNumber;
-  std::string_view default_value;  // as a user would write it
+  std::string_view default_value = {};  // as a user would write it
   double min = 0;
   double max = 0;
-  std::string_view choices;  // kChoice: "before|after"
+  std::string_view choices = {};  // kChoice: "before|after"
 };
 
 // The values in force: defaults overlaid with what the user wrote. Immutable after parse().

@@ -161,7 +161,7 @@ struct PolicyInfo {
   std::string_view summary;  // one line
   std::string_view paper;    // citation
   Needs needs = Needs::kNothing;
-  Protection paper_protection;           // what `--kv-protect paper` protects
+  Protection paper_protection = {};      // what `--kv-protect paper` protects
   bool keeps_all = false;                // no budget: every row stays
   bool scores_depend_on_budget = false;  // else one call serves several budgets
   bool even_window = false;              // the window must be even
@@ -173,7 +173,7 @@ struct PolicyInfo {
   // A KV head's score is the mean over the query heads of its group, and the largest of them where
   // ScoreRequest::group_score says so.
   bool scores_by_group = false;
-  std::span<const ParamInfo> params;
+  std::span<const ParamInfo> params = {};
   // REQUIRES: values were parsed against `params`.
   std::unique_ptr<Scorer> (*make)(const ParamValues& values) = nullptr;
   // Options that do not go together, or not with a model of `n_layer` layers (0: not known yet).

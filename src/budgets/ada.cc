@@ -39,8 +39,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kNumber,
      .default_value = "0.2",
      .min = 0,
-     .max = 1,
-     .choices = {}},
+     .max = 1},
 };
 
 }  // namespace

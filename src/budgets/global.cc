@@ -69,8 +69,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kNumber,
      .default_value = "0",
      .min = 0,
-     .max = 1,
-     .choices = {}},
+     .max = 1},
 };
 
 }  // namespace

@@ -52,8 +52,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kNumber,
      .default_value = "20",
      .min = 1,
-     .max = 1000,
-     .choices = {}},
+     .max = 1000},
 };
 
 }  // namespace

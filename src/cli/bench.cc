@@ -116,11 +116,7 @@ int bench_command(Arguments args) {
   BenchOptions options;
   FlagSet flags(kUsage);
   add_bench_flags(flags, options);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   auto cases = bench_cases(options);
   if (!cases.ok()) return report_usage(cases.error());
   print_notices(flags);

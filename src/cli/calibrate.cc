@@ -91,11 +91,7 @@ int calibrate_command(Arguments args) {
   CalibrateOptions options;
   FlagSet flags(kUsage);
   add_flags(flags, options);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   auto decode = parse_decode_flags(options.common.decode);
   if (!decode.ok()) return report_usage(decode.error());
   KvOptions checked;

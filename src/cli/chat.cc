@@ -213,11 +213,7 @@ int chat_command(Arguments args) {
   add_generation_flags(flags, options.generation, options.common);
   add_kv_flags(flags, options.common);
   add_model_flags(flags, options.common);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   if (options.prompt.raw) {
     return report_usage({ErrorCode::kInvalidArgument, "chat needs a template: --raw is for run"});
   }

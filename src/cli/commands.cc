@@ -17,6 +17,13 @@ int report_usage(const Error& error) {
   return kExitUsage;
 }
 
+std::optional<int> read_flags(FlagSet& flags, Arguments args, const bool& help) {
+  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
+  if (!help) return std::nullopt;
+  std::fputs(flags.help().c_str(), stdout);
+  return 0;
+}
+
 void print_notices(const FlagSet& flags) {
   for (const std::string& notice : flags.notices()) {
     std::fprintf(stderr, "restkv: %s\n", notice.c_str());

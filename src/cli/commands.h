@@ -3,6 +3,7 @@
 // The commands: each takes the arguments that follow its name and returns the exit status.
 //   0 done, 1 failed, 2 wrong usage, 130 interrupted
 
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -23,9 +24,9 @@ int bench_command(Arguments args);
 int eval_command(Arguments args);
 int report_command(Arguments args);
 int study_command(Arguments args);
+int calibrate_command(Arguments args);
 
 inline constexpr const char* kVersion = "0.1.0";
-int calibrate_command(Arguments args);
 
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
@@ -35,6 +36,9 @@ inline constexpr int kExitInterrupted = 130;
 int report_error(const Error& error);
 // The same for what was wrong with a command line, before any work: always kExitUsage.
 int report_usage(const Error& error);
+// Reads a command line. A status when the command ends with it: something was wrong and has been
+// reported, or `help`, which a flag sets, asked for the text that has been printed.
+std::optional<int> read_flags(FlagSet& flags, Arguments args, const bool& help);
 // Says on stderr what of the command line has no effect.
 void print_notices(const FlagSet& flags);
 

@@ -93,11 +93,7 @@ int demo_command(Arguments args) {
       "A long text with a hidden fact: the full cache against methods that keep 128 tokens of it.");
   add_kv_flags(flags, options);
   add_model_flags(flags, options);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.show_help)) return *status;
   auto variants = expand_variants(options);
   if (!variants.ok()) return report_usage(variants.error());
   print_notices(flags);

@@ -55,11 +55,7 @@ int eval_command(Arguments args) {
   add_variant_flags(flags, options);
   add_sample_flags(flags, options);
   add_model_flags(flags, options.common);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   if (names == std::vector<std::string>{"list"}) {
     print_tasks();
     return 0;

@@ -212,11 +212,7 @@ int perplexity_command(Arguments args) {
   }
   add_model_flags(flags, options.common);
   options.common.context = kNotGiven;
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   auto variants = expand_variants(options.common);
   if (!variants.ok()) return report_usage(variants.error());
   if (auto checked = check(options, *variants); !checked.ok()) return report_usage(checked.error());

@@ -158,10 +158,8 @@ int policies_command(Arguments args) {
   flags.add_switch({"--combinations"}, "as docs/combinations.md: what does not go together",
                    [&combinations] { combinations = true; });
   flags.add_switch({"-h", "--help"}, "this text", [&help] { help = true; });
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (help) {
-    std::fputs(flags.help().c_str(), stdout);
-  } else if (combinations) {
+  if (const auto status = read_flags(flags, args, help)) return *status;
+  if (combinations) {
     print_combinations();
   } else if (markdown) {
     print_markdown();

@@ -53,11 +53,7 @@ int report_command(Arguments args) {
       {"--resamples"}, "draws of the bootstrap (10000)", 100, 10'000'000,
       [&options](long long v) { options.resampling.resamples = static_cast<std::size_t>(v); });
   flags.add_switch({"-h", "--help"}, "this text", [&help] { help = true; });
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, help)) return *status;
   options.database = name;
   if (name.empty()) {
     return report_usage(

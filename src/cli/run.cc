@@ -219,11 +219,7 @@ int run_command(Arguments args) {
   flags.add_switch({"--kv-kept"}, "with --json: the kept positions per layer and head",
                    [&options] { options.show_kept = true; });
   add_model_flags(flags, options.common);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
   auto variants = expand_variants(options.common);
   if (!variants.ok()) return report_usage(variants.error());
   if (auto fits = check_together(options, variants->size()); !fits.ok()) {

@@ -230,11 +230,7 @@ int study_command(Arguments args) {
                  "block sizes of ab-sparse (default: those beside the model, or measured first)",
                  &options.block_table);
   add_model_flags(flags, options.eval.common);
-  if (auto parsed = flags.parse(args); !parsed.ok()) return report_usage(parsed.error());
-  if (options.eval.common.show_help) {
-    std::fputs(flags.help().c_str(), stdout);
-    return 0;
-  }
+  if (const auto status = read_flags(flags, args, options.eval.common.show_help)) return *status;
   const auto parts = study_parts(options.scale);
   if (!parts.ok()) return report_usage(parts.error());
   print_notices(flags);

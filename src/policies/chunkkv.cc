@@ -107,8 +107,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kInteger,
      .default_value = "20",
      .min = 1,
-     .max = 65536,
-     .choices = {}},
+     .max = 65536},
 };
 
 // A model that does not suit the other policy does not suit this one.
@@ -129,9 +128,6 @@ constinit const PolicyInfo chunkkv_policy{
     .paper = "ChunkKV, arXiv 2502.00299",
     .needs = Needs::kNothing,
     .paper_protection = {.sinks = 0, .window = true},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .reads_rows = false,  // beyond what the other policy reads
     .params = kParams,
     .make = make,

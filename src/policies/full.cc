@@ -25,11 +25,7 @@ constinit const PolicyInfo full_policy{
     .summary = "keeps every token; takes no budget",
     .paper = "the model as it is",
     .needs = Needs::kNothing,
-    .paper_protection = {},
     .keeps_all = true,
-    .scores_depend_on_budget = false,
-    .even_window = false,
-    .params = {},
     .make = make,
 };
 

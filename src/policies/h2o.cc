@@ -29,11 +29,7 @@ constinit const PolicyInfo h2o_policy{
     .paper = "H2O, arXiv 2306.14048",
     .needs = Needs::kColumnSums,
     .paper_protection = {.sinks = 0, .window = true},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .reads_rows = false,
-    .params = {},
     .make = make,
 };
 

@@ -79,11 +79,6 @@ constinit const PolicyInfo keydiff_policy{
     .summary = "keys that differ from the average key; needs no question",
     .paper = "KeyDiff, arXiv 2504.15364",
     .needs = Needs::kNothing,
-    .paper_protection = {},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
-    .params = {},
     .make = make,
 };
 

@@ -30,11 +30,6 @@ constinit const PolicyInfo knorm_policy{
     .summary = "small norm of the key; a floor for comparison",
     .paper = "L2 norm of keys, arXiv 2406.11430",
     .needs = Needs::kNothing,
-    .paper_protection = {},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
-    .params = {},
     .make = make,
 };
 

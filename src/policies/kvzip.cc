@@ -214,8 +214,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kInteger,
      .default_value = "2048",
      .min = 1,
-     .max = 65536,
-     .choices = {}},
+     .max = 65536},
 };
 
 }  // namespace
@@ -229,9 +228,6 @@ constinit const PolicyInfo kvzip_policy{
     .paper = "KVzip, arXiv 2505.23416, with budgets per layer and no instruction",
     .needs = Needs::kReplay | Needs::kOutputProjection,
     .paper_protection = {.sinks = 4, .window = false},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .params = kParams,
     .make = make,
 };

@@ -171,20 +171,17 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kInteger,
      .default_value = "128",
      .min = 2,
-     .max = 65536,
-     .choices = {}},
+     .max = 65536},
     {.name = "sinks",
      .summary = "first tokens that belong to no part, and are kept",
      .kind = ParamKind::kInteger,
      .default_value = "4",
      .min = 0,
-     .max = 65536,
-     .choices = {}},
+     .max = 65536},
     {.name = "cross",
      .summary = "let parts compete with one another; off: each gives the same number",
      .kind = ParamKind::kSwitch,
-     .default_value = "off",
-     .choices = {}},
+     .default_value = "off"},
 };
 
 }  // namespace
@@ -196,9 +193,6 @@ constinit const PolicyInfo lagkv_policy{
     .paper = "LagKV, arXiv 2504.04704",
     .needs = Needs::kNothing,
     .paper_protection = {.sinks = 4, .window = false},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .params = kParams,
     .make = make,
 };

@@ -38,12 +38,7 @@ constinit const PolicyInfo observed_attention_policy{
     .summary = "mean attention received from the tokens that could see it",
     .paper = "NVIDIA/kvpress; after H2O, arXiv 2306.14048",
     .needs = Needs::kColumnSums,
-    .paper_protection = {},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .reads_rows = false,
-    .params = {},
     .make = make,
 };
 

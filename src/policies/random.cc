@@ -32,12 +32,7 @@ constinit const PolicyInfo random_policy{
     .summary = "drawn by lot from the seed; a floor for comparison",
     .paper = "none",
     .needs = Needs::kNothing,
-    .paper_protection = {},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .reads_rows = false,
-    .params = {},
     .make = make,
 };
 

@@ -47,8 +47,7 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kInteger,
      .default_value = "5",
      .min = 1,
-     .max = 1025,
-     .choices = {}},
+     .max = 1025},
 };
 
 }  // namespace
@@ -60,9 +59,6 @@ constinit const PolicyInfo snapkv_policy{
     .paper = "SnapKV, arXiv 2404.14469",
     .needs = Needs::kWindowQueries,
     .paper_protection = {.sinks = 0, .window = true},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .scores_by_group = true,
     .params = kParams,
     .make = make,

@@ -88,12 +88,7 @@ constinit const PolicyInfo tova_policy{
     .summary = "attention from the newest token, the same for all heads",
     .paper = "TOVA, arXiv 2401.06104",
     .needs = Needs::kWindowQueries,
-    .paper_protection = {},
-    .keeps_all = false,
-    .scores_depend_on_budget = false,
-    .even_window = false,
     .newest_query_only = true,
-    .params = {},
     .make = make,
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/json_runs.h"
 #include "cli/program.h"
 
 namespace restkv::testing {
@@ -19,18 +20,6 @@ constexpr std::size_t kPageRows = 16;
 
 std::size_t pages_bytes(std::size_t rows) {
   return kLayers * ((rows + kPageRows - 1) / kPageRows) * kPageRows * kRowBytes;
-}
-
-json run_json(const std::vector<std::string>& more) {
-  std::vector<std::string> args = {"run",   "-m",    scratch_folder() + "/tiny.gguf",
-                                   "--raw", "-f",    scratch_folder() + "/text.txt",
-                                   "-t",    "1",     "--ignore-eos",
-                                   "-n",    "5",     "--temp",
-                                   "0",     "--json"};
-  args.insert(args.end(), more.begin(), more.end());
-  const ProgramEnd end = run_program(args);
-  EXPECT_EQ(end.status, 0) << end.err;
-  return json::parse(end.out, nullptr, /*allow_exceptions=*/false);
 }
 
 TEST(Json, OneVariantIsAnObjectWithTheBytesOfItsRows) {

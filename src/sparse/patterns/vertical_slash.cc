@@ -106,15 +106,13 @@ constexpr ParamInfo kParams[] = {
      .kind = ParamKind::kInteger,
      .default_value = "1000",
      .min = static_cast<double>(kForcedColumns),
-     .max = 1e6,
-     .choices = {}},
+     .max = 1e6},
     {.name = "slash",
      .summary = "diagonals (distances) that a head reads, the shortest 100 always",
      .kind = ParamKind::kInteger,
      .default_value = "6096",
      .min = static_cast<double>(kForcedDiagonals),
-     .max = 1e6,
-     .choices = {}},
+     .max = 1e6},
 };
 
 }  // namespace
