@@ -17,6 +17,7 @@
 
 // The last pass is for a machine without vectors, which has the table "ref".
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#include "kernels/hwy/column_sums-inl.h"
 #include "kernels/hwy/decode-inl.h"
 #include "kernels/hwy/packed-inl.h"
 #include "kernels/hwy/prefill-inl.h"

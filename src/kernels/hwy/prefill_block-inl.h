@@ -1,0 +1,326 @@
+// A block of queries, tile after tile of keys: logits and the running softmax. Under attention of
+// prefill and the sums of its columns. Compiled once per target.
+//
+// Why this method: all queries of a block and of a group share a KV head, so tokens x group rows
+// make one tall matrix. Each tile of 64 keys and values is prepared once; then 6 (or 12) query rows
+// at a time pass over it: logits = Q K^T as one register tile product, and the online softmax (a
+// running maximum and sum per row). Weights live only in the first-level cache, unless they are to
+// be kept. Which rows a query may see is looked at only in tiles that cross a boundary. Tiles begin
+// at multiples of 64 rows, and a hidden key changes no bit of a row's sums, so a query's result
+// does not depend on the other queries of its block. Precision: f32 throughout.
+
+#if defined(RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_
+#undef RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_
+#else
+#define RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+
+#include "kernels/hwy/tiles-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace restkv::HWY_NAMESPACE {
+namespace {
+
+// The block's matrices inside the caller's scratch. Row r of the tall matrix is query head r %
+// group of token r / group; rows from `rows` to `padded_rows` are zero queries, and nobody reads
+// their results.
+struct PrefillBlock {
+  const PrefillAttentionArgs& args;
+  std::size_t rows;
+  std::size_t padded_rows;
+  std::size_t dim;  // head_dim, padded
+  // A tile of keys, transposed, and one of values; of what elements, the form says (FloatTile,
+  // HalfTile). While keys are being packed, the same keys before stand where values will stand.
+  float* keys;     // [kKeyTile / kPanel][dim][kPanel]
+  float* values;   // [kKeyTile][dim]
+  float* queries;  // [padded_rows / kTileRows][dim][kTileRows], times product_scale()
+  float* outputs;  // [padded_rows][dim]
+  float* max;      // [padded_rows]
+  float* sum;      // [padded_rows]
+
+  HWY_INLINE std::size_t first_row() const { return args.row_begin[0]; }
+  HWY_INLINE std::size_t last_row() const { return args.row_end[args.n_query - 1]; }
+};
+
+PrefillBlock lay_out(const PrefillAttentionArgs& args) {
+  const std::size_t rows = args.n_query * args.group;
+  const std::size_t padded_rows = round_up(rows, kTileRows);
+  const std::size_t dim = round_up(args.head_dim, kLineFloats);
+  float* const keys = args.scratch;
+  float* const values = keys + kKeyTile * dim;
+  float* const queries = values + kKeyTile * dim;
+  float* const outputs = queries + padded_rows * dim;
+  float* const max = outputs + padded_rows * dim;
+  return {.args = args,
+          .rows = rows,
+          .padded_rows = padded_rows,
+          .dim = dim,
+          .keys = keys,
+          .values = values,
+          .queries = queries,
+          .outputs = outputs,
+          .max = max,
+          .sum = max + padded_rows};
+}
+
+// Queries side by side as the tile product reads them, and an empty softmax for each.
+void start_block(const PrefillBlock& block) {
+  const PrefillAttentionArgs& args = block.args;
+  const float scale = product_scale(args.rule);
+  std::fill_n(block.queries, block.padded_rows * block.dim, 0.0F);
+  for (std::size_t row = 0; row < block.rows; ++row) {
+    const float* const from =
+        args.q + row / args.group * args.token_stride + row % args.group * args.head_dim;
+    float* const to = block.queries + row / kTileRows * kTileRows * block.dim + row % kTileRows;
+    for (std::size_t d = 0; d < args.head_dim; ++d) to[d * kTileRows] = from[d] * scale;
+  }
+  std::fill_n(block.max, block.padded_rows, kLowestLogit);
+  std::fill_n(block.sum, block.padded_rows, 0.0F);
+}
+
+// A tile in f32.
+struct FloatTile {
+  // Rows [first, first + count) to the tile's rows from `to` on. Those outside [begin, end) are not
+  // read and become zero.
+  static void place(const PrefillBlock& block, TypedRows rows, std::size_t first, std::size_t count,
+                    std::size_t begin, std::size_t end, std::size_t to) {
+    expand_rows(rows, first, count, begin, end, block.args.head_dim, block.dim,
+                block.values + to * block.dim);
+  }
+  static void clear(const PrefillBlock& block, std::size_t from) {
+    std::fill(block.values + from * block.dim, block.values + kKeyTile * block.dim, 0.0F);
+  }
+  // Puts the keys that stand where values will stand into the order of the tile product.
+  static void transpose_keys(const PrefillBlock& block) {
+    for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+      transpose(block.values + key * block.dim, block.dim, kPanel, block.keys + key * block.dim);
+    }
+  }
+  static HWY_INLINE FloatColumns keys(const PrefillBlock& block, std::size_t key) {
+    return {block.keys + key * block.dim, kPanel};
+  }
+  static HWY_INLINE FloatColumns values(const PrefillBlock& block, std::size_t column) {
+    return {block.values + column, block.dim};
+  }
+};
+
+// A tile in f16, widened within the products, which have the same bits: keys and values of 64
+// channels then leave half of a first-level cache to queries and outputs.
+struct HalfTile {
+  static bool fits(const PrefillAttentionArgs& args) {
+    return kConvertsF16 && args.keys.type == KvType::kF16 &&
+           (args.values.data == nullptr || args.values.type == KvType::kF16) &&
+           args.head_dim % kLineFloats == 0;
+  }
+  static std::uint16_t* keys_of(const PrefillBlock& block) {
+    return reinterpret_cast<std::uint16_t*>(block.keys);
+  }
+  static std::uint16_t* values_of(const PrefillBlock& block) {
+    return reinterpret_cast<std::uint16_t*>(block.values);
+  }
+  static void place(const PrefillBlock& block, TypedRows rows, std::size_t first, std::size_t count,
+                    std::size_t begin, std::size_t end, std::size_t to) {
+    const std::size_t last = std::clamp(end, first, first + count);
+    const std::size_t start = std::clamp(begin, first, last);
+    std::uint16_t* const tile = values_of(block) + to * block.dim;
+    std::fill(tile, tile + (start - first) * block.dim, 0);
+    std::copy_n(reinterpret_cast<const std::uint16_t*>(rows.data) + start * block.dim,
+                (last - start) * block.dim, tile + (start - first) * block.dim);
+    std::fill(tile + (last - first) * block.dim, tile + count * block.dim, 0);
+  }
+  static void clear(const PrefillBlock& block, std::size_t from) {
+    std::fill(values_of(block) + from * block.dim, values_of(block) + kKeyTile * block.dim, 0);
+  }
+  static void transpose_keys(const PrefillBlock& block) {
+    const hn::Repartition<std::uint16_t, F32> d16;
+    for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+      const std::byte* rows[kPanel];
+      for (std::size_t i = 0; i < kPanel; ++i) {
+        rows[i] = reinterpret_cast<const std::byte*>(values_of(block) + (key + i) * block.dim);
+      }
+      std::uint16_t* const to = keys_of(block) + key * block.dim;
+      transpose_halves(rows, block.dim, [d16, to](std::size_t column, auto halves) HWY_ATTR {
+        hn::StoreU(halves, d16, to + column * kPanel);
+      });
+    }
+  }
+  static HWY_INLINE HalfColumns keys(const PrefillBlock& block, std::size_t key) {
+    return {keys_of(block) + key * block.dim, kPanel};
+  }
+  static HWY_INLINE HalfColumns values(const PrefillBlock& block, std::size_t column) {
+    return {values_of(block) + column, block.dim};
+  }
+};
+
+template <class Tile>
+void pack(const PrefillBlock& block, TypedRows rows, std::size_t first) {
+  Tile::place(block, rows, first, kKeyTile, block.first_row(), block.last_row(), 0);
+}
+
+template <class Tile>
+void pack_keys(const PrefillBlock& block, std::size_t first) {
+  pack<Tile>(block, block.args.keys, first);
+  Tile::transpose_keys(block);
+}
+
+// How much of the tile that begins at row `first` the query rows [row, row + kTileRows) see.
+enum class Sight { kNothing, kPart, kAll };
+HWY_INLINE Sight sight_of(const PrefillBlock& block, std::size_t row, std::size_t first) {
+  const PrefillAttentionArgs& args = block.args;
+  const std::size_t oldest = row / args.group;
+  const std::size_t newest = std::min(row + kTileRows, block.rows) / args.group;
+  const std::size_t last = std::min(newest, args.n_query - 1);
+  if (first >= args.row_end[last] || first + kKeyTile <= args.row_begin[oldest]) {
+    return Sight::kNothing;
+  }
+  const bool whole = first >= args.row_begin[last] && first + kKeyTile <= args.row_end[oldest];
+  return whole ? Sight::kAll : Sight::kPart;
+}
+
+// Calls body(rows, row, sight) for each tile of query rows, [row, row + rows), that sees some of
+// the key tile that begins at row `first`. `rows` is a std::integral_constant: a block of 64 tokens
+// ends with 4 or 8 rows beyond whole tiles, and for one query head to a KV head a tile that is
+// mostly padding would be a tenth of the work.
+template <class Body>
+HWY_INLINE void for_each_row_tile(const PrefillBlock& block, std::size_t first, const Body& body) {
+  for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
+    const Sight sight = sight_of(block, row, first);
+    if (sight == Sight::kNothing) continue;
+    const std::size_t left = block.rows - row;
+    if (left <= 4) {
+      body(std::integral_constant<std::size_t, 4>(), row, sight);
+    } else if (left <= 8) {
+      body(std::integral_constant<std::size_t, std::min<std::size_t>(8, kTileRows)>(), row, sight);
+    } else {
+      body(std::integral_constant<std::size_t, kTileRows>(), row, sight);
+    }
+  }
+}
+
+using LogitTile = float[kTileRows][kKeyTile];
+
+// What attention keeps of a tile of keys for the sums of its columns.
+struct KeptTile {
+  float* weights;  // [padded_rows][kKeyTile], relative to
+  float* max;      // [padded_rows]: the largest logit of each row so far
+};
+KeptTile kept_tile(const PrefillBlock& block, std::size_t first) {
+  const std::size_t tile = first / kKeyTile - block.first_row() / kKeyTile;
+  float* const weights =
+      block.args.weights + tile * round_up(block.padded_rows, kQueryPadding) * (kKeyTile + 1);
+  return {weights, weights + block.padded_rows * kKeyTile};
+}
+
+// Hides what the query rows from `row` on do not see.
+void hide(const PrefillBlock& block, std::size_t row, std::size_t first, LogitTile& logits) {
+  const PrefillAttentionArgs& args = block.args;
+  for (std::size_t r = 0; r < kTileRows && row + r < block.rows; ++r) {
+    const std::size_t token = (row + r) / args.group;
+    const auto within = [&](std::size_t bound) {
+      return std::clamp(bound, first, first + kKeyTile) - first;
+    };
+    const std::size_t begin = within(args.row_begin[token]);
+    const std::size_t end = within(args.row_end[token]);
+    std::fill(logits[r], logits[r] + begin, kHidden);
+    std::fill(logits[r] + std::max(begin, end), logits[r] + kKeyTile, kHidden);
+  }
+}
+
+// Brings part `part` of kTilePanels of the next query rows and their outputs near. Those of all
+// rows do not fit into the first-level cache, for large groups hardly into the second.
+constexpr std::size_t kTilePanels = kKeyTile / kPanel;
+HWY_INLINE void prefetch_rows(const PrefillBlock& block, std::size_t row, std::size_t part) {
+  if (row >= block.padded_rows) return;
+  const std::size_t lines = kTileRows * block.dim / kLineFloats;
+  const std::size_t offset = row * block.dim;
+  for (std::size_t i = part * lines / kTilePanels; i < (part + 1) * lines / kTilePanels; ++i) {
+    __builtin_prefetch(block.queries + offset + i * kLineFloats);
+    __builtin_prefetch(block.outputs + offset + i * kLineFloats, 1);
+  }
+}
+
+// Logits of the query rows [row, row + kRows) for the packed keys, which begin at row `first`.
+template <class Tile, std::size_t kRows>
+HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
+                               Sight sight, LogitTile& logits) {
+  const F32 d;
+  const Interleaved queries = {block.queries + row * block.dim};
+  const float cap = block.args.rule.softcap;
+  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+    auto sums = zero_sums<kRows, 2>();
+    multiply(queries, Tile::keys(block, key), block.dim, sums);
+    prefetch_rows(block, row + kTileRows, key / kPanel);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t v = 0; v < 2; ++v) {
+        hn::Store(sums.at[r][v], d, logits[r] + key + v * kLanes);
+      }
+    }
+  }
+  if (cap > 0.0F) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+        hn::Store(softcap(hn::Load(d, logits[r] + key), cap), d, logits[r] + key);
+      }
+    }
+  }
+  if (sight == Sight::kPart) hide(block, row, first, logits);
+}
+
+HWY_INLINE float largest_of(const float* logits, float start) {
+  const F32 d;
+  Vf largest = all(start);
+  for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+    largest = hn::Max(largest, hn::Load(d, logits + key));
+  }
+  return max_of(largest);
+}
+
+// Turns a row of logits into weights relative to `max` and gives their sum.
+HWY_INLINE float weigh(float* logits, float max) {
+  const F32 d;
+  Vf added[2] = {hn::Zero(d), hn::Zero(d)};
+  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
+    for (std::size_t v = 0; v < 2; ++v) {
+      float* const at = logits + key + v * kLanes;
+      const Vf weight = exp_at_most_88(hn::Sub(hn::Load(d, at), all(max)));
+      hn::Store(weight, d, at);
+      added[v] = hn::Add(added[v], weight);
+    }
+  }
+  return sum_of(hn::Add(added[0], added[1]));
+}
+
+// One float for each row of a tile, in whole vectors.
+using RowFloats = float[(kTileRows + kLanes - 1) / kLanes * kLanes];
+
+// Turns the logits of query rows into weights relative to each row's new maximum. rescale: what
+// everything that a row summed before must be multiplied by. Step by step for all rows, because the
+// steps of a single row wait for each other.
+template <std::size_t kRows>
+HWY_INLINE void add_to_softmax(LogitTile& logits, float* max, float* sum, RowFloats& rescale) {
+  const F32 d;
+  HWY_ALIGN RowFloats new_max = {};
+  HWY_ALIGN RowFloats difference = {};
+  for (std::size_t r = 0; r < kRows; ++r) {
+    new_max[r] = largest_of(logits[r], max[r]);
+    difference[r] = max[r] - new_max[r];
+    max[r] = new_max[r];
+  }
+  for (std::size_t r = 0; r < kRows; r += kLanes) {
+    hn::Store(exp_at_most_88(hn::Load(d, difference + r)), d, rescale + r);
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    sum[r] = sum[r] * rescale[r] + weigh(logits[r], new_max[r]);
+  }
+}
+
+}  // namespace
+}  // namespace restkv::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
