@@ -34,7 +34,7 @@ enum class WeightOrder : std::uint8_t { kPack, kKeep };
 
 struct EngineOptions {
   std::string model_path;
-  int n_threads = 0;        // < 1: one per usable processor
+  int n_threads = 0;        // < 1: one per usable processor; at most 1024
   std::string kernels;      // a kernel table's name; empty = RESTKV_KERNELS or the best
   std::size_t chunk = 512;  // prompt tokens that pass through a layer at a time
   // What a prompt's tokens carry from layer to layer: kF32, or kBf16 for half the memory and one
@@ -94,7 +94,8 @@ struct PrefillOptions {
   std::function<void(std::size_t first, View2<const float> logits)> on_logits;
   std::size_t logits_from = 0;
   // When set, called for every layer, in order, when its rows are complete and nothing has been
-  // dropped: what a policy would see, with the newest `observed_queries` queries. May be empty.
+  // dropped: what a policy would see, with the newest `observed_queries` queries. Not called by a
+  // prefill in pieces. May be empty.
   std::function<void(const LayerObservation&)> on_layer;
   std::size_t observed_queries = 0;
   // What of the attention is computed. A wrong name or option is kInvalidArgument.

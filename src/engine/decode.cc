@@ -86,8 +86,8 @@ Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits)
   }
   engine_.model->logits(pass_, hidden, logits);
   RESTKV_TRY(schedule_.choose());
-  sparse_.commit();
   schedule_.apply();
+  sparse_.commit();
   return {};
 }
 
@@ -141,10 +141,17 @@ void DecodeStep::attend(int layer) {
     return work.sequence * config_.q_size() + work.head * group * head_dim;
   };
   work_.resize(sequences_.size() * n_kv_head);
-  for_each_head(layer, [&](std::size_t i) {
+  for (std::size_t i = 0; i < work_.size(); ++i) {
     HeadWork& work = work_[i];
     work.sequence = i / n_kv_head;
     work.head = i % n_kv_head;
+    // Here a lack of memory can still be told; in a worker it would end the process.
+    const std::size_t rows =
+        sequences_[work.sequence]->cache.rows(layer, static_cast<int>(work.head));
+    work.pages.pages.reserve(pages_for_rows(rows + kPageRows - 1));
+  }
+  for_each_head(layer, [&](std::size_t i) {
+    HeadWork& work = work_[i];
     sequences_[work.sequence]->cache.pages(layer, static_cast<int>(work.head), work.pages);
   });
   reads_.clear();

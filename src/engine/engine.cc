@@ -16,7 +16,14 @@
 namespace restkv {
 namespace {
 
+// More than any machine has; a number that cannot be started would end the process.
+constexpr int kMostThreads = 1024;
+
 Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+Error no_memory_for(const std::string& what) {
+  return {ErrorCode::kOutOfMemory, "no memory for " + what};
+}
 
 Result<void> check_tokens(const ModelInfo& model, std::span<const Token> tokens) {
   if (tokens.empty()) return invalid("there are no tokens to read");
@@ -176,8 +183,12 @@ Pass Engine::State::pass(PassProducts::Phase phase, std::size_t n_token) {
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
-Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) {
+Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) try {
   if (options.chunk == 0) return invalid("the batch size must be at least 1");
+  if (options.n_threads > kMostThreads) {
+    return invalid(std::to_string(options.n_threads) + " threads are more than " +
+                   std::to_string(kMostThreads));
+  }
   if (options.hidden_type != KvType::kF32 && options.hidden_type != KvType::kBf16) {
     return invalid("hidden states are kept in f32 or bf16");
   }
@@ -196,6 +207,8 @@ Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) {
   }
   state->info = state->model->info();
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
+} catch (const std::bad_alloc&) {
+  return no_memory_for("the model " + options.model_path);
 }
 
 const ModelInfo& Engine::model() const { return state_->info; }
@@ -212,7 +225,7 @@ const PrefillTimings& Engine::last_prefill() const { return state_->last_prefill
 Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
                                               std::span<const KvOptions> variants,
                                               const PrefillOptions& options,
-                                              std::vector<float>& last_logits) {
+                                              std::vector<float>& last_logits) try {
   RESTKV_TRY(check_tokens(state_->info, tokens));
   if (variants.empty()) return invalid("there is no cache to fill");
   RESTKV_TRY(check_types(state_->info, variants));
@@ -257,23 +270,29 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
                         .queries = std::move(outcome.queries[i])})));
   }
   return sequences;
+} catch (const std::bad_alloc&) {
+  return no_memory_for("a prompt of " + std::to_string(tokens.size()) + " tokens");
 }
 
-Result<Sequence> Engine::synthetic_sequence(std::size_t n_token, const KvOptions& variant) {
+Result<Sequence> Engine::synthetic_sequence(std::size_t n_token, const KvOptions& variant) try {
   RESTKV_TRY(check_types(state_->info, {&variant, 1}));
   RESTKV_TRY(check_decode_options(state_->info, {&variant, 1}));
   RESTKV_ASSIGN(auto made, Variant::make(variant));
+  RESTKV_TRY(made->check_model(state_->info.sliding_windows));
   if (state_->cache_shape(*made).sets > 1) {
     return invalid("a made-up cache has one set of rows for each KV head (use kv-head)");
   }
   RESTKV_ASSIGN(auto sequence, make_synthetic_sequence(*state_, std::move(made), n_token));
   return Sequence(std::make_unique<Sequence::State>(std::move(sequence)));
+} catch (const std::bad_alloc&) {
+  return no_memory_for("a made-up cache of " + std::to_string(n_token) + " tokens");
 }
 
 Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
-                            const PrefillOptions& options, std::vector<float>& last_logits) {
+                            const PrefillOptions& options, std::vector<float>& last_logits) try {
   RESTKV_TRY(check_tokens(state_->info, tokens));
   Sequence::State& target = *sequence.state_;
+  RESTKV_TRY(check_combination(target.variant->options(), options.attention));
   if (target.variant->options().schedule.kind == Schedule::Kind::kChunk) {
     RESTKV_ASSIGN(target, read_in_pieces(*state_, target, tokens, options, last_logits));
     return {};
@@ -294,15 +313,19 @@ Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
   target.decode_reads = {};
   target.next_position += static_cast<Position>(tokens.size());
   return {};
+} catch (const std::bad_alloc&) {
+  return no_memory_for("a turn of " + std::to_string(tokens.size()) + " tokens");
 }
 
 Result<void> Engine::decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,
-                            View2<float> logits) {
+                            View2<float> logits) try {
   RESTKV_TRY(check_tokens(state_->info, tokens));
   RESTKV_CHECK(sequences.size() == tokens.size() && logits.rows == tokens.size());
   std::vector<Sequence::State*> states;
   for (Sequence* sequence : sequences) states.push_back(sequence->state_.get());
   return run_decode(*state_, states, tokens, logits);
+} catch (const std::bad_alloc&) {
+  return no_memory_for("a decode step");
 }
 
 }  // namespace restkv

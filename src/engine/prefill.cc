@@ -91,7 +91,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   for (auto& scratch : scratch_) {
     scratch.reserve(prefill_attention_scratch(group_, static_cast<std::size_t>(config_.head_dim)));
   }
-  if (with_column_sums_) reserve_sums();
+  if (with_column_sums_ || with_head_sums_) reserve_sums();
 
   if (with_query_statistics_) {
     queries_.emplace(static_cast<std::size_t>(config_.n_head),
@@ -105,7 +105,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
     RESTKV_TRY(run_layer(layer));
   }
 
-  all_logits();
+  RESTKV_TRY(all_logits());
   last_logits.resize(static_cast<std::size_t>(config_.n_vocab));
   const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
   engine_.model->logits(last, hidden_.take(n_ - 1, 1), {last_logits.data(), 1, last_logits.size()});
@@ -133,7 +133,7 @@ void PrefillRun::embed() {
 
 // Patterns see whole blocks of queries.
 std::size_t PrefillRun::chunk_size() const {
-  std::size_t chunk = engine_.options.chunk;
+  std::size_t chunk = std::min(engine_.options.chunk, n_);
   if (sparse_.active()) chunk = (chunk + kPatternChunk - 1) / kPatternChunk * kPatternChunk;
   return std::min(n_, chunk);
 }
@@ -150,7 +150,7 @@ Result<void> PrefillRun::run_layer(int layer) {
   const bool dense = config_.attention_rule(layer).sliding_window > 0 || only_last_row(layer);
   sparse_.begin_layer(dense ? SparsePrefill::Layer::kDense : SparsePrefill::Layer::kSparse);
   if (sparse_.wants(PatternNeeds::kNothing, 0)) sparse_.choose(pattern_input(layer, 0, 0));
-  if (sparse_.wants(PatternNeeds::kLastQueries, 0)) choose_by_last_queries(layer);
+  if (sparse_.wants(PatternNeeds::kLastQueries, 0)) RESTKV_TRY(choose_by_last_queries(layer));
   for (std::size_t first = begin_; first < n_;) {
     const std::size_t end = chunk_end(first);
     const Clock::time_point start = Clock::now();
@@ -169,11 +169,12 @@ Result<void> PrefillRun::run_layer(int layer) {
 // A pattern may look at the last queries and all keys before any attention is computed. The queries
 // of a whole prompt are as large as its hidden states, so they are not kept: all chunks are
 // projected here for their keys and values, and once more for their queries when their turn comes.
-void PrefillRun::choose_by_last_queries(int layer) {
+Result<void> PrefillRun::choose_by_last_queries(int layer) {
   const Clock::time_point start = Clock::now();
   const std::size_t last = std::min(n_, kPatternLastQueries);
   AlignedArray<float> queries(last * config_.q_size());
   for (std::size_t first = 0; first < n_; first += chunk_size()) {
+    RESTKV_TRY(check_cancel());
     const std::size_t count = std::min(chunk_size(), n_ - first);
     project(layer, first, hidden_.take(first, count));
     append_rows(std::span<const Position>(positions_).subspan(first, count));
@@ -187,6 +188,7 @@ void PrefillRun::choose_by_last_queries(int layer) {
   PatternInput input = pattern_input(layer, n_ - last, last);
   input.q = queries.data();
   sparse_.choose(input);
+  return {};
 }
 
 PatternInput PrefillRun::pattern_input(int layer, std::size_t first, std::size_t count) {
@@ -312,23 +314,29 @@ void PrefillRun::count_queries(std::size_t first, std::size_t count) {
                  .magnitude = rotation_.magnitude});
 }
 
-void PrefillRun::all_logits() {
-  if (!job_.options->on_logits) return;
+Result<void> PrefillRun::all_logits() {
+  if (!job_.options->on_logits) return {};
   const auto n_vocab = static_cast<std::size_t>(config_.n_vocab);
   AlignedArray<float> block(std::min(kLogitBlock, n_) * n_vocab);
   for (std::size_t first = job_.options->logits_from; first < n_; first += kLogitBlock) {
+    RESTKV_TRY(check_cancel());
     const std::size_t count = std::min(kLogitBlock, n_ - first);
     const View2<float> logits(block.data(), count, n_vocab);
     engine_.model->logits(pass_, hidden_.take(first, count), logits);
     job_.options->on_logits(first, logits);
   }
+  return {};
+}
+
+Result<void> PrefillRun::check_cancel() const {
+  const std::atomic<bool>* const cancel = job_.options->cancel;
+  if (cancel == nullptr || !cancel->load()) return {};
+  return Error{ErrorCode::kCancelled, "interrupted while reading the prompt"};
 }
 
 Result<void> PrefillRun::after_chunk(int layer, std::size_t done) {
+  RESTKV_TRY(check_cancel());
   const PrefillOptions& options = *job_.options;
-  if (options.cancel != nullptr && options.cancel->load()) {
-    return Error{ErrorCode::kCancelled, "interrupted while reading the prompt"};
-  }
   if (options.on_progress) {
     const auto to_read = static_cast<double>(n_ - begin_);
     const double of_layer = static_cast<double>(done - begin_) / to_read;

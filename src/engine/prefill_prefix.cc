@@ -9,6 +9,7 @@
 namespace restkv {
 
 std::size_t Engine::State::shareable_tokens(std::size_t tokens) const {
+  if (tokens % options.chunk == 0) return tokens;
   const std::size_t blocks = tokens / kMaxQueryBlock * kMaxQueryBlock;
   // Attention, column sums and statistics go by blocks of queries, which begin anew with every
   // chunk. A product by oneDNN may have other bits for another number of rows.

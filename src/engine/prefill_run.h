@@ -49,7 +49,7 @@ class PrefillRun {
   void project(int layer, std::size_t first, View2<const float> hidden);
   void embed();
   void run_chunk(int layer, std::size_t first, std::size_t count);
-  void choose_by_last_queries(int layer);
+  Result<void> choose_by_last_queries(int layer);
   [[nodiscard]] PatternInput pattern_input(int layer, std::size_t first, std::size_t count);
   [[nodiscard]] std::size_t chunk_size() const;
   // Tokens that pass through a layer together.
@@ -71,6 +71,10 @@ class PrefillRun {
   void attend(int layer, std::size_t first, std::size_t count);
   void attend_block(std::size_t token, const Block& block, const PrefillAttentionArgs& args);
   // Attention with the sums of what each row receives (prefill_sums.cc).
+  struct SumScratch {
+    AlignedArray<float> softmax;  // as PrefillAttentionArgs
+    AlignedArray<float> weights;  // kept by attention
+  };
   void reserve_sums();
   [[nodiscard]] std::size_t tokens_kept() const;
   void attend_and_sum(int layer, const Chunk& chunk, std::size_t first);
@@ -78,7 +82,7 @@ class PrefillRun {
                  std::span<float> sums);
   void sum_columns_by_query_head(int layer, const Chunk& chunk, std::size_t first);
   [[nodiscard]] bool is_attended(int layer, std::size_t token) const;
-  [[nodiscard]] float* softmax_of(const Block& block, std::size_t blocks);
+  [[nodiscard]] float* softmax_of(const Block& block, std::size_t tokens);
   // The text read once more (prefill_replay.cc).
   struct Replay {
     std::size_t piece = 0;       // tokens
@@ -124,7 +128,8 @@ class PrefillRun {
   [[nodiscard]] std::span<const float> column_of(const VariantRun& run, std::size_t set) const;
   void count_bytes(VariantRun& run) const;
   void note_queries(VariantRun& run, int layer);
-  void all_logits();
+  Result<void> all_logits();
+  [[nodiscard]] Result<void> check_cancel() const;
   Result<void> after_chunk(int layer, std::size_t done);
   [[nodiscard]] bool only_last_row(int layer) const;
   void begin_prefix();
@@ -166,9 +171,9 @@ class PrefillRun {
   std::vector<Position> positions_;           // [n]
   AlignedArray<float> q_, k_, v_, attended_;  // of one chunk
   AlignedArray<float> window_queries_;        // [n_head, window, head_dim]
-  AlignedArray<float> softmax_;               // of a chunk's queries, for the column sums
+  AlignedArray<float> softmax_;               // of a chunk's queries, for sums of query heads
   AlignedArray<float> block_sums_;            // of some blocks of queries, [rows] each
-  std::vector<AlignedArray<float>> weights_;  // kept by attention for the sums, per worker
+  std::vector<SumScratch> sum_scratch_;       // per worker
   std::vector<AlignedArray<float>> scratch_;  // per worker
   std::optional<QueryAccumulator> queries_;   // if a policy wants their statistics
   RopeFrequencies rotation_;                  // of the layer, then as well

@@ -15,7 +15,7 @@ namespace {
 // Query rows whose weights are kept at a time: enough that a tile of keys is not prepared for too
 // few of them.
 constexpr std::size_t kKeptQueries = 128;
-// Floats of kept weights for each worker. With 128 queries those of 16,000 rows.
+// Floats of kept weights for each worker. With 128 queries those of 14,000 rows.
 constexpr std::size_t kMostKept = std::size_t{1} << 21;
 // Blocks of queries that have sums of their own at a time: enough work for many threads, and an
 // eighth of what a row of 64 f16 elements for key and value takes.
@@ -30,13 +30,17 @@ std::size_t PrefillRun::tokens_kept() const {
 }
 
 void PrefillRun::reserve_sums() {
-  weights_.resize(scratch_.size());
+  sum_scratch_.resize(scratch_.size());
   const std::size_t size = kept_weights_size(group_, tokens_kept(), static_cast<std::size_t>(end_));
-  for (AlignedArray<float>& weights : weights_) weights.reserve(std::min(size, kMostKept));
+  for (SumScratch& scratch : sum_scratch_) {
+    scratch.softmax.reserve(2 * kMaxQueryBlock * group_);
+    if (with_column_sums_) scratch.weights.reserve(std::min(size, kMostKept));
+  }
 }
 
-// What attention knows of the softmax, for the column sums of the same block.
-float* PrefillRun::softmax_of(const Block& block, std::size_t blocks) {
+// What attention knows of the softmax of a whole block, for the sums of query heads.
+float* PrefillRun::softmax_of(const Block& block, std::size_t tokens) {
+  const std::size_t blocks = (tokens + kMaxQueryBlock - 1) / kMaxQueryBlock;
   const std::size_t block_floats = 2 * kMaxQueryBlock * group_;
   const std::size_t index = block.start / kMaxQueryBlock;
   return softmax_.data() + (block.kv_head * blocks + index) * block_floats;
@@ -47,7 +51,7 @@ float* PrefillRun::softmax_of(const Block& block, std::size_t blocks) {
 void PrefillRun::attend_and_sum(int layer, const Chunk& chunk, std::size_t first) {
   const auto heads = static_cast<std::size_t>(heads_);
   const std::size_t blocks = (chunk.positions.size() + kMaxQueryBlock - 1) / kMaxQueryBlock;
-  softmax_.reserve(heads * blocks * 2 * kMaxQueryBlock * group_);
+  if (with_head_sums_) softmax_.reserve(heads * blocks * 2 * kMaxQueryBlock * group_);
   std::size_t rows = 0;
   for (int h = 0; h < heads_; ++h) rows = std::max(rows, rows_->rows(h));
   for (std::size_t done = 0; done < blocks; done += kSummedBlocks) {
@@ -77,26 +81,34 @@ void PrefillRun::attend_and_sum(int layer, const Chunk& chunk, std::size_t first
 }
 
 // Attention of one block, and what it gives to each row. sums: [rows], set; or empty, when only the
-// softmax is wanted.
+// softmax is wanted. What is done depends on nothing but the block and its rows, so that a variant
+// gets the same bits in any company.
 void PrefillRun::sum_block(int layer, const Chunk& chunk, std::size_t first, Block block,
                            std::span<float> sums) {
-  const std::size_t blocks = (chunk.positions.size() + kMaxQueryBlock - 1) / kMaxQueryBlock;
-  const std::size_t token = first + block.start;
-  const std::size_t end = std::min(block.start + kMaxQueryBlock, chunk.positions.size());
+  const std::size_t start = block.start;
+  const std::size_t end = std::min(start + kMaxQueryBlock, chunk.positions.size());
+  const std::size_t token = first + start;
   const bool attended = is_attended(layer, token);
   const bool whole = attended && !sparse_.reads_part(token);
-  // Sums of query heads, which are made later, want the softmax of the block in one piece.
   const std::size_t before = rows_->rows(static_cast<int>(block.kv_head)) - chunk.appended;
-  const bool keeps = whole && !sums.empty() && !with_head_sums_ &&
+  // Of the last layer it depends on the prompt's length which blocks are attended.
+  const bool keeps = whole && !sums.empty() && !only_last_row(layer) &&
                      kept_weights_size(group_, tokens_kept(), before + end) <= kMostKept;
+  SumScratch& scratch = sum_scratch_[block.worker];
   std::ranges::fill(sums, 0.0F);
   if (keeps) block.most = tokens_kept();
   for (; block.start < end; block.start += block.most) {
     PrefillAttentionArgs args = block_args(layer, chunk, block);
-    if (whole) args.softmax = softmax_of(block, blocks);
-    if (keeps) args.weights = weights_[block.worker].data();
+    if (whole) args.softmax = scratch.softmax.data();
+    if (keeps) args.weights = scratch.weights.data();
     if (attended) attend_block(token, block, args);
     if (!sums.empty()) engine_.kernels->column_sums({.block = args, .sums = sums.data()});
+    if (whole && with_head_sums_) {
+      const std::size_t n_part = args.n_query * group_;
+      float* const to = softmax_of(block, chunk.positions.size()) + (block.start - start) * group_;
+      std::copy_n(args.softmax, n_part, to);
+      std::copy_n(args.softmax + n_part, n_part, to + (end - start) * group_);
+    }
   }
 }
 
@@ -116,7 +128,7 @@ void PrefillRun::sum_columns_by_query_head(int layer, const Chunk& chunk, std::s
           args.group = 1;
           const std::size_t token = first + block.start;
           if (is_attended(layer, token) && !sparse_.reads_part(token)) {
-            const float* const of_group = softmax_of(block, blocks);
+            const float* const of_group = softmax_of(block, chunk.positions.size());
             for (std::size_t i = 0; i < 2 * args.n_query; ++i)
               softmax[i] = of_group[i * group_ + g];
             args.softmax = softmax;

@@ -34,6 +34,11 @@ Result<void> check_window(const KvOptions& options, const PolicyInfo& policy, bo
 Result<std::shared_ptr<const Variant>> Variant::make(const KvOptions& options) {
   auto variant = std::shared_ptr<Variant>(new Variant());
   variant->options_ = options;
+  // Options that were filled in without these are held to the same bounds.
+  RESTKV_ASSIGN([[maybe_unused]] const Budget budget, Budget::parse(options.budget.text()));
+  if (options.decode.budget) {
+    RESTKV_ASSIGN([[maybe_unused]] const Budget read, Budget::parse(options.decode.budget->text()));
+  }
   variant->policy_ = find_policy(options.policy);
   if (variant->policy_ == nullptr) {
     return invalid("unknown policy '" + options.policy +

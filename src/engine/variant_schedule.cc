@@ -20,6 +20,7 @@ Result<void> Variant::check_schedule() const {
                    "positions=original)");
   }
   const Schedule& schedule = options_.schedule;
+  RESTKV_ASSIGN([[maybe_unused]] const Schedule checked, Schedule::parse(schedule.text()));
   if (schedule.kind == Schedule::Kind::kChunk && schedule.interval < window()) {
     return invalid("pieces of " + std::to_string(schedule.interval) +
                    " tokens are shorter than the window of " + std::to_string(options_.window));

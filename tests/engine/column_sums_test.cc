@@ -17,10 +17,13 @@ constexpr std::size_t kPrompt = 300;  // whole blocks of queries, and a part of 
 
 using Sums = std::vector<std::vector<float>>;  // [n_layer * n_kv_head][tokens]
 
+enum class Company { kAlone, kQueryHeads };
+
 struct Reading {
+  Company company = Company::kAlone;  // of a variant that keeps rows of each query head
   int threads = 1;
   std::size_t chunk = 64;
-  std::string kernels;  // empty: the best
+  std::string kernels = {};  // empty: the best
 };
 
 std::vector<Token> prompt_of(const RandomModel& model) {
@@ -38,7 +41,11 @@ Sums engine_sums(const RandomModel& model, const Reading& reading) {
   KvOptions options = full_cache();
   options.policy = "h2o";
   options.budget.amount = kPrompt;
-  const std::vector<std::shared_ptr<const Variant>> variants = {Variant::make(options).value()};
+  std::vector<std::shared_ptr<const Variant>> variants = {Variant::make(options).value()};
+  if (reading.company == Company::kQueryHeads) {
+    options.granularity = Granularity::kQueryHead;
+    variants.push_back(Variant::make(options).value());
+  }
   const std::vector<Token> tokens = prompt_of(model);
   const PrefillOptions prefill;
   std::vector<float> logits;
@@ -115,6 +122,11 @@ TEST_P(ColumnSums, HaveTheSameBitsWithAnyThreadsAndChunks) {
     EXPECT_EQ(engine_sums(GetParam(), {.chunk = 128, .kernels = name}), expected);
     EXPECT_EQ(engine_sums(GetParam(), {.threads = 2, .chunk = 512, .kernels = name}), expected);
   }
+}
+
+TEST_P(ColumnSums, AreThoseOfAVariantAlone) {
+  EXPECT_EQ(engine_sums(GetParam(), {.company = Company::kQueryHeads}),
+            engine_sums(GetParam(), {}));
 }
 
 // Groups of 2 and of 1, windows that slide, and a group so large that few tokens at a time have

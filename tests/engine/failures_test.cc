@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "engine/harness.h"
 #include "restkv/policy.h"
@@ -75,6 +77,56 @@ TEST_F(Failures, ACancelledPrefill) {
     ASSERT_FALSE(failed.ok());
     EXPECT_EQ(failed.error().code, ErrorCode::kCancelled);
   });
+}
+
+// Logits of all tokens take long where the vocabulary is large.
+TEST_F(Failures, ACancelAmongTheLogits) {
+  std::atomic<bool> cancel = false;
+  PrefillOptions options;
+  options.cancel = &cancel;
+  options.on_logits = [&cancel](std::size_t, View2<const float>) { cancel = true; };
+  std::vector<float> logits;
+  const auto failed = engine_->prefill(tokens_, {&options_, 1}, options, logits);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::kCancelled);
+}
+
+// What the parsers of the command line would not let through.
+TEST_F(Failures, OptionsOutOfAllBounds) {
+  const auto refused = [&](const KvOptions& options) {
+    std::vector<float> logits;
+    const auto failed = engine_->prefill(tokens_, {&options, 1}, {}, logits);
+    ASSERT_FALSE(failed.ok());
+    EXPECT_EQ(failed.error().code, ErrorCode::kInvalidArgument) << failed.error().message;
+  };
+  for (const double amount : {std::nan(""), -5.0, 1e20, 0.0}) {
+    KvOptions options = options_;
+    options.budget.amount = amount;
+    refused(options);
+    options = options_;
+    options.decode.method = "quest";
+    options.decode.budget = Budget{.amount = amount};
+    refused(options);
+  }
+  KvOptions pieces = options_;
+  pieces.schedule = {.kind = Schedule::Kind::kChunk,
+                     .interval = std::numeric_limits<std::size_t>::max() - 1};
+  refused(pieces);
+  EngineOptions engine = TestEngine::default_options();
+  engine.model_path = engine_.path();
+  engine.n_threads = 1 << 20;
+  const auto threads = Engine::load(engine);
+  ASSERT_FALSE(threads.ok());
+  EXPECT_EQ(threads.error().code, ErrorCode::kInvalidArgument);
+  // As large a chunk as can be said is the whole prompt, whatever it is rounded to.
+  engine.n_threads = 1;
+  engine.chunk = std::numeric_limits<std::size_t>::max();
+  const auto whole = Engine::load(engine);
+  ASSERT_TRUE(whole.ok());
+  PrefillOptions pattern;
+  pattern.attention.pattern = "tri-shape";
+  std::vector<float> logits;
+  EXPECT_TRUE((*whole)->prefill(tokens_, {&options_, 1}, pattern, logits).ok());
 }
 
 TEST_F(Failures, ATokenOutsideTheVocabulary) {

@@ -201,6 +201,23 @@ TEST_F(SharedPrefixTest, IsReadAgainForAPolicyThatNeedsMore) {
 }
 
 // Where it cannot be used the prompt is read whole, to the same result.
+// What may be shared of a beginning may be shared as a whole.
+TEST(SharedPrefixTokens, AreThoseThatTheyAre) {
+  for (const std::size_t chunk : {1U, 50U, 64U, 100U, 300U, 1000U}) {
+    EngineOptions options = TestEngine::default_options();
+    options.chunk = chunk;
+    for (const ProductMode products : {ProductMode::kF32, ProductMode::kAuto}) {
+      options.products = products;
+      TestEngine engine(random_llama(), options);
+      for (std::size_t tokens = 0; tokens < 1500; tokens += 7) {
+        const std::size_t shared = engine->shareable_tokens(tokens);
+        EXPECT_LE(shared, tokens);
+        EXPECT_EQ(engine->shareable_tokens(shared), shared) << chunk << " " << tokens;
+      }
+    }
+  }
+}
+
 TEST_F(SharedPrefixTest, IsNotUsedWhereItWouldChangeSomething) {
   read_with("full", 0, &prefix_);
   // The window of the last 145 tokens begins in what is shared.

@@ -111,6 +111,13 @@ TEST(SyntheticErrors, AreThoseOfAPrefill) {
   TestEngine engine(random_llama());
   EXPECT_EQ(engine->synthetic_sequence(10, with_policy("nope", "uniform")).error().code,
             ErrorCode::kInvalidArgument);
+  // Rows that a sliding window has left have no place side by side.
+  TestEngine sliding(random_gemma3());
+  KvOptions renumbered = with_policy("streaming-llm", "uniform");
+  renumbered.policy_options = {{"positions", "renumbered"}};
+  const auto refused = sliding->synthetic_sequence(100, renumbered);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
 }
 
 // By hand: 3 layers of 128 x (4 heads + 2 x 2 KV heads) x 64, a square output of 256 x 128 and an
