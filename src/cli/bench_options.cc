@@ -191,6 +191,7 @@ Result<std::vector<Treatment>> treatments_of(const BenchOptions& options) {
   std::vector<Treatment> treatments;
   for (const KvOptions& kv : variants) {
     for (const PrefillAttention& prefill : or_default(options.prefills, PrefillAttention{})) {
+      RESTKV_TRY(check_combination(kv, prefill));
       treatments.push_back({.kv = kv, .prefill = prefill});
     }
   }

@@ -186,7 +186,9 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
         document.clear();
         RESTKV_TRY(chat.answer(interrupt->flag()));
       } else {
-        std::fprintf(stderr, "restkv: %s\n", asked.error().message.c_str());
+        const int failed = report_error(asked.error());
+        // A person sees it and asks otherwise; a script has nothing but the status.
+        if (!terminal && failed != kExitInterrupted) status = failed;
       }
       interrupt.reset();
     }

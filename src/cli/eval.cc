@@ -64,6 +64,12 @@ int eval_command(Arguments args) {
     return report_usage({ErrorCode::kInvalidArgument,
                          "name one task or more before the options; restkv eval list has them"});
   }
+  if (auto checked = check_eval_options(options); !checked.ok()) {
+    return report_usage(checked.error());
+  }
+  if (options.database.empty()) {
+    return report_usage({ErrorCode::kInvalidArgument, "--db needs the name of a file"});
+  }
   const auto tasks = select_tasks(names);
   if (!tasks.ok()) return report_usage(tasks.error());
   const auto variants = eval_variants(options);

@@ -32,6 +32,9 @@ Result<std::vector<std::size_t>> parse_lengths(std::string_view text) {
       return wrong("--lengths takes whole numbers above 0, as 2048,4096, not '" +
                    std::string(text) + "'");
     }
+    if (std::ranges::find(lengths, length) != lengths.end()) {
+      return wrong("--lengths has " + part + " twice");
+    }
     lengths.push_back(length);
   }
   return lengths;
@@ -61,7 +64,7 @@ void add_material_flag(FlagSet& flags, Material& material) {
 bool lists_given(const EvalOptions& options) {
   bool given = !options.policies.empty() || !options.budgets.empty() || !options.allocators.empty();
   for (const std::string& list : options.dimensions) given |= !list.empty();
-  return given;
+  return given || !options.common.kv_options.empty();
 }
 
 // Whether a list that changes nothing is a mistake. A full cache is one variant whatever the
@@ -113,6 +116,8 @@ std::string settings_text(const EvalOptions& options) {
       {"yarn",
        {number(rope.yarn_ext_factor), number(rope.yarn_attn_factor), number(rope.yarn_beta_fast),
         number(rope.yarn_beta_slow), number(rope.yarn_original_context)}}};
+  // Only where it is not the usual one: results of before it counted stay what they are.
+  if (engine.hidden_type != KvType::kF32) json["hidden_type"] = kv_type_name(engine.hidden_type);
   return json.dump();
 }
 
@@ -122,7 +127,7 @@ void add_variant_flags(FlagSet& flags, EvalOptions& options) {
   add_kv_flags(flags, options.common);
   for (const char* name :
        {"--kv-policy", "--kv-budget", "--kv-alloc", "--kv-schedule", "--kv-granularity",
-        "--decode-attn", "--decode-budget", "--decode-table"}) {
+        "--prefill", "--decode-attn", "--decode-budget", "--decode-table"}) {
     flags.remove(name);
   }
   flags.begin_section("variants");
@@ -178,8 +183,7 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
   add_material_flag(flags, options.material);
   flags.add_switch({"--raw"}, "no chat template, whatever a task wants",
                    [&options] { options.form = PromptForm::kPlain; });
-  flags.add_text({"--chat-template"}, "NAME", "a built-in template instead of the model's",
-                 &options.chat_template, "LLAMA_ARG_CHAT_TEMPLATE");
+  flags.add(chat_template_flag(&options.chat_template));
   flags.add_switch({"--no-prefix-reuse"},
                    "read every prompt from its start, also where it begins as the one before (the "
                    "same results, later)",
@@ -193,10 +197,21 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
       [&options](long long v) { options.marked_samples = static_cast<std::size_t>(v); });
 }
 
+Result<void> check_eval_options(const EvalOptions& options) {
+  if (options.database == ":memory:") {
+    return wrong("--db :memory: would be gone with the program; name a file");
+  }
+  if (options.form == PromptForm::kPlain && !options.chat_template.empty()) {
+    return wrong("--raw and --chat-template exclude each other");
+  }
+  return {};
+}
+
 Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options) {
   if (!options.variants_file.empty()) {
     if (lists_given(options)) {
-      return wrong("--variants is a list instead of --policies, --budgets, --allocs and the like");
+      return wrong(
+          "--variants is a list instead of --policies, --budgets, --allocs, --kv-opt and the like");
     }
     EvalVariant defaults;
     defaults.kv = options.common.kv;

@@ -28,7 +28,7 @@ struct EvalOptions {
   std::string variants_file;
   std::vector<std::size_t> lengths;
   std::size_t samples = 0;  // 0 = as many as each task has by default
-  std::uint64_t seed = 42;
+  std::uint64_t seed = kUsualSeed;
   Material material = Material::kAuto;
   std::string data_dir;
   std::string database = "restkv-eval.db";
@@ -40,6 +40,9 @@ struct EvalOptions {
 
 void add_variant_flags(FlagSet& flags, EvalOptions& options);
 void add_sample_flags(FlagSet& flags, EvalOptions& options);
+
+// kInvalidArgument for options that would lose the results, or that do not go together.
+Result<void> check_eval_options(const EvalOptions& options);
 
 // The file's list, or the product of the lists. kInvalidArgument when both are given, and for
 // anything that does not exist. Nothing is loaded yet.

@@ -177,6 +177,25 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
   add_decode_flags(flags, options.decode);
 }
 
+Flag chat_template_flag(std::string* target) {
+  return {
+      .names = {"--chat-template"},
+      .value_name = "NAME",
+      .help = "a built-in template instead of the model's",
+      .environment = "LLAMA_ARG_CHAT_TEMPLATE",
+      .set = [target](std::string_view name) -> Result<void> {
+        std::string known;
+        for (const std::string& one : builtin_chat_templates()) {
+          if (one == name) {
+            *target = name;
+            return {};
+          }
+          known += (known.empty() ? "" : ", ") + one;
+        }
+        return wrong("unknown chat template '" + std::string(name) + "' (known: " + known + ")");
+      }};
+}
+
 void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
   flags.begin_section("prompt");
   flags.add_text({"-f", "--file"}, "FNAME", "text to read before the question", &options.file);
@@ -193,22 +212,7 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
                  &options.system_prompt);
   flags.add_switch({"--raw"}, "no chat template; special tokens in the text are read as such",
                    [&options] { options.raw = true; });
-  flags.add({.names = {"--chat-template"},
-             .value_name = "NAME",
-             .help = "a built-in template instead of the model's",
-             .environment = "LLAMA_ARG_CHAT_TEMPLATE",
-             .set = [&options](std::string_view name) -> Result<void> {
-               std::string known;
-               for (const std::string& one : builtin_chat_templates()) {
-                 if (one == name) {
-                   options.chat_template = name;
-                   return {};
-                 }
-                 known += (known.empty() ? "" : ", ") + one;
-               }
-               return wrong("unknown chat template '" + std::string(name) + "' (known: " + known +
-                            ")");
-             }});
+  flags.add(chat_template_flag(&options.chat_template));
 }
 
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common) {
@@ -222,10 +226,12 @@ void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOpti
       -2, kMaxTokens, [&options](long long v) { options.n_predict = v; }, "LLAMA_ARG_N_PREDICT");
   flags.add_integer(
       {"-s", "--seed"},
-      "random seed, of sampling and of the policy random; -1 = another one each time (-1)", -1,
-      4294967295LL, [&sampler, &common](long long v) {
+      "random seed, of sampling and of the policy random; -1 = another one each time for sampling, "
+      "and 0 for the policy (-1)",
+      -1, 4294967295LL, [&sampler, &common](long long v) {
         if (v < 0 || v == 4294967295LL) {
           sampler.seed = std::nullopt;
+          common.kv.seed = 0;
           return;
         }
         sampler.seed = static_cast<std::uint32_t>(v);

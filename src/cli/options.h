@@ -53,6 +53,8 @@ struct GenerationOptions {
 void add_model_flags(FlagSet& flags, CommonOptions& options);
 void add_kv_flags(FlagSet& flags, CommonOptions& options);
 void add_prompt_flags(FlagSet& flags, PromptOptions& options);
+// --chat-template. kInvalidArgument for a name that is not built in; the message lists them.
+[[nodiscard]] Flag chat_template_flag(std::string* target);
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common);
 
 // A cache's element type by its name. kInvalidArgument lists the names.

@@ -8,6 +8,7 @@
 #include "cli/flags.h"
 #include "engine/combinations.h"
 #include "restkv/allocator.h"
+#include "restkv/decode_options.h"
 #include "restkv/policy.h"
 #include "sparse/pattern.h"
 
@@ -46,6 +47,16 @@ void print_params(std::span<const ParamInfo> params) {
   }
 }
 
+template <typename Info>
+void print_plainly(const char* title, std::span<const Info* const> table) {
+  std::printf("\n%s\n", title);
+  for (const Info* info : table) {
+    std::printf("  %-15s %s\n      %s\n", std::string(info->name).c_str(),
+                std::string(info->summary).c_str(), std::string(info->paper).c_str());
+    print_params(info->params);
+  }
+}
+
 void print_plain() {
   std::puts("policies: what a token is worth (--kv-policy)");
   for (const PolicyInfo* policy : all_policies()) {
@@ -55,18 +66,12 @@ void print_plain() {
                 protection_text(*policy).c_str());
     print_params(policy->params);
   }
-  std::puts("\nallocators: how the budget is divided (--kv-alloc)");
-  for (const AllocatorInfo* allocator : all_allocators()) {
-    std::printf("  %-15s %s\n      %s\n", std::string(allocator->name).c_str(),
-                std::string(allocator->summary).c_str(), std::string(allocator->paper).c_str());
-    print_params(allocator->params);
-  }
-  std::puts("\nprefill: which part of a prompt's attention is computed (--prefill)");
-  for (const PatternInfo* pattern : all_patterns()) {
-    std::printf("  %-15s %s\n      %s\n", std::string(pattern->name).c_str(),
-                std::string(pattern->summary).c_str(), std::string(pattern->paper).c_str());
-    print_params(pattern->params);
-  }
+  print_plainly<AllocatorInfo>("allocators: how the budget is divided (--kv-alloc)",
+                               all_allocators());
+  print_plainly<PatternInfo>("prefill: which part of a prompt's attention is computed (--prefill)",
+                             all_patterns());
+  print_plainly<DecodeMethodInfo>("decode: what a step reads of the cache (--decode-attn)",
+                                  all_decode_methods());
 }
 
 template <typename Info>
@@ -85,6 +90,16 @@ void print_option_table(std::span<const Info* const> table) {
   }
 }
 
+template <typename Info>
+void print_section(const char* title, const char* what, std::span<const Info* const> table) {
+  std::printf("\n## %s\n\n| name | %s | publication |\n|---|---|---|\n", title, what);
+  for (const Info* info : table) {
+    std::printf("| `%s` | %s | %s |\n", std::string(info->name).c_str(),
+                std::string(info->summary).c_str(), std::string(info->paper).c_str());
+  }
+  print_option_table(table);
+}
+
 void print_markdown() {
   std::puts("# Policies and allocators\n\nWritten by `restkv policies --markdown`; do not edit.\n");
   std::puts(
@@ -96,20 +111,9 @@ void print_markdown() {
                 protection_text(*policy).c_str());
   }
   print_option_table(all_policies());
-  std::puts("\n## Allocators\n\n| name | how the budget is divided | publication |\n|---|---|---|");
-  for (const AllocatorInfo* allocator : all_allocators()) {
-    std::printf("| `%s` | %s | %s |\n", std::string(allocator->name).c_str(),
-                std::string(allocator->summary).c_str(), std::string(allocator->paper).c_str());
-  }
-  print_option_table(all_allocators());
-  std::puts(
-      "\n## Prefill\n\n| name | which part of the attention is computed | publication "
-      "|\n|---|---|---|");
-  for (const PatternInfo* pattern : all_patterns()) {
-    std::printf("| `%s` | %s | %s |\n", std::string(pattern->name).c_str(),
-                std::string(pattern->summary).c_str(), std::string(pattern->paper).c_str());
-  }
-  print_option_table(all_patterns());
+  print_section<AllocatorInfo>("Allocators", "how the budget is divided", all_allocators());
+  print_section<PatternInfo>("Prefill", "which part of the attention is computed", all_patterns());
+  print_section<DecodeMethodInfo>("Decode", "what a step reads of the cache", all_decode_methods());
 }
 
 void print_combinations() {
@@ -153,7 +157,8 @@ int policies_command(Arguments args) {
   bool help = false;
   FlagSet flags(
       "usage: restkv policies [--markdown | --combinations]\n\n"
-      "Lists the policies, the allocators and the patterns of sparse prefill.");
+      "Lists the policies, the allocators, the patterns of sparse prefill and what decode may "
+      "read.");
   flags.add_switch({"--markdown"}, "as docs/policies.md", [&markdown] { markdown = true; });
   flags.add_switch({"--combinations"}, "as docs/combinations.md: what does not go together",
                    [&combinations] { combinations = true; });

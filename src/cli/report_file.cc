@@ -15,6 +15,7 @@ Result<ReportData> read_report(const std::string& database, const ResamplingOpti
   if (data.rows.empty()) {
     return Error{ErrorCode::kInvalidArgument, database + ": holds no results yet"};
   }
+  name_models(data.rows);
   RESTKV_ASSIGN(data.summary, summarise(data.rows, options));
   RESTKV_ASSIGN(data.prompts, store.prompts());
   return data;

@@ -127,7 +127,10 @@ Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const St
 Result<std::string> Study::block_table(EvalSession& opened, bool is_users) const {
   if (is_users && !options_.block_table.empty()) return options_.block_table;
   const std::string& model = opened.session.engine->model().path;
-  if (std::filesystem::exists(model + ".blocks.json")) return model + ".blocks.json";
+  // Each rank may look into folders of its own machine: rank 0 says which file it is.
+  std::string beside = model + ".blocks.json";
+  beside = agreed(std::filesystem::exists(beside) ? beside : "", ranks_);
+  if (!beside.empty()) return beside;
   const std::string path = options_.folder + "/" + opened.settings.model + ".blocks.json";
   if (leads(ranks_) && !std::filesystem::exists(path)) {
     const std::string squad = options_.eval.data_dir + "/ruler/squad_dev_v2.0.json";
@@ -199,7 +202,8 @@ Result<int> Study::run(const std::vector<StudyPart>& parts) {
   if (!harder.empty()) {
     const auto done = run_on(options_.strong_model, harder, false);
     if (!done.ok()) {
-      if (done.error().code == ErrorCode::kCancelled) return done.error();
+      // One rank cannot go on without the others, who wait for it.
+      if (done.error().code == ErrorCode::kCancelled || ranks_ != nullptr) return done.error();
       say("restkv: too hard for this model, and " + options_.strong_model +
           " cannot take it: " + done.error().message);
     }
@@ -231,8 +235,14 @@ int study_command(Arguments args) {
                  &options.block_table);
   add_model_flags(flags, options.eval.common);
   if (const auto status = read_flags(flags, args, options.eval.common.show_help)) return *status;
-  const auto parts = study_parts(options.scale);
+  if (auto checked = check_eval_options(options.eval); !checked.ok()) {
+    return report_usage(checked.error());
+  }
+  auto parts = study_parts(options.scale);
   if (!parts.ok()) return report_usage(parts.error());
+  for (StudyPart& part : *parts) {
+    for (EvalVariant& variant : part.variants) variant.kv.seed = options.eval.seed;
+  }
   print_notices(flags);
   const InterruptGuard interrupt;
   const auto ranks = join_ranks();

@@ -109,10 +109,14 @@ class Planner {
   }
 
   // A prompt from a file may be longer than the model reads: cut as if its length had been asked.
+  // It stays a sample without a length beside those that were not cut; another context makes
+  // another prompt of it.
   Result<void> fit(const TaskInfo& task, TaskSample& sample) const {
     if (sample.tokens <= settings_.context) return {};
     if (sample.length != 0) return too_long(task, sample.tokens);
-    return fit_to_length(sample, settings_.context, request_);
+    RESTKV_TRY(fit_to_length(sample, settings_.context, request_));
+    sample.length = 0;
+    return {};
   }
 
   Result<std::vector<Token>> tokens_of(const TaskSample& sample) const {

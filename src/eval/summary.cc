@@ -204,6 +204,19 @@ void correct_against_full(Summary& summary) {
 
 }  // namespace
 
+void name_models(std::span<EvalRow> rows) {
+  constexpr std::size_t kShown = 8;
+  std::map<std::string, std::string> names;     // of fingerprints
+  std::map<std::string, std::size_t> carriers;  // of names
+  for (const EvalRow& row : rows) {
+    if (names.try_emplace(row.fingerprint, row.model).second) ++carriers[row.model];
+  }
+  for (EvalRow& row : rows) {
+    const std::string& name = names.at(row.fingerprint);
+    row.model = carriers.at(name) == 1 ? name : name + " " + row.fingerprint.substr(0, kShown);
+  }
+}
+
 const char* summary_level_name(SummaryLevel level) {
   switch (level) {
     case SummaryLevel::kTask: return "task";

@@ -38,8 +38,12 @@ struct Comparison {
   std::optional<double> detectable;  // the smallest difference that these pairs would find so
 };
 
+// One name for each model, which is told by its fingerprint: that of its first row, and the
+// beginning of the fingerprint behind it where another model has the same name.
+void name_models(std::span<EvalRow> rows);
+
 struct SummaryEntry {
-  std::string model;
+  std::string model;  // as name_models() calls it
   SummaryLevel level = SummaryLevel::kTask;
   std::string name;         // "ruler/vt", "ruler/retrieval", "ruler"
   std::int64_t length = 0;  // tokens; of kCategory and kSuite, which are over all of them, 0

@@ -20,7 +20,7 @@ using Names = std::array<std::string_view, 1>;
 constexpr std::array<std::string_view, 2> kSchedules = {"once", "cap"};
 constexpr std::array<std::string_view, 2> kGranularities = {"kv-head", "query-head"};
 constexpr std::array<std::string_view, 2> kModes = {"aware", "agnostic"};
-constexpr std::array<std::string_view, 4> kPrefills = {"full", "tri-shape", "vertical-slash",
+constexpr std::array<std::string_view, 4> kPrefills = {"dense", "tri-shape", "vertical-slash",
                                                        "xattention"};
 constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-sparse", "arkvale",
                                                                "quest"};
@@ -56,7 +56,7 @@ constexpr VariantDimension kDimensions[] = {
      .value = &EvalVariant::mode},
     {.field = "prefill",
      .flag = "--prefills",
-     .alias = "",
+     .alias = "--prefill",
      .form = "NAME[:OPT=V],...",
      .summary = "attention while reading",
      .others = "",
@@ -116,6 +116,13 @@ bool keeps_all(const EvalVariant& variant) {
   return policy != nullptr && policy->keeps_all;
 }
 
+// The policy random, alone or as what another one scores by.
+bool draws_numbers(const KvOptions& kv) {
+  return kv.policy == "random" || std::ranges::any_of(kv.policy_options, [](const auto& option) {
+           return option.second == "random";
+         });
+}
+
 // What stands before the options of "name:option=value".
 std::string_view name_part(std::string_view spec) { return spec.substr(0, spec.find(':')); }
 
@@ -166,7 +173,7 @@ Result<void> check_value(const VariantDimension& dimension, std::string_view val
   return unknown_value(dimension, value);
 }
 
-// FNV-1a, 32 bits: tells tables of one name apart.
+// FNV-1a, 32 bits. A table is told by its sizes, wherever its file is and whatever it is called.
 std::string hash_of(const BlockTable& table) {
   std::uint32_t hash = 0x811C9DC5U;
   const auto add = [&hash](std::uint32_t byte) { hash = (hash ^ byte) * 0x01000193U; };
@@ -179,7 +186,7 @@ std::string hash_of(const BlockTable& table) {
 
 Result<void> take_table(EvalVariant& variant, const std::string& path) {
   RESTKV_ASSIGN(BlockTable table, read_block_table(path));
-  variant.decode_table = path.substr(path.find_last_of('/') + 1) + " " + hash_of(table);
+  variant.decode_table = hash_of(table);
   variant.kv.decode.table = std::make_shared<const BlockTable>(std::move(table));
   return {};
 }
@@ -240,7 +247,8 @@ Json variant_json(const EvalVariant& variant) {
                {"protect", protect_name(kv.protect)},
                {"type_k", kv_type_name(kv.type_k)},
                {"type_v", kv_type_name(kv.type_v)},
-               {"seed", kv.seed}};
+               {"seed", nullptr}};
+  if (draws_numbers(kv)) json["seed"] = kv.seed;
   // Only where it is not the usual one: results of before there was a choice stay what they are.
   if (kv.group_score != GroupScore::kMean && !keeps_all(variant)) {
     json["group"] = group_score_name(kv.group_score);
@@ -277,12 +285,9 @@ std::string variant_label(const EvalVariant& variant) {
         value == usual.value(field, Json())) {
       continue;
     }
-    // No other policy draws numbers.
     if (field == "decode_budget" && keeps_all(variant)) continue;  // said by the budget
-    if (field == "seed" && variant.kv.policy != "random") continue;
-    std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    // A table's hash says which it is; its file's name is long.
-    if (field == "decode_table") text = text.substr(text.rfind(' ') + 1);
+    if (field == "seed" && value == kUsualSeed) continue;
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     label += " " + (field == "allocator" ? text : field + "=" + text);
   }
   return label;

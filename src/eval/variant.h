@@ -15,6 +15,9 @@
 
 namespace restkv {
 
+// Of samples and of policies that draw, where nobody asks for another.
+inline constexpr std::uint64_t kUsualSeed = 42;
+
 struct EvalVariant {
   KvOptions kv;
   // What stands beside the cache's own options, each a name that its entry of
@@ -22,11 +25,11 @@ struct EvalVariant {
   std::string schedule = "once";
   std::string granularity = "kv-head";
   std::string mode = "aware";
-  std::string prefill = "full";            // or a pattern, with its options: "xattention:stride=8"
+  std::string prefill = "dense";           // or a pattern, with its options: "xattention:stride=8"
   std::string decode_attention = "dense";  // or a method, with its options: "quest:block=32"
   std::string decode_budget = "default";
-  // "none", or the name of a table's file and a hash of its sizes: what set_dimension() makes of a
-  // path. The table itself is kv.decode.table.
+  // "none", or a hash of a table's sizes: what set_dimension() makes of a path. The table itself is
+  // kv.decode.table.
   std::string decode_table = "none";
 };
 

@@ -105,6 +105,14 @@ TEST(Chat, AnInterruptWhileReadingTakesTheMessageBack) {
   EXPECT_EQ(count(end.err, "48 kept in each head"), 1U) << end.err;  // the text goes with "two"
 }
 
+// Nobody is there to see it.
+TEST(Chat, AMessageThatFailedShowsInTheStatus) {
+  const ProgramEnd end =
+      run_program(chat({"-n", "1", "-f", scratch_folder() + "/long.txt"}), typed("one\n"));
+  EXPECT_EQ(end.status, 1);
+  EXPECT_NE(end.err.find("context"), std::string::npos) << end.err;
+}
+
 TEST(Chat, OutputThatCannotBeWrittenEndsIt) {
   Surroundings around = typed("one\ntwo\n");
   around.output = "/dev/full";

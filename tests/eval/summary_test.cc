@@ -61,6 +61,20 @@ const SummaryEntry& entry(const Summary& summary, SummaryLevel level, const std:
   return none;
 }
 
+// A file that was renamed, and two files of one name.
+TEST(Summary, ModelsAreToldByTheirFingerprints) {
+  std::vector<EvalRow> rows(4);
+  const char* const known[][2] = {
+      {"abcdefghi", "m"}, {"abcdefghi", "other"}, {"123456789", "n"}, {"987654321", "n"}};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].fingerprint = known[i][0];
+    rows[i].model = known[i][1];
+  }
+  name_models(rows);
+  const char* const names[] = {"m", "m", "n 12345678", "n 98765432"};
+  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i].model, names[i]);
+}
+
 TEST(Summary, MeansWeighTasksEqually) {
   const auto summary = summarise(two_tasks(), {});
   ASSERT_TRUE(summary.ok()) << summary.error().message;

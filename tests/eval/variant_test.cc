@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -173,7 +174,7 @@ TEST(Variant, SchedulesAndModesAreOptionsOfTheCache) {
 TEST(Variant, APatternOfPrefillMayHaveOptions) {
   const auto variants = read(R"([{"policy": "full", "prefill": "xattention:stride=8"},
                                  {"policy": "full", "prefill": "xattention"},
-                                 {"policy": "full", "prefill": "full"}])");
+                                 {"policy": "full", "prefill": "dense"}])");
   ASSERT_TRUE(variants.ok()) << variants.error().message;
   EXPECT_EQ(variant_label(variants->front()), "full prefill=xattention:stride=8");
   const PrefillAttention attention = prefill_attention_of(variants->front());
@@ -208,6 +209,23 @@ TEST(Variant, DecodeAttentionsAreThoseOfTheEngine) {
   EXPECT_TRUE(std::ranges::equal(attention->known, known));
 }
 
+// A seed tells apart only what draws.
+TEST(Variant, SeedsCountWhereNumbersAreDrawn) {
+  const auto variants = read(R"([{"policy": "random", "seed": 1}, {"policy": "random", "seed": 2},
+                                 {"policy": "chunkkv:score=random", "seed": 1},
+                                 {"policy": "chunkkv:score=random", "seed": 2}])");
+  ASSERT_TRUE(variants.ok()) << variants.error().message;
+  std::set<std::string> labels;
+  for (const EvalVariant& variant : *variants) labels.insert(variant_label(variant));
+  EXPECT_EQ(labels.size(), 4U);
+  EvalVariant usual = variants->front();
+  usual.kv.seed = kUsualSeed;
+  EXPECT_EQ(variant_label(usual).find("seed"), std::string::npos) << variant_label(usual);
+  EXPECT_NE(message_of(R"([{"policy": "snapkv", "seed": 1}, {"policy": "snapkv", "seed": 2}])")
+                .find("same variant"),
+            std::string::npos);
+}
+
 TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
   const std::string path = process_file("sizes.json");
   const auto write_table = [&path](const char* sizes) {
@@ -227,14 +245,20 @@ TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
   ASSERT_NE(options.decode.table, nullptr);
   EXPECT_EQ(options.decode.table->block_rows, (std::vector<int>{16, 64}));
   const std::string text = variant_json(variants->front()).dump();
-  EXPECT_NE(text.find(R"("decode_table":"sizes.json )"), std::string::npos) << text;
+  EXPECT_NE(text.find(R"("decode_table":")"), std::string::npos) << text;
   const std::string label = variant_label(variants->front());
   EXPECT_NE(label.find(" decode_table="), std::string::npos) << label;
   EXPECT_EQ(label.find("sizes.json"), std::string::npos) << label;
   // Variants without a table keep the text that they always had.
   EXPECT_FALSE(variant_json(variants->back()).contains("decode_table"));
   EXPECT_EQ(variant_label(variants->back()), "full 1024 decode_attn=quest:block=64");
-  // The same file with other sizes is another variant.
+  // The sizes make the variant, not the file's name; the same file with others is another one.
+  std::filesystem::copy_file(path, process_file("same_sizes.json"));
+  std::string renamed = list;
+  renamed.replace(renamed.find("sizes.json"), 10, "same_sizes.json");
+  const auto same = read(renamed);
+  ASSERT_TRUE(same.ok()) << same.error().message;
+  EXPECT_EQ(variant_json(same->front()).dump(), text);
   write_table("[[16], [32]]");
   const auto again = read(list);
   ASSERT_TRUE(again.ok()) << again.error().message;
@@ -269,8 +293,8 @@ TEST(Variant, BrokenFilesNameElementAndField) {
   has(R"([{"policy": "snapkv", "schedule": "chunk:512", "prefill": "xattention"}])",
       {"variants.json[0]", "chunk:512", "xattention"});
   has(R"([{"prefill": "xattention:stride=3"}])", {"stride", "4|8|16"});
-  has(R"([{"prefill": "full:stride=8"}])", {"prefill", "full:stride=8", "xattention"});
-  has(R"([{"prefill": "sideways:stride=8"}])", {"prefill", "full, tri-shape"});
+  has(R"([{"prefill": "dense:stride=8"}])", {"prefill", "dense:stride=8", "xattention"});
+  has(R"([{"prefill": "sideways:stride=8"}])", {"prefill", "dense, tri-shape"});
   has(R"([{"type_k": "f7"}])", {"type_k", "q8_0"});
   has(R"([{"protect": "all"}])", {"protect"});
   has(R"([{"budget": "0"}])", {"budget"});

@@ -91,8 +91,11 @@ std::string row_html(const EvalRow& row, const ReportData& data) {
       " % kept, " + std::to_string(row.generated_tokens) + " written; " + html_text(row.options) +
       "</p>\n";
   const auto prompt = data.prompts.find(row.prompt_hash);
-  const bool marked = prompt != data.prompts.end() &&
-                      (row.kept.empty() || row.kept.size() == prompt->second.pieces.size());
+  // No marks: nothing went, or nobody asked for them.
+  const bool keeps_all = row.kept_tokens >= static_cast<double>(row.prompt_tokens);
+  const bool marked =
+      prompt != data.prompts.end() &&
+      (row.kept.empty() ? keeps_all : row.kept.size() == prompt->second.pieces.size());
   if (marked) {
     text += "<details><summary>the prompt, with what was kept</summary>" +
             marked_prompt(prompt->second, row.kept) + "</details>\n";

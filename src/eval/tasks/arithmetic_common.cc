@@ -75,7 +75,7 @@ TaskSample make_sample(const TaskInfo& task, const WordProblem& problem, std::st
   return sample;
 }
 
-// As many examples as fit before the longest problem.
+// As many examples as fit before the longest problem of all: the same for any number of samples.
 Result<std::size_t> fitting_shots(const TaskInfo& task, const TaskRequest& request,
                                   std::size_t length, const std::vector<WordProblem>& problems,
                                   const std::vector<WordProblem>& examples) {
@@ -141,6 +141,7 @@ Result<std::vector<TaskSample>> word_problem_samples(const TaskInfo& task,
   const std::string context = context_of(examples, shots);
   std::vector<TaskSample> samples;
   for (const WordProblem& problem : problems) {
+    if (samples.size() == samples_of(task, request)) break;
     TaskSample sample = make_sample(task, problem, context);
     sample.length = length;
     sample.id = std::to_string(length) + "/" + std::to_string(samples.size());

@@ -25,10 +25,10 @@ inline constexpr std::string_view kArithmeticMetric = "number";
 Result<std::vector<WordProblem>> load_gsm8k(const TaskRequest& request, std::string_view part,
                                             std::size_t most);
 
-// One sample for each problem. The examples are the first of gsm8k/train.jsonl: the number that the
-// task's name stands for, or with a length as many of them as fit for the longest problem, so that
-// all prompts have the same beginning. Zero-shot prompts ask for the steps and the closing phrase
-// that the examples show.
+// One sample for each of the first problems, as many as the request wants. The examples are the
+// first of gsm8k/train.jsonl: the number that the task's name stands for, or with a length as many
+// of them as fit for the longest problem of all, so that all prompts have the same beginning.
+// Zero-shot prompts ask for the steps and the closing phrase that the examples show.
 Result<std::vector<TaskSample>> word_problem_samples(const TaskInfo& task,
                                                      const TaskRequest& request, std::size_t length,
                                                      const std::vector<WordProblem>& problems,

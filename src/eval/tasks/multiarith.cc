@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "eval/generate.h"
 #include "eval/json_file.h"
 #include "eval/tasks/arithmetic_common.h"
 
@@ -38,7 +37,6 @@ Result<std::vector<TaskSample>> make(const TaskInfo& task, const TaskRequest& re
   RESTKV_ASSIGN(const std::vector<JsonRecord> rows, JsonRecord(file, path).elements());
   std::vector<WordProblem> problems;
   for (const JsonRecord& row : rows) {
-    if (problems.size() == samples_of(task, request)) break;
     RESTKV_ASSIGN(WordProblem problem, read_problem(row));
     problems.push_back(std::move(problem));
   }

@@ -82,10 +82,11 @@ Result<std::vector<TaskSample>> fill(const TaskInfo& task, const TaskRequest& re
   return generate_samples(task, request, length, generator);
 }
 
-// Own documents have 30 tokens and more; two for each town.
+// Own documents have 30 tokens and more; two for each town. As many for any number of samples,
+// which are filled from all of them.
 DocumentSet own_set(const TaskInfo& task, const TaskRequest& request, std::size_t length,
                     Hops hops) {
-  return own_documents(std::max(length / 60 + 8, samples_of(task, request)), hops, request.seed);
+  return own_documents(std::max(length / 60 + 8, task.samples), hops, request.seed);
 }
 
 Result<std::vector<TaskSample>> make_qa_1(const TaskInfo& task, const TaskRequest& request,
