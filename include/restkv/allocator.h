@@ -20,7 +20,7 @@ struct AllocationRequest {
   std::size_t budget = 0;  // nominal rows per KV head and layer, protected ones included
   std::size_t pool = 0;    // across layers: rows that all heads of all layers may keep together
   std::size_t window = 0;  // observation window, in rows
-  // [heads] rows held now; while generating, for an allocator without scores, the rows that a
+  // [heads] rows held now; where rows went before, for an allocator without scores, those that a
   // full cache would hold.
   std::span<const std::size_t> rows;
   std::span<const std::size_t> protected_rows;  // [heads] how many of them must stay

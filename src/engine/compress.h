@@ -44,11 +44,15 @@ struct ProtectedScores {
 [[nodiscard]] bool any_to_score(const Variant& variant, const LayerObservation& layer,
                                 Position next_position);
 
+// Rows that a head of a layer would hold had none ever been dropped: all tokens, or those that its
+// sliding window (0: none) still sees.
+[[nodiscard]] std::size_t full_rows(int sliding_window, std::size_t tokens);
+
 // The rows that stay, for an allocator that divides within a layer. next_position: position after
 // the newest row. Every protected row stays, counts are what the allocator says within [protected,
-// rows], ties go to the lower position. full_rows: 0 after a prefill; while generating, the rows of
-// a head that never dropped any. An allocator that divides by length alone is then told these: what
-// it gives to a layer stays the same from step to step, whatever the layer has dropped before.
+// rows], ties go to the lower position. full_rows: as full_rows() says, or 0 where no row was
+// dropped before. An allocator that divides by length alone is told these: what it gives to a layer
+// stays the same from turn to turn and from step to step, whatever the layer has dropped before.
 [[nodiscard]] KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                                    const LayerScores& scores, std::size_t budget,
                                    Position next_position, std::size_t full_rows = 0);

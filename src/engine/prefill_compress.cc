@@ -166,13 +166,15 @@ Result<void> PrefillRun::compress(int layer) {
 Result<void> PrefillRun::take(VariantRun& run, int layer, const LayerObservation& plain,
                               ScoreCache& scored) {
   const Variant& variant = *run.variant;
+  const std::size_t full =
+      full_rows(config_.attention_rule(layer).sliding_window, static_cast<std::size_t>(end_));
   // Across layers, a run without a pool keeps everything.
   if (variant.policy().keeps_all || variant.allocator_info().across_layers ||
-      !over_budget(plain, run.budget.rows)) {
+      full <= run.budget.rows || !must_drop(variant, plain, run.budget.rows, end_, full)) {
     return store(run, layer, plain, nullptr);
   }
   const KeepSets keep =
-      choose_rows(variant, plain, score(run, plain, scored), run.budget.rows, end_);
+      choose_rows(variant, plain, score(run, plain, scored), run.budget.rows, end_, full);
   return store(run, layer, plain, &keep);
 }
 

@@ -10,12 +10,6 @@
 namespace restkv {
 namespace {
 
-// Rows that a head of the layer would hold had none ever been dropped.
-std::size_t full_rows(const ModelConfig& config, int layer, std::size_t tokens) {
-  const int window = config.attention_rule(layer).sliding_window;
-  return window > 0 ? std::min(tokens, static_cast<std::size_t>(window)) : tokens;
-}
-
 // weights[row] = mean over the group of softmax(logits). The order of sums depends on the rows
 // only.
 void mean_probabilities(const float* logits, std::size_t stride, std::size_t group,
@@ -178,7 +172,8 @@ Result<void> StepSchedule::choose(Watch& watch) {
   Shown shown;
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     show(watch, layer, shown);
-    const std::size_t full = full_rows(config_, layer, static_cast<std::size_t>(end));
+    const std::size_t full =
+        full_rows(config_.attention_rule(layer).sliding_window, static_cast<std::size_t>(end));
     if (!must_drop(variant, shown.observation, watch.budget.rows, end, full)) continue;
     RESTKV_TRY(show_rows(watch, layer, shown));
     const LayerScores scores = score_layer(variant, shown.observation, watch.budget.rows,

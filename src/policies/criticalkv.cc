@@ -5,6 +5,11 @@
 // The base is SnapKV's: mean attention of the window's queries, pooled by 5, mean over the group.
 // The second stage is (base + epsilon) * mean over the group of |W_o^h v_j|_1. The window's own
 // tokens have the largest base score, but are not protected in the second stage.
+//
+// Ours: the certain half is half of the nominal budget, whatever an allocator then gives to a head,
+// because scores are made before rows are divided; and certain tokens lie above all others in every
+// comparison across heads and layers. Under pyramid, ada and global the halves therefore differ
+// from those of the publication, which divides first.
 
 #include <algorithm>
 #include <cmath>

@@ -67,6 +67,33 @@ std::size_t rows_of_layer(const std::vector<std::vector<Position>>& heads) {
   return rows;
 }
 
+// A layer gets what it would get of a prompt that was read at once.
+TEST(Schedules, APyramidKeepsItsShapeFromTurnToTurn) {
+  RandomModel model = random_llama();
+  model.n_layer = 4;
+  TestEngine engine(model);
+  const auto text = random_tokens(320, model.n_vocab, 3);
+  const std::span<const Token> all(text);
+  const auto options = [](const char* schedule) {
+    KvOptions made = options_of("knorm", 64, schedule);
+    made.allocator = "pyramid";
+    made.window = 8;
+    return made;
+  };
+  const auto rows = [](const Sequence& sequence) {
+    std::vector<std::size_t> counts;
+    for (const auto& layer : sequence.kept_positions()) counts.push_back(rows_of_layer(layer));
+    return counts;
+  };
+  const std::vector<std::size_t> expected = rows(engine.prefill(all, options("once")).sequence);
+  EXPECT_GT(expected.front(), 2 * expected.back());
+  auto turns = engine.prefill(all.first(280), options("once"));
+  engine.extend(turns.sequence, all.subspan(280, 30));
+  engine.extend(turns.sequence, all.subspan(310));
+  EXPECT_EQ(rows(turns.sequence), expected);
+  EXPECT_EQ(rows(engine.prefill(all, options("chunk:100")).sequence), expected);
+}
+
 TEST(Schedule, IsReadAsItIsWritten) {
   for (const char* text : {"once", "cap", "every:1", "every:512", "chunk:2048"}) {
     const auto schedule = Schedule::parse(text);
