@@ -21,6 +21,7 @@
 namespace restkv {
 namespace {
 
+constexpr long long kLeastContext = 8;
 constexpr long long kDefaultContext = 512;
 constexpr long long kNotGiven = -1;
 
@@ -94,6 +95,10 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
   RESTKV_ASSIGN(const std::string text, text_of(options));
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
   const std::size_t n_ctx = session.context;
+  if (static_cast<long long>(n_ctx) < kLeastContext) {
+    return Error{ErrorCode::kInvalidArgument, "the model's context of " + std::to_string(n_ctx) +
+                                                  " tokens is too short; -c takes a longer one"};
+  }
   RESTKV_ASSIGN(std::vector<Token> tokens, tokens_of(session, text));
   if (tokens.size() < 2 * n_ctx) {
     return Error{ErrorCode::kInvalidArgument, "the text has " + std::to_string(tokens.size()) +
@@ -165,7 +170,7 @@ Result<void> check(const PerplexityOptions& options, std::span<const KvOptions> 
     return wrong("--stretch needs a text that is fed token by token: --kv-schedule cap or every:N");
   }
   if (options.chunks == 0) return wrong("--chunks 0 leaves nothing to measure");
-  if (options.common.context > 0 && options.common.context < 8) {
+  if (options.common.context > 0 && options.common.context < kLeastContext) {
     return wrong("a perplexity needs a context of at least 8 tokens");
   }
   if (variants.size() != 1) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -66,6 +67,15 @@ class FileLock {
     }
     FileLock lock(descriptor);
     for (bool told = false; flock(descriptor, LOCK_EX | LOCK_NB) != 0; told = true) {
+      const int reason = errno;
+      if (reason == ENOSYS || reason == EOPNOTSUPP || reason == ENOLCK) {
+        watch.note("this file system has no locks: no other restkv should fetch the same model");
+        break;
+      }
+      if (reason != EWOULDBLOCK && reason != EINTR) {
+        return Error{ErrorCode::kIo,
+                     path.string() + ": " + std::generic_category().message(reason)};
+      }
       if (watch.cancelled()) {
         return Error{ErrorCode::kCancelled, "stopped while waiting for another restkv"};
       }

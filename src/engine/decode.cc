@@ -85,6 +85,7 @@ Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits)
     schedule_.note_hidden(layer, hidden);
   }
   engine_.model->logits(pass_, hidden, logits);
+  RESTKV_TRY(check_logits(logits));
   RESTKV_TRY(schedule_.choose());
   schedule_.apply();
   sparse_.commit();

@@ -146,6 +146,16 @@ ProductChoice Engine::State::product_choice() const {
   return ProductChoice::kAuto;
 }
 
+Result<void> check_logits(View2<const float> logits) {
+  bool all_numbers = true;
+  for (std::size_t i = 0; i < logits.rows; ++i) {
+    for (const float logit : logits.row(i)) all_numbers &= !(logit != logit);
+  }
+  if (all_numbers) return {};
+  return Error{ErrorCode::kCorrupt,
+               "the model computes values that are no numbers (NaN): its weights are damaged"};
+}
+
 CacheShape Engine::State::cache_shape(const Variant& variant) const {
   const ModelConfig& config = model->config();
   CacheShape shape{.n_layer = config.n_layer,

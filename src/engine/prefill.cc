@@ -106,9 +106,11 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   }
 
   RESTKV_TRY(all_logits());
-  last_logits.resize(static_cast<std::size_t>(config_.n_vocab));
+  std::vector<float> logits(static_cast<std::size_t>(config_.n_vocab));
   const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
-  engine_.model->logits(last, hidden_.take(n_ - 1, 1), {last_logits.data(), 1, last_logits.size()});
+  engine_.model->logits(last, hidden_.take(n_ - 1, 1), {logits.data(), 1, logits.size()});
+  RESTKV_TRY(check_logits({logits.data(), 1, logits.size()}));
+  last_logits = std::move(logits);
 
   end_prefix();
   PrefillOutcome outcome;
@@ -323,6 +325,7 @@ Result<void> PrefillRun::all_logits() {
     const std::size_t count = std::min(kLogitBlock, n_ - first);
     const View2<float> logits(block.data(), count, n_vocab);
     engine_.model->logits(pass_, hidden_.take(first, count), logits);
+    RESTKV_TRY(check_logits(logits));
     job_.options->on_logits(first, logits);
   }
   return {};

@@ -63,6 +63,10 @@ struct Engine::State {
   [[nodiscard]] Pass pass(PassProducts::Phase phase, std::size_t n_token);
 };
 
+// kCorrupt when some logit is no number: damaged weights give NaN, and every choice among them
+// would be garbage that looks like an answer.
+Result<void> check_logits(View2<const float> logits);
+
 // One prefill: reads tokens through all layers on top of `base` (null: an empty cache) and leaves
 // one new cache and report for each variant. Changes nothing but the engine's buffers.
 struct PrefillJob {

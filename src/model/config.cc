@@ -134,13 +134,6 @@ Result<RopeScaling> rope_scaling_of(const GgufFile& file) {
   return unsupported(file, key + " " + quoted(*type) + " (known: none, linear, yarn)");
 }
 
-Result<RopeConfig> checked_rope(const GgufFile& file, const RopeConfig& rope) {
-  if (!(rope.base > 1.0) || !(rope.freq_scale > 0.0) || rope.freq_scale > 1e6) {
-    return corrupt(file, "RoPE base or scaling factor is out of range");
-  }
-  return rope;
-}
-
 // The rules by which libllama combines the file's keys with what a user asked for.
 Result<void> read_rope(const GgufFile& file, const RopeOverrides& overrides, ModelConfig& config) {
   RESTKV_ASSIGN(const RopeScaling file_scaling, rope_scaling_of(file));
@@ -235,6 +228,13 @@ Result<std::optional<int>> optional_int(const GgufFile& file, std::string_view s
     return corrupt(file, key + " = " + std::to_string(*value) + " is out of range");
   }
   return std::optional<int>(static_cast<int>(*value));
+}
+
+Result<RopeConfig> checked_rope(const GgufFile& file, const RopeConfig& rope) {
+  if (!(rope.base > 1.0) || !(rope.freq_scale > 0.0) || rope.freq_scale > 1e6) {
+    return corrupt(file, "RoPE base or scaling factor is out of range");
+  }
+  return rope;
 }
 
 Result<RopeConfig> rope_of_file(const GgufFile& file) {

@@ -94,6 +94,8 @@ Result<std::optional<int>> optional_int(const GgufFile& file, std::string_view s
 // RoPE as the file's base and scaling factor say, whatever a user asked for: what libllama takes
 // for sliding layers.
 Result<RopeConfig> rope_of_file(const GgufFile& file);
+// The same, or kCorrupt when it cannot be meant: its angles would be no numbers.
+Result<RopeConfig> checked_rope(const GgufFile& file, const RopeConfig& rope);
 // Gives layers a sliding window by the pattern key (an array of one flag for each layer, or a
 // period) or by the given period: in each period the last layer sees everything.
 Result<void> apply_sliding_window(const GgufFile& file, int window, int default_period,

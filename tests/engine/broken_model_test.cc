@@ -12,8 +12,10 @@
 #include <limits>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "restkv/engine.h"
+#include "support/process_folder.h"
 #include "support/tiny_llama.h"
 
 namespace restkv {
@@ -193,6 +195,28 @@ const std::vector<BrokenModel>& tensor_cases() {
        "tensor rope_freqs.weight [8] f32 should be [16, 1]"},
   };
   return table;
+}
+
+// Matrices are not looked through at the start; what they make of a prompt is.
+TEST(DamagedWeights, AreSaidInsteadOfAnAnswer) {
+  TinyLlama model = tiny_llama();
+  model.tensor("blk.0.ffn_down.weight").data[0] = kNan;
+  const std::string path = process_file("damaged.gguf");
+  ASSERT_TRUE(std::move(model).file().write(path).ok());
+  EngineOptions options;
+  options.model_path = path;
+  options.n_threads = 1;
+  const auto engine = Engine::load(options);
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  const std::vector<Token> tokens = {3, 4, 5};
+  KvOptions full;
+  full.policy = "full";
+  std::vector<float> logits;
+  const auto failed = (*engine)->prefill(tokens, {&full, 1}, {}, logits);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::kCorrupt);
+  EXPECT_NE(failed.error().message.find("NaN"), std::string::npos) << failed.error().message;
+  EXPECT_TRUE(logits.empty());
 }
 
 class BrokenModelTest : public ::testing::TestWithParam<BrokenModel> {};

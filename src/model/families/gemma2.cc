@@ -36,6 +36,7 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   RESTKV_ASSIGN(RopeConfig window_rope, rope_of_file(file));
   RESTKV_ASSIGN(auto window_base, optional_number(file, "rope.freq_base_swa"));
   window_rope.base = window_base.value_or(window_rope.base);
+  RESTKV_ASSIGN(window_rope, checked_rope(file, window_rope));
   for (LayerConfig& layer : config.layers) {
     if (layer.sliding_window > 0) layer.rope = window_rope;
   }

@@ -29,9 +29,11 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   if (window.value_or(0) == 0) return {};
   RESTKV_TRY(apply_sliding_window(file, *window, kPatternPeriod, config));
   RESTKV_ASSIGN(auto window_base, optional_number(file, "rope.freq_base_swa"));
+  RESTKV_ASSIGN(
+      const RopeConfig window_rope,
+      checked_rope(file, {.base = window_base.value_or(kWindowRopeBase), .freq_scale = 1.0}));
   for (LayerConfig& layer : config.layers) {
-    if (layer.sliding_window == 0) continue;
-    layer.rope = {.base = window_base.value_or(kWindowRopeBase), .freq_scale = 1.0};
+    if (layer.sliding_window > 0) layer.rope = window_rope;
   }
   return {};
 }
