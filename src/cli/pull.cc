@@ -196,7 +196,14 @@ Result<void> fetch(Way way, const CatalogueEntry& entry, const Paths& paths,
 
 Result<void> fetch_by_any_way(const CatalogueEntry& entry, const Paths& paths,
                               const PullOptions& options, const TransferWatch& watch) {
+  const bool begun_before = size_or_zero(paths.partial) > 0;
   Result<void> hub = fetch(by_hub, entry, paths, options, watch);
+  // What an earlier run left was no beginning of this file, and is gone now.
+  if (!hub.ok() && hub.error().code == ErrorCode::kCorrupt && begun_before &&
+      size_or_zero(paths.partial) == 0) {
+    watch.note("what was there of " + std::string(entry.file) + " was damaged: fetching it whole");
+    hub = fetch(by_hub, entry, paths, options, watch);
+  }
   const auto is_final = [](const Result<void>& result) {
     return result.ok() || result.error().code == ErrorCode::kCancelled ||
            result.error().code == ErrorCode::kIo;

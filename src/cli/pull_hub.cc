@@ -130,10 +130,18 @@ Result<void> download_from_hub(const HubRequest& request, const TransferWatch& w
   if (done > request.bytes) {
     done = 0;
   }
+  bool restarted = false;
   while (done < request.bytes) {
     RESTKV_ASSIGN(const Outcome outcome, attempt_from(request, watch, done));
     if (outcome.code == CURLE_RANGE_ERROR && done > 0) {
-      done = 0;  // a server that cannot begin in the middle
+      // A server that cannot begin in the middle. One that breaks off as well would be asked for
+      // the same beginning for ever.
+      if (restarted) {
+        return Error{ErrorCode::kNotFound,
+                     request.url + ": the server breaks off and cannot go on in the middle"};
+      }
+      restarted = true;
+      done = 0;
       continue;
     }
     if (outcome.done == done) {

@@ -165,6 +165,27 @@ TEST_F(PullTest, StartsAgainWhereRangesAreIgnored) {
   EXPECT_TRUE(packages_.empty());
 }
 
+TEST_F(PullTest, TakesThePartsWhenTheHubBreaksOffAndIgnoresRanges) {
+  const HttpServer server(content_,
+                          {.cut_after = 120'000, .ranges = ServerFaults::Ranges::kIgnored});
+  options_.hub_url = server.url();
+  expect_pulled(pull_model(kEntry, options_));
+  EXPECT_LE(server.offsets().size(), 4U);
+  EXPECT_FALSE(packages_.empty());
+}
+
+TEST_F(PullTest, FetchesWholeWhatWasLeftDamaged) {
+  for (const std::size_t left : {content_.size(), std::size_t{50'000}}) {
+    const HttpServer server(content_, {});
+    options_.hub_url = server.url();
+    std::filesystem::remove(model(""));
+    write_all(model(".part"), std::string(left, '\0'));
+    expect_pulled(pull_model(kEntry, options_));
+    EXPECT_EQ(server.offsets().back(), 0U);
+    EXPECT_TRUE(packages_.empty());
+  }
+}
+
 TEST_F(PullTest, TakesThePartsWhenTheHubRefuses) {
   const HttpServer server("", {.status = "404 Not Found"});
   options_.hub_url = server.url();
