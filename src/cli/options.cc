@@ -323,12 +323,14 @@ Result<std::string> read_text_file(const std::string& path) {
     const ErrorCode code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
     return Error{code, path + ": " + std::strerror(errno == 0 ? EIO : errno)};
   }
+  const Error unreadable{ErrorCode::kIo, path + ": cannot be read"};
   try {
     std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     if (!file.bad() && (!file.fail() || file.eof())) return text;
-  } catch (const std::ios_base::failure&) {  // the library's way to say that a read failed
+  } catch (const std::ios_base::failure&) {
+    return unreadable;  // the library's way to say that a read failed
   }
-  return Error{ErrorCode::kIo, path + ": cannot be read"};
+  return unreadable;
 }
 
 Result<std::string> document_text(const PromptOptions& options) {
