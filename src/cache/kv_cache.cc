@@ -20,9 +20,8 @@ std::size_t page_bytes(const CacheShape& shape) { return PageLayout(shape).bytes
 std::size_t full_cache_bytes(const CacheShape& shape, std::size_t tokens) {
   std::size_t pages = 0;
   for (int layer = 0; layer < shape.n_layer; ++layer) {
-    const int window = shape.sliding_window[static_cast<std::size_t>(layer)];
     const std::size_t rows =
-        window > 0 ? std::min(tokens, static_cast<std::size_t>(window)) : tokens;
+        full_rows(shape.sliding_window[static_cast<std::size_t>(layer)], tokens);
     pages += pages_for_rows(rows) * static_cast<std::size_t>(shape.n_kv_head);
   }
   return pages * page_bytes(shape);

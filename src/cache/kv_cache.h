@@ -8,6 +8,7 @@
 // once, as long as some set holds it, and a bit for each set says which do. Sets are counted over
 // the layer: set s belongs to KV head s / shape().sets.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,12 @@ inline constexpr std::size_t kPageRows = 16;
 // Pages that `rows` rows need: the one function that owns page arithmetic.
 [[nodiscard]] constexpr std::size_t pages_for_rows(std::size_t rows) {
   return (rows + kPageRows - 1) / kPageRows;
+}
+
+// Rows that a head of a layer would hold had none ever been dropped: all tokens, or those that its
+// sliding window (0: none) still sees.
+[[nodiscard]] constexpr std::size_t full_rows(int sliding_window, std::size_t tokens) {
+  return sliding_window > 0 ? std::min(tokens, static_cast<std::size_t>(sliding_window)) : tokens;
 }
 
 struct CacheShape {

@@ -61,15 +61,6 @@ std::vector<std::size_t> allocated(const Variant& variant, const LayerObservatio
 
 }  // namespace
 
-std::size_t full_rows(int sliding_window, std::size_t tokens) {
-  return sliding_window > 0 ? std::min(tokens, static_cast<std::size_t>(sliding_window)) : tokens;
-}
-
-bool over_budget(const LayerObservation& layer, std::size_t budget) {
-  return std::ranges::any_of(layer.heads,
-                             [&](const HeadRows& head) { return head.positions.size() > budget; });
-}
-
 LayerScores score_layer(const Variant& variant, const LayerObservation& layer, std::size_t budget,
                         const KernelTable& kernels, const Threads& threads) {
   LayerScores scores;

@@ -20,9 +20,6 @@ using KeepSets = std::vector<std::vector<std::uint32_t>>;
 // Scores of every row, for each KV head.
 using LayerScores = std::vector<std::vector<float>>;
 
-// True when some head holds more than `budget` rows.
-[[nodiscard]] bool over_budget(const LayerObservation& layer, std::size_t budget);
-
 // Asks the variant's scorer about one layer.
 [[nodiscard]] LayerScores score_layer(const Variant& variant, const LayerObservation& layer,
                                       std::size_t budget, const KernelTable& kernels,
@@ -44,15 +41,12 @@ struct ProtectedScores {
 [[nodiscard]] bool any_to_score(const Variant& variant, const LayerObservation& layer,
                                 Position next_position);
 
-// Rows that a head of a layer would hold had none ever been dropped: all tokens, or those that its
-// sliding window (0: none) still sees.
-[[nodiscard]] std::size_t full_rows(int sliding_window, std::size_t tokens);
-
 // The rows that stay, for an allocator that divides within a layer. next_position: position after
 // the newest row. Every protected row stays, counts are what the allocator says within [protected,
-// rows], ties go to the lower position. full_rows: as full_rows() says, or 0 where no row was
-// dropped before. An allocator that divides by length alone is told these: what it gives to a layer
-// stays the same from turn to turn and from step to step, whatever the layer has dropped before.
+// rows], ties go to the lower position. full_rows: as full_rows() of the cache says, or 0 where no
+// row was dropped before. An allocator that divides by length alone is told these: what it gives to
+// a layer stays the same from turn to turn and from step to step, whatever the layer has dropped
+// before.
 [[nodiscard]] KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                                    const LayerScores& scores, std::size_t budget,
                                    Position next_position, std::size_t full_rows = 0);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/top_k.h"
+#include "cache/kv_cache.h"
 
 namespace restkv {
 namespace {
@@ -36,8 +37,7 @@ void make_comparable(const Allocator& allocator, double output_norm, LayerScores
 std::size_t pool_rows(const ModelConfig& config, int sets, std::size_t budget, std::size_t tokens) {
   std::size_t rows = 0;
   for (int layer = 0; layer < config.n_layer; ++layer) {
-    const auto sliding = static_cast<std::size_t>(config.attention_rule(layer).sliding_window);
-    const std::size_t most = sliding > 0 ? std::min(tokens, sliding) : tokens;
+    const std::size_t most = full_rows(config.attention_rule(layer).sliding_window, tokens);
     rows += std::min(budget, most) * static_cast<std::size_t>(config.n_kv_head * sets);
   }
   return rows;

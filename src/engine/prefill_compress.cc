@@ -27,14 +27,14 @@ RowCounts count_rows(const ModelConfig& config, const KvCache& cache, std::size_
   const int sets = config.n_kv_head * cache.shape().sets;
   RowCounts counts{.sets = static_cast<double>(config.n_layer) * sets};
   for (int layer = 0; layer < config.n_layer; ++layer) {
-    const auto sliding = static_cast<std::size_t>(config.attention_rule(layer).sliding_window);
+    const int sliding = config.attention_rule(layer).sliding_window;
     for (int h = 0; h < config.n_kv_head; ++h) counts.stored += cache.rows(layer, h);
     for (int set = 0; set < sets; ++set) {
       const std::size_t kept = cache.held_count(layer, set);
       counts.least = std::min(counts.least, kept);
       counts.most = std::max(counts.most, kept);
       counts.kept += kept;
-      counts.seen += sliding > 0 ? std::min(tokens, sliding) : tokens;
+      counts.seen += full_rows(sliding, tokens);
     }
   }
   return counts;

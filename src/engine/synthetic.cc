@@ -80,7 +80,7 @@ Result<Sequence::State> SyntheticFill::run() {
   std::size_t filled = 0;
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     const int window = config_.attention_rule(layer).sliding_window;
-    const std::size_t count = window > 0 ? std::min(n_, static_cast<std::size_t>(window)) : n_;
+    const std::size_t count = full_rows(window, n_);
     if (layer == 0 || count != filled) RESTKV_TRY(fill_rows(rows, count));
     filled = count;
     RESTKV_TRY(store_layer(rows, layer));
@@ -150,8 +150,7 @@ Result<KeepSets> SyntheticFill::choose(const LayerObservation& observation) {
     RESTKV_TRY(drop_rows(cache_, std::span(keep).first(keep.size() - 1)));
     return std::move(keep.back());
   }
-  if (variant_->policy().keeps_all || variant_->allocator_info().across_layers ||
-      !over_budget(observation, budget)) {
+  if (variant_->policy().keeps_all || variant_->allocator_info().across_layers || count <= budget) {
     KeepSets keep(observation.heads.size(), std::vector<std::uint32_t>(count));
     for (std::vector<std::uint32_t>& all : keep) std::iota(all.begin(), all.end(), 0U);
     return keep;
@@ -170,13 +169,13 @@ void SyntheticFill::make_pool() {
 }
 
 void SyntheticFill::count_rows(int layer) {
-  const auto window = static_cast<std::size_t>(config_.attention_rule(layer).sliding_window);
+  const int window = config_.attention_rule(layer).sliding_window;
   for (int h = 0; h < config_.n_kv_head; ++h) {
     const std::size_t kept = cache_.rows(layer, h);
     kept_min_ = std::min(kept_min_, kept);
     kept_max_ = std::max(kept_max_, kept);
     kept_sum_ += kept;
-    seen_sum_ += window > 0 ? std::min(n_, window) : n_;
+    seen_sum_ += full_rows(window, n_);
   }
 }
 
