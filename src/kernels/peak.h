@@ -14,7 +14,7 @@ enum class LoopElements : std::uint8_t { kFloat, kInt8 };
 
 // Independent multiply-adds on registers, without memory.
 struct MultiplyLoop {
-  std::string_view name;  // "f32", "bf16 AVX-512", "bf16 AMX", "int8 AVX2", "int8 AVX-VNNI", ...
+  std::string_view name;  // "f32", "bf16 AVX-512", "bf16 AMX", "int8 AVX2", "int8 AMX", ...
   LoopElements elements = LoopElements::kFloat;
   double operations_per_step;  // a multiplication and an addition count as two
   // Returns a number that depends on all of the work, so that none of it can be left out.

@@ -13,11 +13,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/hwy/tables.h"
+#include "kernels/tile_unit.h"
 #include "support/gguf_writer.h"
+#include "support/tile_emulator.h"
 #include "tensor/weight_types.h"
 
 namespace restkv {
@@ -362,13 +366,40 @@ TEST(Linear, PackedProductsAreTheSameInAllTables) {
   }
 }
 
+// The tile unit's table gives the same bits, with tiles of all rows and of fewer. Where the
+// processor has no such unit, the test's stands in for it, an instruction at a time.
+TEST(Linear, PackedProductsByTilesAreTheSame) {
+  const auto tiles = compiled_table("avx3_amx");
+  const auto fours = table_by_name("avx3_vnni");
+  if (!tiles || !fours.ok()) GTEST_SKIP() << "needs AVX-512 VNNI";
+  std::optional<TileEmulator> emulator;
+  if (!tile_unit().int8) emulator.emplace();
+  for (const int type : {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
+                         GGML_TYPE_Q5_K, GGML_TYPE_Q6_K}) {
+    for (const auto& [n_in, n_out] :
+         {std::pair<std::size_t, std::size_t>{256, 53}, {512, 16}, {768, 21}}) {
+      const Matrix matrix = make_matrix(type, n_in, n_out);
+      Linear linear = Linear::make(matrix.tensor(), nullptr, n_in, n_out).value();
+      matrix.pack(linear, *tiles);
+      Linear known = Linear::make(matrix.tensor(), nullptr, n_in, n_out).value();
+      matrix.pack(known, **fours);
+      for (const std::size_t m : {5U, 9U, 16U, 23U, 32U, 42U}) {
+        const std::vector<float> x = random_floats(m * n_in, m);
+        EXPECT_EQ(multiply(linear, Product::kPacked, Threads(2), x),
+                  multiply(known, Product::kPacked, Threads(2), x))
+            << "type " << type << ", " << n_in << " x " << n_out << ", m " << m;
+      }
+    }
+  }
+}
+
 // Weights at the ends of their range times activations at theirs: no sum of 16 bits overflows.
 TEST(Linear, PackedProductsHoldTheLargestSums) {
   for (const int type : {GGML_TYPE_Q4_0, GGML_TYPE_Q5_0, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
                          GGML_TYPE_Q5_K, GGML_TYPE_Q6_K}) {
     for (const float sign : {1.0F, -1.0F}) {
       Matrix matrix = make_matrix(type, 256, 8);
-      const std::vector<float> weights(256 * 8, sign);
+      const std::vector<float> weights(std::size_t{256} * 8, sign);
       const std::vector<float> importance(256, 1.0F);
       ggml_quantize_chunk(static_cast<ggml_type>(type), weights.data(), matrix.data.data(), 0, 8,
                           256, importance.data());
@@ -378,7 +409,7 @@ TEST(Linear, PackedProductsHoldTheLargestSums) {
                        matrix.expanded.data() + j * 256, 256);
       }
       for (const float activation : {1.0F, -1.0F}) {
-        const std::vector<float> x(256 * 5, activation);
+        const std::vector<float> x(std::size_t{256} * 5, activation);
         const auto wanted = exact(matrix, Product::kPacked, x);
         EXPECT_LE(relative_l2(multiply(matrix.linear(), Product::kPacked, Threads(1), x), wanted),
                   kBudget);
@@ -396,7 +427,7 @@ TEST(Linear, PackedProductsShowWhatIsNotFinite) {
     for (const float bad :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
           -std::numeric_limits<float>::infinity()}) {
-      std::vector<float> x = random_floats(2 * 64, 1);
+      std::vector<float> x = random_floats(std::size_t{2} * 64, 1);
       x[40] = bad;
       const std::vector<float> y = multiply(linear, Product::kPacked, Threads(1), x);
       for (std::size_t j = 0; j < 5; ++j) {

@@ -13,6 +13,7 @@
 #include "kernels/hwy/activations-inl.h"
 #include "kernels/hwy/packed_fours-inl.h"
 #include "kernels/hwy/packed_pairs-inl.h"
+#include "kernels/hwy/packed_tiles-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/packed.h"
 
@@ -22,7 +23,7 @@ namespace {
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 
-// Form: InPairs or InFours.
+// Form: InPairs, InFours or InTiles.
 template <class Form, PackedKind kKind>
 void multiply_kind(const PackedProductArgs& args) {
   const ActivationTile& first = args.tiles.front();

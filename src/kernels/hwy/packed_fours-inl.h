@@ -154,8 +154,26 @@ HWY_INLINE void store_strip(const PackedProductArgs& args, std::size_t first, st
   store_some(sum, args.y + row * args.y_stride + first, n);
 }
 
+// Sums of a tile of activations times kStrips strips; those of four rows lie together.
+template <std::size_t kStrips>
+using TileSums = StripFloats[kMostTileRows / kRowsAtOnce][kRowsAtOnce][kStrips];
+
+// How a slab of blocks is multiplied with a tile of activations; packed_tiles-inl.h has another
+// way.
+struct SlabInFours {
+  HWY_INLINE void begin(const ActivationTile&, PackedKind) {}
+
+  template <PackedKind kKind, std::size_t kStrips>
+  HWY_INLINE void multiply(const StripBlock<kKind>* blocks, std::size_t first, std::size_t last,
+                           const ActivationTile& tile, TileSums<kStrips>& sums) const {
+    for (std::size_t r = 0; r < tile.rows; r += kRowsAtOnce) {
+      multiply_slab<kKind, kStrips>(blocks, first, last, tile, r, sums[r / kRowsAtOnce]);
+    }
+  }
+};
+
 // All tiles times kStrips strips of panels from `panel` on; the last may lack a panel.
-template <PackedKind kKind, std::size_t kStrips>
+template <class Slab, PackedKind kKind, std::size_t kStrips>
 void multiply_strips(const PackedProductArgs& args, std::size_t panel) {
   const std::size_t n_block = args.n_in / kPackedBlock;
   auto* const blocks = reinterpret_cast<StripBlock<kKind>*>(args.scratch);
@@ -167,19 +185,18 @@ void multiply_strips(const PackedProductArgs& args, std::size_t panel) {
       fill_panel<kKind>(p, outer, i % kPanelsAbreast, blocks[b * kStrips + i / kPanelsAbreast]);
     });
   }
+  Slab slab;
   std::size_t tile_row = 0;
   for (const ActivationTile& tile : args.tiles) {
-    StripFloats sums[kMostTileRows / kRowsAtOnce][kRowsAtOnce][kStrips];
+    slab.begin(tile, kKind);
+    TileSums<kStrips> sums;
     for (auto& group : sums) {
       for (auto& row : group) {
         for (StripFloats& sum : row) sum = floats_of(0.0F);
       }
     }
     for (std::size_t b = 0; b < n_block; b += kSlab) {
-      for (std::size_t r = 0; r < tile.rows; r += kRowsAtOnce) {
-        StripFloats(&to)[kRowsAtOnce][kStrips] = sums[r / kRowsAtOnce];
-        multiply_slab<kKind, kStrips>(blocks, b, std::min(n_block, b + kSlab), tile, r, to);
-      }
+      slab.template multiply<kKind, kStrips>(blocks, b, std::min(n_block, b + kSlab), tile, sums);
     }
     const std::size_t end = std::min(args.n_out, args.last_panel * kPanelRows);
     for (std::size_t r = 0; r < tile.rows; ++r) {
@@ -194,8 +211,8 @@ void multiply_strips(const PackedProductArgs& args, std::size_t panel) {
   }
 }
 
-template <PackedKind kKind>
-void many_in_fours(const PackedProductArgs& args) {
+template <class Slab, PackedKind kKind>
+void many_in_strips(const PackedProductArgs& args) {
   constexpr std::size_t kMost = strips_at_once(kKind);
   std::size_t panel = args.first_panel;
   while (panel < args.last_panel) {
@@ -203,13 +220,13 @@ void many_in_fours(const PackedProductArgs& args) {
     // Of three at a time, 4 strips are 2 and 2: a single one waits for its products.
     std::size_t taken = 1;
     if (strips >= kMost && (kMost < 3 || strips != kMost + 1)) {
-      multiply_strips<kKind, kMost>(args, panel);
+      multiply_strips<Slab, kKind, kMost>(args, panel);
       taken = kMost;
     } else if (kMost > 2 && strips >= 2) {
-      multiply_strips<kKind, 2>(args, panel);
+      multiply_strips<Slab, kKind, 2>(args, panel);
       taken = 2;
     } else {
-      multiply_strips<kKind, 1>(args, panel);
+      multiply_strips<Slab, kKind, 1>(args, panel);
     }
     panel += taken * kPanelsAbreast;
   }
@@ -222,7 +239,7 @@ struct InFours {
   }
   template <PackedKind kKind>
   static void many(const PackedProductArgs& args) {
-    many_in_fours<kKind>(args);
+    many_in_strips<SlabInFours, kKind>(args);
   }
 };
 

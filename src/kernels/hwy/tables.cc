@@ -6,7 +6,10 @@
 
 #include "kernels/hwy/tables.h"
 
+#include <algorithm>
 #include <vector>
+
+#include "kernels/tile_unit.h"
 
 // Not built: what is older than SSE4, and vectors whose size is known only at run time.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
@@ -61,6 +64,13 @@ KernelTable make_vnni_table() {
   return table;
 }
 #endif
+#if HWY_TARGET == HWY_AVX3
+KernelTable make_tile_table() {
+  KernelTable table = make_table();
+  table.multiply_packed = multiply_in<InTiles>;
+  return table;
+}
+#endif
 
 }  // namespace restkv::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -81,9 +91,11 @@ struct Target {
 #if HWY_ARCH_X86
 bool has_avx_vnni() { return __builtin_cpu_supports("avxvnni") != 0; }
 bool has_avx512_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
+bool has_int8_tiles() { return has_avx512_vnni() && tile_unit().int8; }
 #else
 bool has_avx_vnni() { return false; }
 bool has_avx512_vnni() { return false; }
+bool has_int8_tiles() { return false; }
 #endif
 
 // Slowest first.
@@ -97,16 +109,22 @@ constexpr Target kTargets[] = {
      HWY_CHOOSE_AVX3(make_table)},
     {HWY_AVX3, "avx3_vnni", "x86: the same and AVX-512 VNNI", HWY_CHOOSE_AVX3(make_vnni_table),
      has_avx512_vnni},
+    {HWY_AVX3, "avx3_amx", "x86: the same and AMX-INT8", HWY_CHOOSE_AVX3(make_tile_table),
+     has_int8_tiles},
 };
+
+KernelTable make(const Target& target) {
+  KernelTable table = target.make();
+  table.name = target.name;
+  table.description = target.description;
+  return table;
+}
 
 std::vector<KernelTable> supported_tables() {
   std::vector<KernelTable> tables;
   for (const Target& target : kTargets) {
     if (target.make == nullptr || (hwy::SupportedTargets() & target.bit) == 0) continue;
-    if (target.also != nullptr && !target.also()) continue;
-    tables.push_back(target.make());
-    tables.back().name = target.name;
-    tables.back().description = target.description;
+    if (target.also == nullptr || target.also()) tables.push_back(make(target));
   }
   return tables;
 }
@@ -116,6 +134,12 @@ std::vector<KernelTable> supported_tables() {
 std::span<const KernelTable> highway_tables() {
   static const std::vector<KernelTable> kTables = supported_tables();
   return kTables;
+}
+
+std::optional<KernelTable> compiled_table(std::string_view name) {
+  const auto* const found = std::ranges::find(kTargets, name, &Target::name);
+  if (found == std::end(kTargets) || found->make == nullptr) return std::nullopt;
+  return make(*found);
 }
 
 }  // namespace restkv

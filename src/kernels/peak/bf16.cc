@@ -3,13 +3,11 @@
 #include <vector>
 
 #if defined(__x86_64__)
-#include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <array>
-#include <cstdint>
+
+#include "kernels/tile_unit.h"
 #endif
 
 namespace restkv {
@@ -49,58 +47,35 @@ __attribute__((target("avx512f,avx512bf16"))) float vector_loop(std::size_t step
 // Four tiles of sums, each 16 x 16, against tiles of 16 rows of 32 elements.
 constexpr double kTileOperations = 4.0 * 2.0 * 16.0 * 16.0 * 32.0;
 
-struct alignas(64) TileShapes {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::array<std::uint8_t, 14> reserved{};
-  std::array<std::uint16_t, 16> row_bytes{64, 64, 64, 64, 64, 64, 64, 64};
-  std::array<std::uint8_t, 16> rows{16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-__attribute__((target("amx-tile,amx-bf16"))) float tile_loop(std::size_t steps) {
+float tile_loop(std::size_t steps) {
   const TileShapes shapes;
-  _tile_loadconfig(&shapes);
+  configure_tiles(shapes);
   alignas(64) std::array<float, 256> sums{};
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_loadd(4, sums.data(), 64);
-  _tile_loadd(5, sums.data(), 64);
-  _tile_loadd(6, sums.data(), 64);
-  _tile_loadd(7, sums.data(), 64);
+  zero_tile<0>();
+  zero_tile<1>();
+  zero_tile<2>();
+  zero_tile<3>();
+  load_tile<4>(sums.data(), 64);
+  load_tile<5>(sums.data(), 64);
+  load_tile<6>(sums.data(), 64);
+  load_tile<7>(sums.data(), 64);
   for (std::size_t i = 0; i < steps; ++i) {
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    add_bf16_products<0, 4, 6>();
+    add_bf16_products<1, 4, 7>();
+    add_bf16_products<2, 5, 6>();
+    add_bf16_products<3, 5, 7>();
   }
   float sum = 0;
-  _tile_stored(0, sums.data(), 64);
+  store_tile<0>(sums.data(), 64);
   sum += sums[0];
-  _tile_stored(1, sums.data(), 64);
+  store_tile<1>(sums.data(), 64);
   sum += sums[0];
-  _tile_stored(2, sums.data(), 64);
+  store_tile<2>(sums.data(), 64);
   sum += sums[0];
-  _tile_stored(3, sums.data(), 64);
+  store_tile<3>(sums.data(), 64);
   sum += sums[0];
-  _tile_release();
+  release_tiles();
   return sum;
-}
-
-// Linux gives the tiles' state only to a process that asks for it (Documentation/arch/x86/xstate).
-bool tiles_allowed() {
-  constexpr unsigned kTile = 1U << 24U;  // CPUID 7.0 EDX: AMX-TILE
-  constexpr unsigned kBf16 = 1U << 22U;  // AMX-BF16
-  unsigned a = 0;
-  unsigned b = 0;
-  unsigned c = 0;
-  unsigned d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  if ((d & kTile) == 0 || (d & kBf16) == 0) return false;
-  constexpr long kRequestState = 0x1023;  // ARCH_REQ_XCOMP_PERM
-  constexpr long kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestState, kTileData) == 0;
 }
 
 }  // namespace
@@ -114,7 +89,7 @@ std::span<const MultiplyLoop> bf16_loops() {
                        .operations_per_step = kVectorOperations,
                        .run = vector_loop});
     }
-    if (tiles_allowed()) {
+    if (tile_unit().bf16) {
       loops.push_back({.name = "bf16 AMX",
                        .elements = LoopElements::kFloat,
                        .operations_per_step = kTileOperations,

@@ -7,6 +7,8 @@
 
 #include <array>
 #include <cstdint>
+
+#include "kernels/tile_unit.h"
 #endif
 
 namespace restkv {
@@ -119,6 +121,41 @@ __attribute__((target("avx512f,avx512vnni"))) float four_loop(std::size_t steps)
   return static_cast<float>(lanes[0]);
 }
 
+// Four tiles of sums, each 16 x 16, against tiles of 16 rows of 64 bytes.
+constexpr double kTileOperations = 4.0 * 2.0 * 16.0 * 16.0 * 64.0;
+
+float tile_loop(std::size_t steps) {
+  const TileShapes shapes;
+  configure_tiles(shapes);
+  alignas(64) std::array<std::int32_t, 256> bytes{};
+  bytes.fill(0x01010101);
+  zero_tile<0>();
+  zero_tile<1>();
+  zero_tile<2>();
+  zero_tile<3>();
+  load_tile<4>(bytes.data(), 64);
+  load_tile<5>(bytes.data(), 64);
+  load_tile<6>(bytes.data(), 64);
+  load_tile<7>(bytes.data(), 64);
+  for (std::size_t i = 0; i < steps; ++i) {
+    add_byte_products<0, 4, 6>();
+    add_byte_products<1, 4, 7>();
+    add_byte_products<2, 5, 6>();
+    add_byte_products<3, 5, 7>();
+  }
+  std::int64_t sum = 0;
+  store_tile<0>(bytes.data(), 64);
+  sum += bytes[0];
+  store_tile<1>(bytes.data(), 64);
+  sum += bytes[0];
+  store_tile<2>(bytes.data(), 64);
+  sum += bytes[0];
+  store_tile<3>(bytes.data(), 64);
+  sum += bytes[0];
+  release_tiles();
+  return static_cast<float>(sum);
+}
+
 }  // namespace
 
 std::span<const MultiplyLoop> int8_loops() {
@@ -137,6 +174,7 @@ std::span<const MultiplyLoop> int8_loops() {
     if (__builtin_cpu_supports("avx512vnni") != 0) {
       add("int8 AVX-512 VNNI", kFourOperations, four_loop);
     }
+    if (tile_unit().int8) add("int8 AMX", kTileOperations, tile_loop);
     return loops;
   }();
   return kLoops;
