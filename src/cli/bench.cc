@@ -44,6 +44,7 @@ BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase
   BenchColumns columns{.batch = given(options.batches),
                        .types = given(options.types_k) || given(options.types_v),
                        .allocator = options.common.allocators != "uniform",
+                       .granularity = options.common.kv.granularity != Granularity::kKvHead,
                        .prefill = given(options.prefills),
                        .decode = options.common.decode.method != "dense",
                        .fill = options.fill == BenchFill::kSynthetic,

@@ -220,8 +220,7 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
                  &options.common.decode.budget, "RESTKV_ARG_DECODE_BUDGET");
   add_model_flags(flags, options.common);
   // Here these are lists, or mean nothing.
-  for (const std::string_view name :
-       {"-t", "-b", "-ctk", "-ctv", "-c", "--prefill", "--kv-granularity", "--kv-group"}) {
+  for (const std::string_view name : {"-t", "-b", "-ctk", "-ctv", "-c", "--prefill"}) {
     flags.remove(name);
   }
   flags.add(list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,

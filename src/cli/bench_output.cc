@@ -93,6 +93,9 @@ class MarkdownWriter : public BenchWriter {
     cells.push_back({"budget", 7, false, row.kv_budget});
     if (columns_.allocator)
       cells.push_back({"allocator", columns_.allocator_width, true, allocator_text(kv)});
+    if (columns_.granularity) {
+      cells.push_back({"granularity", 11, true, std::string(granularity_name(kv.granularity))});
+    }
     if (columns_.prefill) {
       cells.push_back({"prefill", columns_.prefill_width, true, prefill_text(row.test.prefill)});
       const double percent = 100.0 * mean_of(row.prefill_density);

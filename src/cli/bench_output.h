@@ -25,6 +25,7 @@ struct BenchColumns {
   bool batch = false;
   bool types = false;
   bool allocator = false;
+  bool granularity = false;
   bool prefill = false;
   bool decode = false;
   bool fill = false;

@@ -139,6 +139,7 @@ std::vector<Field> fields_of(const BenchRow& row) {
   text("kv_budget", row.kv_budget);
   text("kv_alloc", allocator_text(row.test.kv));
   text("kv_schedule", row.test.kv.schedule.text());
+  text("kv_granularity", granularity_name(row.test.kv.granularity));
   text("prefill", prefill_text(row.test.prefill));
   fields.push_back({"prefill_density", FieldKind::kNumber,
                     row.prefill_density.empty() ? "" : number_text(mean_of(row.prefill_density))});

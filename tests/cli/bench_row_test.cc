@@ -146,6 +146,7 @@ TEST(BenchWriter, JsonHasTheFieldsOfLlamaBenchAndOurs) {
   EXPECT_EQ(row["kv_policy"], "snapkv:kernel=5");
   EXPECT_EQ(row["kv_alloc"], "uniform");
   EXPECT_EQ(row["kv_schedule"], "once");
+  EXPECT_EQ(row["kv_granularity"], "kv-head");
   EXPECT_EQ(row["kv_budget"], "1024");
   EXPECT_EQ(row["kv_bytes"], 3 << 20);
   EXPECT_EQ(row["peak_rss_bytes"], 5 << 20);

@@ -84,6 +84,16 @@ TEST_P(WrongBench, IsRefusedBeforeTheModelIsLoaded) {
   EXPECT_EQ(end.out, "");
 }
 
+TEST(Bench, KnowsTheGranularity) {
+  const auto rows = rows_of({"-p", "0", "-n", "4", "-d", "128", "--kv-policy", "snapkv",
+                             "--kv-budget", "64", "--kv-granularity", "query-head"});
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0]["kv_granularity"], "query-head");
+  const auto together =
+      rows_of({"-p", "0", "-n", "4", "-d", "128", "--kv-policy", "snapkv", "--kv-budget", "64"});
+  EXPECT_GT(rows[0]["kv_bytes"], together[0]["kv_bytes"]) << "rows of several heads are held once";
+}
+
 TEST(Bench, MeasuresEveryCombinationOnce) {
   const auto rows =
       rows_of({"-p", "8,16", "-n", "4", "-pg", "8,2", "-d", "0,64", "-b", "16,32", "-ctk",
