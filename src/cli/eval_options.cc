@@ -118,6 +118,8 @@ std::string settings_text(const EvalOptions& options) {
         number(rope.yarn_beta_slow), number(rope.yarn_original_context)}}};
   // Only where it is not the usual one: results of before it counted stay what they are.
   if (engine.hidden_type != KvType::kF32) json["hidden_type"] = kv_type_name(engine.hidden_type);
+  if (engine.order != WeightOrder::kPack) json["repack"] = false;
+  if (!engine.kernels.empty()) json["kernels"] = engine.kernels;
   return json.dump();
 }
 

@@ -136,6 +136,10 @@ Result<void> ItemRunner::run_group(const EvalItem& item, std::span<const std::si
                                 .cancel = cancel_}));
   for (std::size_t i = 0; i < group.size(); ++i) {
     RESTKV_TRY(set_answer(item, answers[i], rows[first + i]));
+    const DecodeReport decode = reading.sequences[i].report().decode;
+    rows[first + i].rows_read = decode.rows_read_mean;
+    rows[first + i].rows_held = decode.rows_held_mean;
+    rows[first + i].summary_bytes = static_cast<std::int64_t>(decode.summary_bytes);
   }
   return {};
 }

@@ -50,6 +50,9 @@ constexpr EvalColumn kColumns[] = {
     {"kernels", &EvalRow::kernels},
     {"settings", &EvalRow::settings},
     {"kept", &EvalRow::kept},
+    {"rows_read", &EvalRow::rows_read},
+    {"rows_held", &EvalRow::rows_held},
+    {"summary_bytes", &EvalRow::summary_bytes},
 };
 
 }  // namespace

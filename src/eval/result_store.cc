@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::size_t kKeyColumns = 6;
 constexpr int kApplication = 0x52534B56;  // "RSKV", in the file's header
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+// What version 1 did not have yet: the last columns.
+constexpr std::size_t kSecondVersionColumns = 3;
 constexpr int kBusyMs = 10'000;
 
 struct CloseDatabase {
@@ -40,6 +42,8 @@ std::string declaration_of(const EvalColumn& column) {
   constexpr const char* kTypes[] = {"TEXT", "INTEGER", "REAL"};
   return std::string(column.name) + " " + kTypes[column.member.index()] + " NOT NULL";
 }
+
+std::string set_version() { return "PRAGMA user_version = " + std::to_string(kVersion) + ";"; }
 
 void bind_text(sqlite3_stmt* statement, int at, const std::string& text) {
   sqlite3_bind_text64(statement, at, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
@@ -135,6 +139,7 @@ struct ResultStore::State {
     if (application != kApplication) {
       return Error{ErrorCode::kCorrupt, path + ": is no database of results"};
     }
+    if (version == 1) return bring_up_to_date();
     if (version != kVersion) {
       return Error{ErrorCode::kUnsupported, path + ": is of version " + std::to_string(version) +
                                                 "; this program reads version " +
@@ -153,8 +158,24 @@ struct ResultStore::State {
         "CREATE TABLE IF NOT EXISTS prompts (hash TEXT PRIMARY KEY, pieces TEXT NOT "
         "NULL);"
         "PRAGMA application_id = " +
-        std::to_string(kApplication) + ";PRAGMA user_version = " + std::to_string(kVersion) +
-        ";COMMIT;");
+        std::to_string(kApplication) + ";" + set_version() + "COMMIT;");
+  }
+
+  // From version 1: rows of then have zeros in the new columns. Another program may do it
+  // meanwhile.
+  [[nodiscard]] Result<void> bring_up_to_date() const {
+    RESTKV_TRY(execute("BEGIN IMMEDIATE"));
+    RESTKV_ASSIGN(const int version, number("PRAGMA user_version"));
+    std::string sql;
+    if (version == 1) {
+      for (const EvalColumn& column : eval_columns().last(kSecondVersionColumns)) {
+        sql += "ALTER TABLE results ADD COLUMN " + declaration_of(column) + " DEFAULT 0;";
+      }
+      sql += set_version();
+    }
+    auto changed = execute(sql + "COMMIT");
+    if (!changed.ok()) (void)execute("ROLLBACK");
+    return changed;
   }
 
   static Result<std::unique_ptr<State>> connect(const std::string& path, int flags, Fresh fresh) {

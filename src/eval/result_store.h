@@ -72,6 +72,11 @@ struct EvalRow {
   // For each token of the prompt a digit: 0 = kept nowhere .. 9 = by every head of every layer.
   // Empty where it was not asked for, or where everything was kept.
   std::string kept;
+
+  // While the answer was written: mean over steps, layers and KV heads; 0 where it took no step.
+  double rows_read = 0;
+  double rows_held = 0;
+  std::int64_t summary_bytes = 0;  // of the blocks' summaries, all of which a step reads
 };
 
 // The columns, in their order in the file and in every list of rows. Constant data.

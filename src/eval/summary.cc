@@ -117,6 +117,24 @@ void correct(const std::vector<Comparison*>& family) {
   }
 }
 
+// The bytes of a row are those of the cache after the prompt by its rows then, which are held still
+// but for the answer's own.
+void set_reading(const Rows& rows, SummaryEntry& entry) {
+  double read = 0;
+  double bytes = 0;
+  std::size_t n = 0;
+  for (const EvalRow* row : rows) {
+    if (row->rows_held <= 0) continue;
+    ++n;
+    read += row->rows_read;
+    bytes += static_cast<double>(row->bytes) * row->rows_read / row->rows_held +
+             static_cast<double>(row->summary_bytes);
+  }
+  if (n == 0) return;
+  entry.rows_read = read / static_cast<double>(n);
+  entry.bytes_read = bytes / static_cast<double>(n);
+}
+
 SummaryEntry entry_of(const Group& group, const Rows& rows) {
   const EvalRow& any = *rows.front();
   SummaryEntry entry;
@@ -142,6 +160,7 @@ SummaryEntry entry_of(const Group& group, const Rows& rows) {
     return tokens > 0 ? row.kept_tokens / tokens : 1.0;
   });
   entry.bytes = share([](const EvalRow& row) { return row.bytes; });
+  set_reading(rows, entry);
   entry.truncated = share([](const EvalRow& row) { return row.truncated; });
   entry.looping = share([](const EvalRow& row) { return row.looping; });
   entry.unanswered = share([](const EvalRow& row) { return row.answered == 0; });

@@ -56,7 +56,10 @@ struct SummaryEntry {
   ScoreSpread spread;
   double kept_share = 1;  // rows kept of the prompt, mean over samples
   double bytes = 0;       // of the cache after the prompt, mean
-  double truncated = 0;   // share of the answers
+  // By a step of the answer, means over the samples that took one; nothing where none did.
+  std::optional<double> rows_read;   // of a KV head and layer
+  std::optional<double> bytes_read;  // of the cache: rows and summaries
+  double truncated = 0;              // share of the answers
   double looping = 0;
   double unanswered = 0;
   // Against the full cache on the same prompts; nothing for itself, or where it was not run. The

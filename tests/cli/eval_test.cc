@@ -139,10 +139,14 @@ TEST(Eval, OtherSettingsAreNotMixed) {
       eval_args(database, {"--policies", "snapkv", "--samples", "1", "--products", "f32"}));
   EXPECT_EQ(end.status, 1);
   EXPECT_NE(end.err.find("other settings"), std::string::npos) << end.err;
-  const ProgramEnd rounded = run_program(
-      eval_args(database, {"--policies", "snapkv", "--samples", "1", "--hidden-type", "bf16"}));
-  EXPECT_EQ(rounded.status, 1);
-  EXPECT_NE(rounded.err.find("other settings"), std::string::npos) << rounded.err;
+  for (const std::vector<std::string>& other :
+       {std::vector<std::string>{"--hidden-type", "bf16"}, {"--no-repack"}, {"--kernels", "ref"}}) {
+    std::vector<std::string> more = {"--policies", "snapkv", "--samples", "1"};
+    more.insert(more.end(), other.begin(), other.end());
+    const ProgramEnd refused = run_program(eval_args(database, more));
+    EXPECT_EQ(refused.status, 1) << other.front();
+    EXPECT_NE(refused.err.find("other settings"), std::string::npos) << refused.err;
+  }
   EXPECT_EQ(report_of(database)["rows"].size(), 1U);
 }
 
@@ -235,6 +239,16 @@ TEST(Eval, DecodeAttentionsTakeBudgetsAndTables) {
     EXPECT_EQ(options.find("decode.block=") != std::string::npos, attention != "dense") << options;
     const bool has_table = row["variant_json"].contains("decode_table");
     EXPECT_EQ(options.find("decode.table=") != std::string::npos, has_table) << options;
+    if (row["generated_tokens"] < 2) continue;  // no step
+    EXPECT_GT(row["rows_read"], 0) << row;
+    // Quest reads the first two layers whole: all of this model.
+    const bool chooses = attention.find("dense-layers=0") != std::string::npos;
+    if (chooses) {
+      EXPECT_LT(row["rows_read"], row["rows_held"]) << row;
+    } else {
+      EXPECT_EQ(row["rows_read"], row["rows_held"]) << row;
+    }
+    EXPECT_EQ(row["summary_bytes"] > 0, chooses) << row;
   }
   EXPECT_EQ(seen, (std::map<std::string, int>{{"dense 100%", 2},
                                               {"quest 64", 2},

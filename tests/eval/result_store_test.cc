@@ -153,6 +153,33 @@ TEST_F(ResultStoreTest, WhatIsNoDatabaseOfOursIsRefused) {
   EXPECT_NE(later.error().message.find("99"), std::string::npos);
 }
 
+// Files of version 1 had no rows read; what they hold stays, and new rows come beside it.
+TEST_F(ResultStoreTest, AnOlderFileGoesOn) {
+  {
+    ResultStore store = made();
+    const EvalRow row = row_of("a", "v");
+    ASSERT_TRUE(store.add({&row, 1}, nullptr).ok());
+  }
+  for (const char* column : {"rows_read", "rows_held", "summary_bytes"}) {
+    execute("ALTER TABLE results DROP COLUMN " + std::string(column));
+  }
+  execute("PRAGMA user_version = 1");
+  for (int again = 0; again < 2; ++again) {
+    auto store = ResultStore::open(path_);
+    ASSERT_TRUE(store.ok()) << store.error().message;
+    const auto rows = store->rows();
+    ASSERT_TRUE(rows.ok()) << rows.error().message;
+    ASSERT_EQ(rows->size(), 1U);
+    EXPECT_EQ(rows->front().score, row_of("a", "v").score);
+    EXPECT_EQ(rows->front().rows_read, 0);
+  }
+  ResultStore store = made();
+  EvalRow row = row_of("b", "v");
+  row.rows_read = 2.5;
+  ASSERT_TRUE(store.add({&row, 1}, nullptr).ok());
+  EXPECT_EQ(store.rows()->back().rows_read, 2.5);
+}
+
 TEST_F(ResultStoreTest, ATruncatedDatabaseIsAnErrorAndNoCrash) {
   {
     ResultStore store = made();

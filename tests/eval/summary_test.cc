@@ -90,6 +90,24 @@ TEST(Summary, MeansWeighTasksEqually) {
   EXPECT_EQ(entry(*summary, SummaryLevel::kTask, "suite/a", "full").looping, 0.25);
 }
 
+// Of two samples that took a step: 100 of 200 rows of 8000 bytes and summaries of 50, all of 100
+// rows of 6000.
+TEST(Summary, WhatAStepReads) {
+  std::vector<EvalRow> rows;
+  add(rows, {.task = "a", .policy = "full", .budget = "", .scores = {1, 1, 1}});
+  rows[0].bytes = 8000;
+  rows[0].rows_read = 100;
+  rows[0].rows_held = 200;
+  rows[0].summary_bytes = 50;
+  rows[1].bytes = 6000;
+  rows[1].rows_read = rows[1].rows_held = 100;
+  const auto summary = summarise(rows, {});
+  const SummaryEntry& all = entry(*summary, SummaryLevel::kSuite, "suite", "full");
+  EXPECT_EQ(all.rows_read, 100);
+  EXPECT_EQ(all.bytes_read, (4050 + 6000) / 2.0);
+  EXPECT_FALSE(entry(*summarise(two_tasks(), {}), SummaryLevel::kSuite, "suite", "full").rows_read);
+}
+
 TEST(Summary, SpreadsAreSeparate) {
   const auto summary = summarise(two_tasks(), {});
   const ScoreSpread& spread = entry(*summary, SummaryLevel::kSuite, "suite", "rest-kv 64").spread;

@@ -55,6 +55,8 @@ Json entry_json(const SummaryEntry& entry) {
       {"sampling_noise", or_null(spread.sampling_noise)},
       {"kept_share", entry.kept_share},
       {"bytes", entry.bytes},
+      {"rows_read", or_null(entry.rows_read)},
+      {"bytes_read", or_null(entry.bytes_read)},
       {"truncated", entry.truncated},
       {"looping", entry.looping},
       {"unanswered", entry.unanswered},

@@ -73,21 +73,27 @@ ReportTable score_table(const Entries& entries, const std::vector<std::string>& 
   return table;
 }
 
+std::string mib_text(double bytes) { return format("%.2f", bytes / (1024.0 * 1024.0)); }
+
 ReportTable overview_table(const Entries& entries) {
   ReportTable table{
       .title = "Overview",
       .note =
           "Score: mean over tasks and lengths, in percent. Kept: rows of the prompt that stay. "
+          "Read: rows of a KV head and layer that a step of the answer reads, and the bytes of all "
+          "that it reads of the cache. "
           "Cut off: answers that ended at the limit; looping: those that repeated themselves.",
-      .header = {"variant", "score", "samples", "kept %", "cache MiB", "cut off %", "looping %",
-                 "no answer %"},
+      .header = {"variant", "score", "samples", "kept %", "cache MiB", "rows read", "MiB read",
+                 "cut off %", "looping %", "no answer %"},
       .rows = {}};
   for (const SummaryEntry* entry : entries) {
     table.rows.push_back({{entry->variant},
                           {percent_text(entry->mean), entry->mean},
                           {std::to_string(entry->samples)},
                           {percent_text(entry->kept_share)},
-                          {format("%.2f", entry->bytes / (1024.0 * 1024.0))},
+                          {mib_text(entry->bytes)},
+                          {entry->rows_read ? format("%.0f", *entry->rows_read) : "-"},
+                          {entry->bytes_read ? mib_text(*entry->bytes_read) : "-"},
                           {percent_text(entry->truncated)},
                           {percent_text(entry->looping)},
                           {percent_text(entry->unanswered)}});
