@@ -35,6 +35,7 @@ struct StudyOptions {
   std::string folder = "study";
   std::string strong_model = std::string(kStrongModel);
   std::string block_table;  // empty: measured
+  bool only_write = false;  // run nothing
 };
 
 // The same bytes for all ranks: rank 0's.
@@ -198,6 +199,7 @@ Result<int> Study::run(const std::vector<StudyPart>& parts) {
   std::filesystem::create_directories(options_.folder, failed);
   if (failed) return Error{ErrorCode::kIo, options_.folder + ": " + failed.message()};
   const bool strong = options_.strong_model != kNoModel;
+  if (options_.only_write) return leads(ranks_) ? write() : 0;
   RESTKV_ASSIGN(const std::vector<StudyPart> harder, run_on("", parts, strong));
   if (!harder.empty()) {
     const auto done = run_on(options_.strong_model, harder, false);
@@ -233,6 +235,8 @@ int study_command(Arguments args) {
   flags.add_text({"--decode-table"}, "FNAME",
                  "block sizes of ab-sparse (default: those beside the model, or measured first)",
                  &options.block_table);
+  flags.add_switch({"--only-write"}, "run nothing: write what the results so far say",
+                   [&options] { options.only_write = true; });
   add_model_flags(flags, options.eval.common);
   if (const auto status = read_flags(flags, args, options.eval.common.show_help)) return *status;
   if (auto checked = check_eval_options(options.eval); !checked.ok()) {

@@ -13,16 +13,8 @@
 namespace restkv {
 namespace {
 
-bool is_told_apart(const Comparison& comparison) { return comparison.p_holm < 0.05; }
-
-// "+30.5 (+26.2 to +35.2)", in bold where it is told apart from 0. `sign` -1 turns it round.
-std::string difference_text(const Comparison& comparison, double sign) {
-  const Interval& interval = comparison.difference;
-  const auto [low, high] = std::minmax({sign * interval.low, sign * interval.high});
-  const std::string text = format("%+.1f (%+.1f to %+.1f)", sign * interval.estimate * 100 + 0.0,
-                                  low * 100 + 0.0, high * 100 + 0.0);
-  return is_told_apart(comparison) ? "**" + text + "**" : text;
-}
+// ReST-KV with an option of its own: another section has those.
+bool is_part_taken_out(const std::string& variant) { return variant.starts_with("rest-kv:"); }
 
 std::string without_budget(const std::string& variant, const std::string& budget) {
   const std::string word = " " + budget;
@@ -81,6 +73,16 @@ std::string table_text(const std::string& title, const MethodTable& table) {
 
 }  // namespace
 
+bool is_told_apart(const Comparison& comparison) { return comparison.p_holm < 0.05; }
+
+std::string difference_text(const Comparison& comparison, double sign) {
+  const Interval& interval = comparison.difference;
+  const auto [low, high] = std::minmax({sign * interval.low, sign * interval.high});
+  const std::string text = format("%+.1f (%+.1f to %+.1f)", sign * interval.estimate * 100 + 0.0,
+                                  low * 100 + 0.0, high * 100 + 0.0);
+  return is_told_apart(comparison) ? "**" + text + "**" : text;
+}
+
 std::string short_label(std::string variant) {
   const std::size_t at = variant.find(" decode_table=");
   if (at == std::string::npos) return variant;
@@ -125,6 +127,7 @@ std::string findings_between_methods(const ReportData& data) {
         schedule_of(methods.first) == schedule_of(methods.second)) {
       continue;  // granularity and sparse reading have tables of their own
     }
+    if (is_part_taken_out(methods.first) || is_part_taken_out(methods.second)) continue;
     if (methods.first.ends_with(kByQueryHead) || methods.second.ends_with(kByQueryHead)) continue;
     const std::string title = suite_text(methods.suite, methods.model);
     if (tables.empty() || tables.back().first != title) tables.emplace_back(title, MethodTable{});

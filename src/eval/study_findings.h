@@ -21,9 +21,21 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 
 // ReST-KV against the full cache; before it the suites that the full cache cannot do.
 [[nodiscard]] std::string findings_against_full(const ReportData& data);
+// A difference that counts: corrected for all of its kind, p is below 0.05.
+[[nodiscard]] bool is_told_apart(const Comparison& comparison);
+// "+30.5 (+26.2 to +35.2)" points, in bold where it is told apart from 0. `sign` -1 turns it round.
+[[nodiscard]] std::string difference_text(const Comparison& comparison, double sign);
+
 // Every other method at the same budget: a table for each suite, a column for each budget.
 [[nodiscard]] std::string findings_between_methods(const ReportData& data);
+// ReST-KV beside itself without one of its parts.
+[[nodiscard]] std::string findings_of_parts(const ReportData& data);
 [[nodiscard]] std::string findings_of_granularity(const ReportData& data);
+// `plain`: the same samples without a chat template.
+[[nodiscard]] std::string findings_without_template(const ReportData& data,
+                                                    const ReportData& plain);
+// How much was run, and how small a difference that could find.
+[[nodiscard]] std::string findings_of_limits(const ReportData& data);
 // RULER's.
 [[nodiscard]] std::string findings_of_spread(const ReportData& data);
 // ReST-KV and AB-Sparse at the same number of rows read, alone and together.

@@ -52,19 +52,21 @@ std::string study_markdown(const StudyResults& results) {
       "good.\n\n";
   const auto section = [&text](const char* title, const std::string& findings) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
+    while (text.ends_with("\n\n\n")) text.pop_back();
   };
   section("ReST-KV against the full cache", findings_against_full(data));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
+  section("Which parts of ReST-KV carry it", findings_of_parts(data));
   section("Rows of each KV head against rows of each query head", findings_of_granularity(data));
   section("Variance of RULER scores", findings_of_spread(data));
   section("ReST-KV and AB-Sparse at the same number of rows read: means and variances",
           findings_at_equal_reading(data));
   if (results.plain != nullptr) {
-    section(
-        "Without a chat template, whose end otherwise stands in the observation window",
-        findings_against_full(*results.plain) + "\n" + findings_between_methods(*results.plain));
+    section("Without a chat template, whose end otherwise stands in the observation window",
+            findings_without_template(data, *results.plain));
   }
   section("Score by budget", pictures_text(data));
+  section("What this allows to say, and what not", findings_of_limits(data));
   while (text.ends_with("\n\n")) text.pop_back();
   return text;
 }

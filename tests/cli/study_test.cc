@@ -80,6 +80,24 @@ TEST(Study, RunsFromEndToEndAndGoesOn) {
   const ProgramEnd again = run_program(study_args(folder, "none"));
   ASSERT_EQ(again.status, 0) << again.err;
   EXPECT_EQ(text_of(folder + "/study.md"), text);
+  // The text alone, of what there is.
+  std::filesystem::remove(folder + "/study.md");
+  std::vector<std::string> only_write = study_args(folder, "none");
+  only_write.emplace_back("--only-write");
+  const ProgramEnd written = run_program(only_write);
+  ASSERT_EQ(written.status, 0) << written.err;
+  EXPECT_EQ(text_of(folder + "/study.md"), text);
+  EXPECT_EQ(written.err.find("samples of each"), std::string::npos) << written.err;
+}
+
+TEST(Study, NothingToWriteIsAnError) {
+  const std::string folder = scratch_folder() + "/study_nothing";
+  std::filesystem::remove_all(folder);
+  std::vector<std::string> only_write = study_args(folder, "none");
+  only_write.emplace_back("--only-write");
+  const ProgramEnd end = run_program(only_write);
+  EXPECT_EQ(end.status, 1);
+  EXPECT_NE(end.err.find("study.db"), std::string::npos) << end.err;
 }
 
 TEST(Study, WhatIsTooHardGoesToTheStrongModel) {

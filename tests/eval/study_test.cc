@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "eval/study_findings.h"
 #include "eval/task.h"
 
 namespace restkv {
@@ -138,6 +139,83 @@ TEST(Study, SaysWhatRowsOfQueryHeadsBringAndCost) {
       std::string::npos)
       << text;
   EXPECT_EQ(text.find("against other methods"), std::string::npos);
+}
+
+void add_row(ReportData& data, int sample, const std::string& policy, const std::string& budget,
+             double score) {
+  EvalRow row;
+  row.model = "m.gguf";
+  row.suite = "ruler";
+  row.task = "ruler/vt";
+  row.length = 2048;
+  row.seed = 42;
+  row.sample = std::to_string(sample);
+  row.policy = policy.substr(0, policy.find(':'));
+  row.budget = budget;
+  row.variant = policy + (budget.empty() ? "" : " " + budget);
+  row.score = score;
+  data.rows.push_back(row);
+}
+
+// What a part adds is the whole minus the rest without it, whichever of both comes first in tables;
+// and what is taken out of ReST-KV is no other method.
+TEST(Study, PartsOfReStKvHaveATableOfTheirOwn) {
+  ReportData data;
+  data.title = "t";
+  for (int i = 0; i < 20; ++i) {
+    add_row(data, i, "rest-kv", "64", 1);
+    add_row(data, i, "rest-kv:ema=off", "64", 0);
+    add_row(data, i, "rest-kv:wo=off", "64", 1);
+    add_row(data, i, "rest-kv", "256", 0);
+    add_row(data, i, "rest-kv:ema=off", "256", 1);
+    add_row(data, i, "snapkv", "64", 0);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string parts = findings_of_parts(data);
+  EXPECT_NE(parts.find("| ruler, m, 20 prompts | 64 | 256 |"), std::string::npos) << parts;
+  const std::size_t ema = parts.find("| moving average");
+  ASSERT_NE(ema, std::string::npos);
+  EXPECT_NE(parts.find("| **+100.0 (+100.0 to +100.0)** | **-100.0 (-100.0 to -100.0)** |\n", ema),
+            std::string::npos)
+      << parts;
+  EXPECT_NE(parts.find("| +0.0 (+0.0 to +0.0) |  |\n"), std::string::npos) << parts;
+  const std::string others = findings_between_methods(data);
+  EXPECT_EQ(others.find("ema=off"), std::string::npos) << others;
+  EXPECT_NE(others.find("| snapkv |"), std::string::npos) << others;
+}
+
+// The same samples with and without a template; of others nothing is said.
+TEST(Study, TemplatesAreComparedOnTheSameSamples) {
+  ReportData with;
+  ReportData plain;
+  for (int i = 0; i < 30; ++i) add_row(with, i, "rest-kv", "64", i < 10 ? 1 : 0);
+  for (int i = 0; i < 10; ++i) add_row(plain, i, "rest-kv", "64", 0.25);
+  with.summary = summarise(with.rows, {}).value();
+  plain.summary = summarise(plain.rows, {}).value();
+  const std::string text = findings_without_template(with, plain);
+  EXPECT_NE(text.find("The same samples of ruler/vt,"), std::string::npos) << text;
+  EXPECT_NE(text.find("| ruler, m | rest-kv 64 | 100.0 | 25.0 | -75.0 (-75.0 to -75.0) | 10 |"),
+            std::string::npos)
+      << text;
+}
+
+TEST(Study, SaysHowMuchWasRunAndWhatThatCanFind) {
+  ReportData data;
+  for (int i = 0; i < 20; ++i) {
+    add_row(data, i, "full", "", 1);
+    add_row(data, i, "rest-kv", "64", 1);
+    add_row(data, i, "snapkv", "64", 0);
+    add_row(data, i, "tova", "64", i % 2);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string text = findings_of_limits(data);
+  EXPECT_NE(text.find("- **ruler, m**: 20 prompts of 2048 tokens (1 task, 1 seed); the full cache "
+                      "scores 100.0 %. Of 3 pairs of methods at one budget, 3 are told apart"),
+            std::string::npos)
+      << text;
+  // Differences of 0 and 1 in equal parts have a deviation of 0.513: (1.96 + 0.84) 0.513 /
+  // sqrt(20).
+  EXPECT_NE(text.find("a difference of 32 points"), std::string::npos) << text;
 }
 
 // A table of methods by budgets; a schedule meets its like, or ReST-KV as it is by default.

@@ -1,0 +1,240 @@
+// What the study says about the parts of ReST-KV, about prompts without a chat template, and about
+// what all of it allows to say.
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/format.h"
+#include "eval/report/report_tables.h"
+#include "eval/spread_difference.h"
+#include "eval/study_findings.h"
+
+namespace restkv {
+namespace {
+
+struct Part {
+  std::string_view what;
+  std::string_view without;  // policy
+};
+constexpr std::array<Part, 3> kParts = {
+    {{"moving average over the queries (without: plain mean)", "rest-kv:ema=off"},
+     {"distances after the output projection W_o (without: before it)", "rest-kv:wo=off"},
+     {"window over neighbours that follows the drift (without: plain maximum)",
+      "rest-kv:smoothing=max"}}};
+
+struct PartTable {
+  std::vector<std::string> budgets;                                 // in order of appearance
+  std::map<std::size_t, std::map<std::string, std::string>> cells;  // part, budget
+  std::size_t prompts = 0;
+};
+
+// "rest-kv 64" of "rest-kv:ema=off 64"; nothing of a variant that has the part.
+std::string whole_of(const Part& part, const std::string& variant) {
+  if (!variant.starts_with(std::string(part.without) + " ")) return "";
+  return "rest-kv" + variant.substr(part.without.size());
+}
+
+void add_to(PartTable& table, std::size_t p, const MethodComparison& methods) {
+  const bool first = whole_of(kParts[p], methods.second) == methods.first;
+  if (!first && whole_of(kParts[p], methods.first) != methods.second) return;
+  table.cells[p][methods.budget] = difference_text(methods.comparison, first ? 1 : -1);
+  table.prompts = std::max(table.prompts, methods.comparison.pairs);
+  if (std::ranges::find(table.budgets, methods.budget) == table.budgets.end()) {
+    table.budgets.push_back(methods.budget);
+  }
+}
+
+std::string table_text(const std::string& title, const PartTable& table) {
+  std::string text = "| " + title + format(", %zu prompts |", table.prompts);
+  std::string line = "|---|";
+  for (const std::string& budget : table.budgets) {
+    text += " " + budget + " |";
+    line += "---|";
+  }
+  text += "\n" + line + "\n";
+  for (const auto& [p, cells] : table.cells) {
+    text += "| " + std::string(kParts[p].what) + " |";
+    for (const std::string& budget : table.budgets) {
+      const auto cell = cells.find(budget);
+      text += " " + (cell == cells.end() ? std::string() : cell->second) + " |";
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+// ---- templates ---------------------------------------------------------------------------------
+
+using Prompt = std::tuple<std::string, std::int64_t, std::int64_t, std::string>;
+Prompt prompt_of(const EvalRow& row) { return {row.task, row.length, row.seed, row.sample}; }
+
+// Scores of a variant on the same samples with a template (first) and without one (second).
+std::vector<PairedScore> pairs_of(const ReportData& data, const ReportData& plain,
+                                  const std::string& model, const std::string& variant) {
+  std::map<Prompt, double> with;
+  for (const EvalRow& row : data.rows) {
+    if (row.model == model && row.variant == variant) with[prompt_of(row)] = row.score;
+  }
+  std::vector<PairedScore> pairs;
+  for (const EvalRow& row : plain.rows) {
+    const auto found = with.find(prompt_of(row));
+    if (row.model != model || row.variant != variant || found == with.end()) continue;
+    pairs.push_back({.task = row.task,
+                     .length = static_cast<std::size_t>(row.length),
+                     .seed = static_cast<std::uint64_t>(row.seed),
+                     .first = row.score,
+                     .second = found->second});
+  }
+  return pairs;
+}
+
+// Means over the samples of each task and length, and then over those.
+double mean_of(std::span<const PairedScore> pairs, double PairedScore::* side) {
+  std::map<std::tuple<std::string, std::size_t, std::uint64_t>, std::pair<double, double>> cells;
+  for (const PairedScore& pair : pairs) {
+    auto& [sum, n] = cells[{pair.task, pair.length, pair.seed}];
+    sum += pair.*side;
+    ++n;
+  }
+  double mean = 0;
+  for (const auto& [_, cell] : cells) mean += cell.first / cell.second;
+  return mean / static_cast<double>(cells.size());
+}
+
+// ---- limits ------------------------------------------------------------------------------------
+
+// What was run of a suite on a model.
+struct Extent {
+  std::set<std::string> tasks;
+  std::set<std::int64_t> lengths;
+  std::set<std::int64_t> seeds;
+  std::set<Prompt> prompts;
+};
+
+std::string lengths_text(const std::set<std::int64_t>& lengths) {
+  std::string text;
+  for (const std::int64_t length : lengths) {
+    if (length > 0) text += (text.empty() ? " of " : ", ") + std::to_string(length);
+  }
+  return text.empty() ? text : text + " tokens";
+}
+
+std::string extent_text(const Extent& extent) {
+  return std::to_string(extent.prompts.size()) + " prompts" + lengths_text(extent.lengths) + " (" +
+         std::to_string(extent.tasks.size()) + (extent.tasks.size() == 1 ? " task, " : " tasks, ") +
+         std::to_string(extent.seeds.size()) + (extent.seeds.size() == 1 ? " seed)" : " seeds)");
+}
+
+// How many comparisons of methods there are, how many are told apart, and how small a difference
+// such a comparison finds.
+std::string power_text(const ReportData& data, const std::string& model, const std::string& suite) {
+  std::size_t all = 0;
+  std::size_t apart = 0;
+  std::vector<double> detectable;
+  for (const MethodComparison& methods : data.summary.methods) {
+    if (methods.model != model || methods.suite != suite) continue;
+    ++all;
+    if (is_told_apart(methods.comparison)) ++apart;
+    if (methods.comparison.detectable) detectable.push_back(*methods.comparison.detectable);
+  }
+  if (all == 0) return "";
+  std::string text =
+      format(" Of %zu pairs of methods at one budget, %zu are told apart", all, apart);
+  if (detectable.empty()) return text + ".";
+  const auto middle = detectable.begin() + static_cast<std::ptrdiff_t>(detectable.size() / 2);
+  std::nth_element(detectable.begin(), middle, detectable.end());
+  return text + format(
+                    "; a single comparison would find a difference of %.0f points in four of five "
+                    "repetitions (median), and corrected for all of them only a larger one.",
+                    *middle * 100);
+}
+
+}  // namespace
+
+std::string findings_of_parts(const ReportData& data) {
+  std::vector<std::pair<std::string, PartTable>> tables;
+  for (const MethodComparison& methods : data.summary.methods) {
+    for (std::size_t p = 0; p < kParts.size(); ++p) {
+      if (whole_of(kParts[p], methods.first).empty() &&
+          whole_of(kParts[p], methods.second).empty()) {
+        continue;
+      }
+      const std::string title = suite_text(methods.suite, methods.model);
+      if (tables.empty() || tables.back().first != title) tables.emplace_back(title, PartTable{});
+      add_to(tables.back().second, p, methods);
+    }
+  }
+  std::string text;
+  for (const auto& [title, table] : tables) {
+    if (!table.cells.empty()) text += (text.empty() ? "" : "\n") + table_text(title, table);
+  }
+  if (text.empty()) return text;
+  return "What each part adds: ReST-KV minus ReST-KV without it, points (95 %), by budget.\n\n" +
+         text;
+}
+
+std::string findings_without_template(const ReportData& data, const ReportData& plain) {
+  std::string rows;
+  for (const SummaryEntry& entry : plain.summary.entries) {
+    if (entry.level != SummaryLevel::kSuite) continue;
+    const auto pairs = pairs_of(data, plain, entry.model, entry.variant);
+    const auto found = spread_difference(pairs, {});
+    if (!found.ok()) continue;
+    rows += "| " + suite_text(entry.name, entry.model) + " | " + short_label(entry.variant) +
+            " | " + percent_text(mean_of(pairs, &PairedScore::second)) + " | " +
+            percent_text(mean_of(pairs, &PairedScore::first)) +
+            format(" | %+.1f (%+.1f to %+.1f) | %zu |\n", found->mean.estimate * 100,
+                   found->mean.low * 100, found->mean.high * 100, found->pairs);
+  }
+  if (rows.empty()) return rows;
+  std::set<std::string> tasks;
+  for (const EvalRow& row : plain.rows) tasks.insert(row.task);
+  std::string names;
+  for (const std::string& task : tasks) names += (names.empty() ? "" : ", ") + task;
+  return "The same samples of " + names +
+         ", once as the model's template has them and once as plain text; intervals are not "
+         "corrected.\n\n"
+         "| | variant | with template | without | without minus with, points (95 %) | prompts |\n"
+         "|---|---|---|---|---|---|\n" +
+         rows;
+}
+
+std::string findings_of_limits(const ReportData& data) {
+  std::map<std::pair<std::string, std::string>, Extent> extents;  // model, suite
+  std::map<std::pair<std::string, std::string>, double> full;
+  for (const EvalRow& row : data.rows) {
+    Extent& extent = extents[{row.model, row.suite}];
+    extent.tasks.insert(row.task);
+    extent.lengths.insert(row.length);
+    extent.seeds.insert(row.seed);
+    extent.prompts.insert(prompt_of(row));
+  }
+  for (const SummaryEntry& entry : data.summary.entries) {
+    if (entry.level == SummaryLevel::kSuite && entry.variant == "full") {
+      full[{entry.model, entry.name}] = entry.mean;
+    }
+  }
+  std::string text;
+  for (const auto& [where, extent] : extents) {
+    const auto& [model, suite] = where;
+    const auto score = full.find(where);
+    text += "- **" + suite_text(suite, model) + "**: " + extent_text(extent);
+    if (score != full.end())
+      text += "; the full cache scores " + percent_text(score->second) + " %";
+    text += "." + power_text(data, model, suite) + "\n";
+  }
+  if (text.empty()) return text;
+  return text +
+         "\nWhat is in bold holds for these models, with these weights, on prompts drawn as these "
+         "were. What is not in bold was not found, which is not the same as not there. Nothing "
+         "here speaks of other models, of longer prompts or of other wordings; and scores of a "
+         "suite are means over its tasks, among which methods differ more than their means do.\n";
+}
+
+}  // namespace restkv
