@@ -30,6 +30,7 @@ enum class Needs : std::uint8_t {
   kOutputColumns = 8,     // LayerObservation::output_columns
   kQueryStatistics = 16,  // LayerObservation::query_statistics and rotation
   kReplay = 32,           // Scorer::replay() and LayerObservation::replay_worth
+  kCursor = 64,           // Scorer::cut() and LayerObservation::cursors
 };
 [[nodiscard]] constexpr Needs operator|(Needs a, Needs b) {
   return static_cast<Needs>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
@@ -102,6 +103,9 @@ struct LayerObservation {
   // [n_kv_head][rows]: the largest that replay() made of each row, over the replays of this prefill
   // and of earlier turns; 0 where there was none.
   std::span<const std::span<const float>> replay_worth = {};
+  // [n_kv_head]: what cut() said when the head was scored last, in a turn or step before; 0 or
+  // empty: it never was.
+  std::span<const Position> cursors = {};
 
   [[nodiscard]] int group() const { return n_head / n_kv_head; }
 };
@@ -113,6 +117,12 @@ class ScoreTrace {
   // index: the query head or KV head that the array belongs to, or -1.
   virtual void array(std::string_view name, int index, std::span<const float> values) = 0;
   virtual ~ScoreTrace() = default;
+};
+
+// Where a policy stands that goes over its rows from cut to cut.
+struct PolicyCut {
+  Position cursor = 0;    // the row at which the next cut begins, or the first after it
+  std::size_t spare = 0;  // rows of the budget that this cut leaves empty
 };
 
 // What the score is asked for.
@@ -146,6 +156,14 @@ class Scorer {
   virtual void replay(const LayerObservation& /*layer*/, const ScoreRequest& /*request*/,
                       std::span<const std::span<float>> /*worth*/) const {}
   [[nodiscard]] virtual std::size_t replay_piece() const { return 2048; }
+  // For Needs::kCursor: where the scores that score() gives to head h leave the policy. The engine
+  // keeps the cursor with the sequence: every turn, piece of a prompt and acting step is one cut.
+  // `spare` counts on top of what earlier ones left; a first prompt fills its budget, and so does
+  // an allocator for which all layers compete. REQUIRES: as score().
+  [[nodiscard]] virtual PolicyCut cut(const LayerObservation& /*layer*/,
+                                      const ScoreRequest& /*request*/, std::size_t /*h*/) const {
+    return {};
+  }
   virtual ~Scorer() = default;
 };
 

@@ -29,6 +29,17 @@ std::vector<std::size_t> rows_of(const LayerObservation& layer) {
   return rows;
 }
 
+ScoreRequest request_of(const Variant& variant, std::size_t budget, const KernelTable* kernels,
+                        const Threads* threads) {
+  return {.budget = budget,
+          .window = variant.window(),
+          .seed = variant.options().seed,
+          .group_score = variant.options().group_score,
+          .kernels = kernels,
+          .threads = threads,
+          .trace = nullptr};
+}
+
 struct Division {
   std::size_t budget = 0;
   std::size_t full_rows = 0;
@@ -66,28 +77,25 @@ LayerScores score_layer(const Variant& variant, const LayerObservation& layer, s
   LayerScores scores;
   for (const HeadRows& head : layer.heads) scores.emplace_back(head.positions.size(), 0.0F);
   const std::vector<std::span<float>> views(scores.begin(), scores.end());
-  const ScoreRequest request{.budget = budget,
-                             .window = variant.window(),
-                             .seed = variant.options().seed,
-                             .group_score = variant.options().group_score,
-                             .kernels = &kernels,
-                             .threads = &threads,
-                             .trace = nullptr};
-  variant.scorer().score(layer, request, views);
+  variant.scorer().score(layer, request_of(variant, budget, &kernels, &threads), views);
   return scores;
 }
 
 void replay_layer(const Variant& variant, const LayerObservation& layer, const KernelTable& kernels,
                   const Threads& threads, LayerScores& worth) {
   const std::vector<std::span<float>> views(worth.begin(), worth.end());
-  const ScoreRequest request{.budget = 0,
-                             .window = variant.window(),
-                             .seed = variant.options().seed,
-                             .group_score = variant.options().group_score,
-                             .kernels = &kernels,
-                             .threads = &threads,
-                             .trace = nullptr};
-  variant.scorer().replay(layer, request, views);
+  variant.scorer().replay(layer, request_of(variant, /*budget=*/0, &kernels, &threads), views);
+}
+
+std::vector<PolicyCut> cut_layer(const Variant& variant, const LayerObservation& layer,
+                                 std::size_t budget) {
+  std::vector<PolicyCut> cuts;
+  if (!has(variant.needs(), Needs::kCursor)) return cuts;
+  const ScoreRequest request = request_of(variant, budget, nullptr, nullptr);
+  for (std::size_t h = 0; h < layer.heads.size(); ++h) {
+    cuts.push_back(variant.scorer().cut(layer, request, h));
+  }
+  return cuts;
 }
 
 ProtectedScores protect_scores(const Variant& variant, const LayerObservation& layer,
@@ -119,12 +127,15 @@ bool any_to_score(const Variant& variant, const LayerObservation& layer, Positio
 
 KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                      const LayerScores& scores, std::size_t budget, Position next_position,
-                     std::size_t full_rows) {
+                     std::size_t full_rows, std::span<const PolicyCut> cuts) {
   const ProtectedScores effective = protect_scores(variant, layer, scores, next_position);
   const std::vector<std::span<const float>> views = spans_of(effective.scores);
-  const std::vector<std::size_t> counts = allocated(
+  std::vector<std::size_t> counts = allocated(
       variant, layer, {.budget = budget, .full_rows = full_rows, .protected_rows = effective.rows},
       views);
+  for (std::size_t h = 0; h < cuts.size(); ++h) {
+    counts[h] -= std::min(cuts[h].spare, counts[h] - std::min(effective.rows[h], counts[h]));
+  }
   KeepSets keep(counts.size());
   for (std::size_t h = 0; h < counts.size(); ++h) {
     top_k(effective.scores[h], counts[h], keep[h]);

@@ -25,6 +25,10 @@ using LayerScores = std::vector<std::vector<float>>;
                                       std::size_t budget, const KernelTable& kernels,
                                       const Threads& threads);
 
+// Where the scores leave the variant's scorer, for each KV head; nothing without Needs::kCursor.
+[[nodiscard]] std::vector<PolicyCut> cut_layer(const Variant& variant,
+                                               const LayerObservation& layer, std::size_t budget);
+
 // Shows the variant's scorer queries of a replay, which raises worth[h][row] (Scorer::replay).
 void replay_layer(const Variant& variant, const LayerObservation& layer, const KernelTable& kernels,
                   const Threads& threads, LayerScores& worth);
@@ -46,10 +50,11 @@ struct ProtectedScores {
 // rows], ties go to the lower position. full_rows: as full_rows() of the cache says, or 0 where no
 // row was dropped before. An allocator that divides by length alone is told these: what it gives to
 // a layer stays the same from turn to turn and from step to step, whatever the layer has dropped
-// before.
+// before. cuts: as cut_layer() says, for a head to keep as many rows fewer; or nothing.
 [[nodiscard]] KeepSets choose_rows(const Variant& variant, const LayerObservation& layer,
                                    const LayerScores& scores, std::size_t budget,
-                                   Position next_position, std::size_t full_rows = 0);
+                                   Position next_position, std::size_t full_rows = 0,
+                                   std::span<const PolicyCut> cuts = {});
 
 // False when choose_rows() would keep every row, as far as that can be told without scores.
 [[nodiscard]] bool must_drop(const Variant& variant, const LayerObservation& layer,

@@ -134,7 +134,8 @@ Sequence Sequence::fork() const {
                                                 .queries = state_->queries,
                                                 .generated = state_->generated,
                                                 .summaries = state_->summaries,
-                                                .decode_reads = state_->decode_reads}));
+                                                .decode_reads = state_->decode_reads,
+                                                .cursors = state_->cursors}));
 }
 
 ProductChoice Engine::State::product_choice() const {
@@ -268,6 +269,7 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
                                                      .first_position = 0,
                                                      .base = nullptr,
                                                      .base_queries = nullptr,
+                                                     .base_cursors = nullptr,
                                                      .variants = made,
                                                      .options = &options},
                                                     last_logits));
@@ -277,7 +279,8 @@ Result<std::vector<Sequence>> Engine::prefill(std::span<const Token> tokens,
                         .cache = std::move(outcome.caches[i]),
                         .next_position = static_cast<Position>(tokens.size()),
                         .report = std::move(outcome.reports[i]),
-                        .queries = std::move(outcome.queries[i])})));
+                        .queries = std::move(outcome.queries[i]),
+                        .cursors = std::move(outcome.cursors[i])})));
   }
   return sequences;
 } catch (const std::bad_alloc&) {
@@ -312,12 +315,14 @@ Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
                                                      .first_position = target.next_position,
                                                      .base = &target.cache,
                                                      .base_queries = &target.queries,
+                                                     .base_cursors = &target.cursors,
                                                      .variants = {&target.variant, 1},
                                                      .options = &options},
                                                     last_logits));
   target.cache = std::move(outcome.caches.front());
   target.report = std::move(outcome.reports.front());
   target.queries = std::move(outcome.queries.front());
+  target.cursors = std::move(outcome.cursors.front());
   target.generated = {};
   target.summaries.clear();
   target.decode_reads = {};

@@ -38,7 +38,8 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
   Sequence::State state{.variant = start.variant,
                         .cache = start.cache.fork(),
                         .next_position = start.next_position,
-                        .report = {}};
+                        .report = {},
+                        .cursors = start.cursors};
   PrefillTimings timings;
   std::vector<float> logits;
   std::size_t peak = 0;
@@ -51,10 +52,12 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
                                .first_position = state.next_position,
                                .base = state.next_position > 0 ? &state.cache : nullptr,
                                .base_queries = nullptr,
+                               .base_cursors = &state.cursors,
                                .variants = {&state.variant, 1},
                                .options = &piece},
                               logits));
     state.cache = std::move(outcome.caches.front());
+    state.cursors = std::move(outcome.cursors.front());
     state.report = std::move(outcome.reports.front());
     state.next_position += static_cast<Position>(count);
     peak = std::max(peak, state.report.bytes_peak);

@@ -46,6 +46,7 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
          .cache = job.base != nullptr ? job.base->fork() : KvCache(shape, engine.counter),
          .queries = job.base_queries != nullptr ? *job.base_queries : engine.query_ring(*variant)});
     runs_.back().pool = make_pool(runs_.back());
+    if (job.base_cursors != nullptr) runs_.back().cursors = *job.base_cursors;
     const Needs needs = variant->needs();
     const bool by_query_head = shape.sets > 1 && heads_ == config_.n_kv_head;
     (by_query_head ? with_head_sums_ : with_column_sums_) |= has(needs, Needs::kColumnSums);
@@ -119,6 +120,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
     outcome.caches.push_back(std::move(run.cache));
     run.queries.advance(n_);
     outcome.queries.push_back(std::move(run.queries));
+    outcome.cursors.push_back(std::move(run.cursors));
   }
   return outcome;
 }

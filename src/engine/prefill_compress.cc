@@ -152,7 +152,8 @@ Result<void> PrefillRun::compress(int layer) {
   ScoreCache scored;
   for (VariantRun& run : runs_) {
     const Clock::time_point start = Clock::now();
-    const LayerObservation& shown = observed.of(run);
+    LayerObservation shown = observed.of(run);
+    shown.cursors = run.cursors.of(layer, shown.heads.size());
     RESTKV_TRY(run.pool ? compete(run, layer, shown, scored) : take(run, layer, shown, scored));
     count_bytes(run);
     note_queries(run, layer);
@@ -173,8 +174,11 @@ Result<void> PrefillRun::take(VariantRun& run, int layer, const LayerObservation
       full <= run.budget.rows || !must_drop(variant, plain, run.budget.rows, end_, full)) {
     return store(run, layer, plain, nullptr);
   }
-  const KeepSets keep =
-      choose_rows(variant, plain, score(run, plain, scored), run.budget.rows, end_, full);
+  const LayerScores& scores = score(run, plain, scored);
+  std::vector<PolicyCut> cuts = run.cursors.move_on(variant, plain, run.budget.rows);
+  // A first prompt fills its budget.
+  if (job_.base == nullptr) cuts.clear();
+  const KeepSets keep = choose_rows(variant, plain, scores, run.budget.rows, end_, full, cuts);
   return store(run, layer, plain, &keep);
 }
 
@@ -185,9 +189,11 @@ Result<void> PrefillRun::compete(VariantRun& run, int layer, const LayerObservat
   LayerScores nothing;
   for (const HeadRows& head : plain.heads) nothing.emplace_back(head.positions.size(), 0.0F);
   const bool any = any_to_score(*run.variant, plain, end_);
+  const LayerScores& scores = any ? score(run, plain, scored) : nothing;
+  if (any) run.cursors.move_on(*run.variant, plain, run.budget.rows);
   const std::vector<KeepSets> keep =
       run.pool->add({.observation = plain,
-                     .scores = any ? score(run, plain, scored) : nothing,
+                     .scores = scores,
                      .next_position = end_,
                      .output_norm = norm_of(hidden_.take(n_ - 1, 1).row(0))});
   RESTKV_TRY(drop_rows(run.cache, std::span(keep).first(static_cast<std::size_t>(layer))));

@@ -34,6 +34,7 @@ struct VariantRun {
   std::unique_ptr<LayerPool> pool = nullptr;  // where all layers compete and rows have to go
   std::size_t peak_bytes = 0;
   double compress_ms = 0;
+  PolicyCursors cursors = {};
 
   [[nodiscard]] int sets() const { return cache.shape().sets; }
 };

@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "cache/byte_counter.h"
 #include "cache/kv_cache.h"
+#include "engine/policy_cursors.h"
 #include "engine/query_ring.h"
 #include "engine/variant.h"
 #include "kernels/kernels.h"
@@ -43,6 +44,7 @@ struct Sequence::State {
   GeneratedCounts generated = {};
   CacheSummaries summaries = {};  // of `cache`, for decode that reads a part of it
   DecodeReads decode_reads = {};
+  PolicyCursors cursors = {};
 };
 
 struct Engine::State {
@@ -73,7 +75,8 @@ struct PrefillJob {
   std::span<const Token> tokens;
   Position first_position = 0;
   const KvCache* base = nullptr;
-  const QueryRing* base_queries = nullptr;  // of the sequence that is continued
+  const QueryRing* base_queries = nullptr;      // of the sequence that is continued
+  const PolicyCursors* base_cursors = nullptr;  // the same
   std::span<const std::shared_ptr<const Variant>> variants;
   const PrefillOptions* options = nullptr;
 };
@@ -81,6 +84,7 @@ struct PrefillOutcome {
   std::vector<KvCache> caches;
   std::vector<KvReport> reports;
   std::vector<QueryRing> queries;
+  std::vector<PolicyCursors> cursors;
 };
 Result<PrefillOutcome> run_prefill(Engine::State& engine, const PrefillJob& job,
                                    std::vector<float>& last_logits);

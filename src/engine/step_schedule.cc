@@ -70,6 +70,7 @@ StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* con
       watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads * watch.sets());
       watch.held.resize(heads * watch.sets());
     }
+    if (watch.compress) watch.cursors = sequence->cursors;
     watch.logits.resize(heads);
     watch.output_norms.resize(static_cast<std::size_t>(config_.n_layer));
     watches_.push_back(std::move(watch));
@@ -178,8 +179,10 @@ Result<void> StepSchedule::choose(Watch& watch) {
     RESTKV_TRY(show_rows(watch, layer, shown));
     const LayerScores scores = score_layer(variant, shown.observation, watch.budget.rows,
                                            *engine_.kernels, engine_.threads);
+    const std::vector<PolicyCut> cuts =
+        watch.cursors.move_on(variant, shown.observation, watch.budget.rows);
     watch.keep[static_cast<std::size_t>(layer)] =
-        choose_rows(variant, shown.observation, scores, watch.budget.rows, end, full);
+        choose_rows(variant, shown.observation, scores, watch.budget.rows, end, full, cuts);
   }
   return {};
 }
@@ -210,6 +213,7 @@ Result<void> StepSchedule::compete(Watch& watch) {
       RESTKV_TRY(show_rows(watch, layer, shown));
       scores = score_layer(variant, shown.observation, watch.budget.rows, *engine_.kernels,
                            engine_.threads);
+      watch.cursors.move_on(variant, shown.observation, watch.budget.rows);
     }
     const std::vector<KeepSets> keep = pool.add({.observation = shown.observation,
                                                  .scores = scores,
@@ -255,7 +259,8 @@ void StepSchedule::show(const Watch& watch, int layer, Shown& shown) {
                        .window_positions = shown.query_positions,
                        .output_factors = {},
                        .column_sums = shown.sum_views,
-                       .newest_attention = shown.newest_views};
+                       .newest_attention = shown.newest_views,
+                       .cursors = watch.cursors.of(layer, heads)};
 }
 
 // The rest, as far as the policy looks at it.
@@ -352,8 +357,9 @@ void StepSchedule::apply() {
     if (dropped_[item] > 0) cache.keep_rows(static_cast<int>(layer), head, keep);
   });
   for (std::size_t s = 0; s < watches_.size(); ++s) {
-    const Watch& watch = watches_[s];
+    Watch& watch = watches_[s];
     Sequence::State& sequence = *watch.sequence;
+    if (watch.compress) sequence.cursors = std::move(watch.cursors);
     if (sequence.queries.keeps_any()) sequence.queries.advance(1);
     ++sequence.next_position;
     const auto first = dropped_.begin() + static_cast<std::ptrdiff_t>(s * all_heads);

@@ -55,6 +55,7 @@ class StepSchedule {
     std::vector<Logits> logits;                    // [KV heads], of the layer in hand
     std::vector<std::vector<std::uint32_t>> held;  // [sets] their rows there, if of query heads
     std::vector<double> output_norms;              // [layers]
+    PolicyCursors cursors;                         // after the step; empty without Needs::kCursor
     double compress_ms = 0;
 
     [[nodiscard]] bool watched() const { return sums || newest; }

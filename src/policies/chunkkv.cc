@@ -47,6 +47,11 @@ class ChunkKv final : public Scorer {
     scorer_->replay(layer, request, worth);
   }
   [[nodiscard]] std::size_t replay_piece() const override { return scorer_->replay_piece(); }
+  // The other policy goes on as it would alone; what it would leave empty is filled.
+  [[nodiscard]] PolicyCut cut(const LayerObservation& layer, const ScoreRequest& request,
+                              std::size_t h) const override {
+    return {.cursor = scorer_->cut(layer, request, h).cursor};
+  }
 
  private:
   static Position last_position(const LayerObservation& layer) {

@@ -1,14 +1,22 @@
-// LaCache (arXiv 2507.14204), one-shot form: a ladder over layers and positions. Of each group of
-// neighbouring tokens a layer keeps a few, the next layer those beside them, so that between them
-// they hold more of the prompt than one layer could. Reads neither queries nor keys.
+// LaCache (arXiv 2507.14204): a ladder over layers and positions. Of each group of neighbouring
+// tokens a layer keeps a few, the next layer those beside them, so that between them they hold more
+// of the text than one layer could. Reads neither queries nor keys.
+//
+// Each cut, of a turn or a step, goes on where the one before ended, until it comes to the newest
+// tokens and begins anew; so all of the text is thinned in turn, not its oldest part alone. The
+// place is kept as a position: rows may have gone or stayed for other reasons (protection, a
+// sliding window) without moving it.
 //
 // The published code lets the cache grow half a group above its size, so that its mean length is
-// the size; here the budget is never exceeded. Where a cut ends below the budget the newest of the
+// the size; here the budget is never exceeded, so it stands for the size and half a group. A cut
+// drops whole groups, and what the last one drops too many is left empty. Only where a first
+// prompt, or so strong a cut that groups are stretched, ends below the budget do the newest of the
 // dropped tokens fill it. Budgets too small for `layers` untouched newest tokens (a case that the
 // published code does not have) leave half of the room to them.
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,17 +49,27 @@ class LaCache final : public Scorer {
         // Three steps: dropped, kept, first tokens; the newest come first in each.
         scores[h][j] = static_cast<float>(positions[j]) + (j < start_ ? 2 * end : 0);
       }
-      for (const std::uint32_t j : ladder_rows(layer, request.budget, positions.size())) {
+      for (const std::uint32_t j : climb(layer, request.budget, h).rows) {
         if (j >= start_) scores[h][j] += end;
       }
     }
   }
 
+  [[nodiscard]] PolicyCut cut(const LayerObservation& layer, const ScoreRequest& request,
+                              std::size_t h) const override {
+    const Climb made = climb(layer, request.budget, h);
+    return {.cursor = made.cursor, .spare = made.spare};
+  }
+
  private:
-  // Rows that the ladder keeps of `length`.
-  [[nodiscard]] std::vector<std::uint32_t> ladder_rows(const LayerObservation& layer,
-                                                       std::size_t budget,
-                                                       std::size_t length) const {
+  // What one cut makes of a head's rows.
+  struct Climb {
+    std::vector<std::uint32_t> rows;  // that the ladder keeps
+    Position cursor = 0;
+    std::size_t spare = 0;
+  };
+  [[nodiscard]] std::optional<LadderShape> shape_of(const LayerObservation& layer,
+                                                    std::size_t budget) const {
     const auto layers = static_cast<std::size_t>(layer.n_layer);
     LadderShape shape{.layers = layers,
                       .size = budget,
@@ -61,15 +79,34 @@ class LaCache final : public Scorer {
                       .recent = layers};
     if (!shape.usable() && budget > start_) shape.recent = (budget - start_) / 2;
     if (!shape.usable()) return {};
-    std::vector<std::uint32_t> rows(length);
+    return shape;
+  }
+
+  [[nodiscard]] Climb climb(const LayerObservation& layer, std::size_t budget,
+                            std::size_t h) const {
+    const std::span<const Position> positions = layer.heads[h].positions;
+    Climb made{.rows = {}, .cursor = layer.cursors.empty() ? 0 : layer.cursors[h]};
+    const std::optional<LadderShape> shape = shape_of(layer, budget);
+    if (!shape) return made;
+    std::vector<std::uint32_t>& rows = made.rows;
+    rows.resize(positions.size());
     std::iota(rows.begin(), rows.end(), 0U);
-    for (const LadderPass& pass : Ladder(shape).cut(length)) {
+    const auto first = std::ranges::lower_bound(positions, made.cursor) - positions.begin();
+    std::size_t left = rows.size();
+    bool stretched = false;
+    for (const LadderPass& pass :
+         Ladder(*shape, static_cast<std::size_t>(first)).cut(positions.size())) {
+      const std::size_t next = pass.begin + pass.groups * pass.before;
+      made.cursor = next < rows.size() ? positions[rows[next]] : positions.back() + 1;
+      left -= pass.groups * (pass.before - pass.after);
+      stretched |= pass.stride > 1;
       rows = thinned(pass, static_cast<std::size_t>(layer.layer), rows);
     }
+    if (!stretched && left < budget && positions.size() > budget) made.spare = budget - left;
     std::ranges::sort(rows);
     const auto twice = std::ranges::unique(rows);
     rows.erase(twice.begin(), twice.end());
-    return rows;
+    return made;
   }
 
   std::size_t span_;  // 0: by the number of layers
@@ -135,7 +172,7 @@ constinit const PolicyInfo lacache_policy{
     .name = "lacache",
     .summary = "a ladder: each layer keeps other tokens of a group, by position alone",
     .paper = "LaCache, arXiv 2507.14204",
-    .needs = Needs::kNothing,
+    .needs = Needs::kCursor,
     .paper_protection = {.sinks = 4, .window = false},
     .scores_depend_on_budget = true,
     .reads_rows = false,

@@ -39,8 +39,10 @@ struct LadderPass {
 // One cache that is cut again and again. All layers have the same number of rows.
 class Ladder {
  public:
+  // cursor: the row at which the next group begins; before the start means there.
   // REQUIRES: shape.usable().
-  explicit Ladder(const LadderShape& shape) : shape_(shape), cursor_(shape.start) {}
+  explicit Ladder(const LadderShape& shape, std::size_t cursor = 0)
+      : shape_(shape), cursor_(cursor < shape.start ? shape.start : cursor) {}
 
   // The passes that bring `length` rows to the size, in order, and the cursor moves on. None when
   // they fit.

@@ -59,7 +59,8 @@ class BareEngine {
             .next_position = sequence.next_position,
             .report = {},
             .queries = sequence.queries,
-            .generated = sequence.generated};
+            .generated = sequence.generated,
+            .cursors = sequence.cursors};
   }
 
  private:

@@ -97,9 +97,12 @@ Sequence::State filled(BareEngine& engine, const std::shared_ptr<const Variant>&
   return made;
 }
 
+// Steps go on, or fail when all is chosen and nothing done, and are taken back.
+enum class Ending : std::uint8_t { kDone, kFails };
+
 // One step of decode as DecodeStep makes it, without the model.
 void step(BareEngine& engine, const std::vector<Sequence::State*>& sequences,
-          const std::vector<Feed>& feeds) {
+          const std::vector<Feed>& feeds, Ending ending = Ending::kDone) {
   const ModelConfig& config = engine.config();
   const auto heads = static_cast<std::size_t>(config.n_kv_head);
   const auto dim = static_cast<std::size_t>(config.head_dim);
@@ -136,7 +139,11 @@ void step(BareEngine& engine, const std::vector<Sequence::State*>& sequences,
   }
   const auto chosen = schedule.choose();
   ASSERT_TRUE(chosen.ok()) << chosen.error().message;
-  schedule.apply();
+  if (ending == Ending::kDone) {
+    schedule.apply();
+    return;
+  }
+  for (Sequence::State* sequence : sequences) sequence->cache.drop_from(sequence->next_position);
 }
 
 // Everything of a sequence that a later step may look at.
@@ -144,6 +151,7 @@ struct Seen {
   std::vector<std::vector<Position>> positions;
   std::vector<std::vector<float>> sums;
   std::vector<std::vector<std::byte>> rows;
+  PolicyCursors cursors;
   bool operator==(const Seen&) const = default;
 };
 
@@ -151,6 +159,7 @@ Seen seen_of(const Sequence::State& sequence) {
   const CacheShape& shape = sequence.cache.shape();
   const auto dim = static_cast<std::size_t>(shape.head_dim);
   Seen seen;
+  seen.cursors = sequence.cursors;
   KvCache::HeadPages pages;
   for (int layer = 0; layer < shape.n_layer; ++layer) {
     for (int h = 0; h < shape.n_kv_head; ++h) {
@@ -198,6 +207,10 @@ class Case {
         // A fork goes its own way before and after; it shares pages with the step in between.
         Sequence::State fork = BareEngine::fork(crowded);
         if (draws_.number(0, 1) == 0) step(engine_, {&fork}, {{next_random(draws_.state)}});
+        if (draws_.number(0, 3) == 0) {
+          step(engine_, {&other, &crowded},
+               {{next_random(draws_.state)}, {next_random(draws_.state)}}, Ending::kFails);
+        }
         step(engine_, {&other, &crowded}, {{next_random(draws_.state)}, feed});
         step(engine_, {&fork}, {{next_random(draws_.state)}});
       }

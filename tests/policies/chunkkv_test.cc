@@ -43,6 +43,23 @@ TEST(ChunkKv, WorkedByHand) {
             (HeadScores{wanted, wanted}));
 }
 
+// The other policy's place is handed on; the budget is met all the same.
+TEST(ChunkKv, GoesOnWhereTheOtherPolicyDoes) {
+  TestLayer layer({.n_head = 1, .n_kv_head = 1, .rows = 13, .queries = 1});
+  layer.seal();
+  LayerObservation shown = layer.observation();
+  shown.n_layer = 3;
+  const auto cut = [&](std::string_view policy, std::vector<ParamValues::Assignment> options) {
+    const PolicyInfo* info = find_policy(policy);
+    return info->make(*ParamValues::parse(policy, info->params, options))
+        ->cut(shown, {.budget = 12}, 0);
+  };
+  EXPECT_EQ(cut("lacache", {}).spare, 1U);
+  EXPECT_EQ(cut("chunkkv", {{"score", "lacache"}}).spare, 0U);
+  EXPECT_EQ(cut("chunkkv", {{"score", "lacache"}}).cursor, 7);
+  EXPECT_EQ(cut("chunkkv", {{"score", "knorm"}}).cursor, 0);
+}
+
 // Chunks are cut by position; a token counts with the heads that hold it.
 TEST(ChunkKv, CutsByPosition) {
   TestLayer layer({.n_head = 2, .n_kv_head = 2, .rows = 8, .queries = 1});

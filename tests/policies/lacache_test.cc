@@ -1,7 +1,6 @@
 // LaCache: the ladder against traces of the published code, and the scores that follow from it.
 
 #include <algorithm>
-#include <cstdio>
 #include <numeric>
 #include <set>
 #include <string>
@@ -13,39 +12,25 @@
 #include "policies/ladder_common.h"
 #include "policies/layers.h"
 #include "support/golden.h"
+#include "support/ladder_trace.h"
 
 namespace restkv {
 namespace {
 
 using Rows = std::vector<std::uint32_t>;
 
-// What the name of a trace says: "lacache.ppl.L24.M128.S8.O4.st4.bytoken.n200".
-struct Trace {
-  LadderShape shape;
-  std::size_t one_shot = 0;  // tokens of the first call; 0: one
-  std::size_t tokens = 0;
-};
-Trace parse_trace(const std::string& name) {
-  Trace trace;
-  LadderShape& shape = trace.shape;
-  const std::size_t numbers = name.find(".L");
-  EXPECT_EQ(std::sscanf(name.c_str() + numbers, ".L%zu.M%zu.S%zu.O%zu.st%zu", &shape.layers,
-                        &shape.size, &shape.span, &shape.overlap, &shape.start),
-            5);
-  shape.recent = shape.layers;
-  // At the first overflow the published cache grows so that its mean length is the size.
-  shape.size += shape.gain() / 2;
-  const std::size_t one_shot = name.find(".oneshot");
-  if (one_shot != std::string::npos) {
-    EXPECT_EQ(std::sscanf(name.c_str() + one_shot, ".oneshot%zu", &trace.one_shot), 1);
-  }
-  EXPECT_EQ(std::sscanf(name.c_str() + name.rfind(".n"), ".n%zu", &trace.tokens), 1);
-  return trace;
+LadderShape shape_of(const LadderTrace& trace) {
+  return {.layers = trace.layers,
+          .size = trace.grown(),
+          .span = trace.span,
+          .overlap = trace.overlap,
+          .start = trace.start,
+          .recent = trace.layers};
 }
 
-std::vector<Rows> replay(const Trace& trace) {
-  std::vector<Rows> layers(trace.shape.layers);
-  Ladder ladder(trace.shape);
+std::vector<Rows> replay(const LadderTrace& trace) {
+  std::vector<Rows> layers(trace.layers);
+  Ladder ladder(shape_of(trace));
   std::size_t seen = 0;
   while (seen < trace.tokens) {
     const std::size_t count = seen == 0 && trace.one_shot > 0 ? trace.one_shot : 1;
@@ -64,16 +49,6 @@ std::vector<Rows> replay(const Trace& trace) {
   return layers;
 }
 
-std::vector<Rows> wanted_rows(const GoldenTensor& tensor) {
-  const std::vector<std::int32_t> all = tensor.integers();
-  std::vector<Rows> layers;
-  for (std::size_t layer = 0; layer < tensor.shape[0]; ++layer) {
-    const auto first = all.begin() + static_cast<std::ptrdiff_t>(layer * tensor.shape[1]);
-    layers.emplace_back(first, first + static_cast<std::ptrdiff_t>(tensor.shape[1]));
-  }
-  return layers;
-}
-
 // Out of order and twice where the published code has it so.
 TEST(Ladder, KeepsWhatThePublishedCodeKeeps) {
   if (!golden_cases()) GTEST_SKIP() << kNoGoldenData;
@@ -82,7 +57,7 @@ TEST(Ladder, KeepsWhatThePublishedCodeKeeps) {
   ASSERT_EQ(golden.methods.size(), 1U);
   EXPECT_GE(golden.methods[0].outputs.size(), 45U);
   for (const auto& [name, output] : golden.methods[0].outputs) {
-    EXPECT_EQ(replay(parse_trace(name)), wanted_rows(file.tensor(name))) << name;
+    EXPECT_EQ(replay(parse_ladder_trace(name)), ladder_rows(file.tensor(name))) << name;
   }
 }
 
@@ -101,17 +76,17 @@ TEST(LaCache, ScoresPutTheLadderFirst) {
   const SafetensorsFile file = open_golden(golden);
   std::size_t compared = 0;
   for (const auto& [name, output] : golden.methods[0].outputs) {
-    const Trace trace = parse_trace(name);
+    const LadderTrace trace = parse_ladder_trace(name);
     if (trace.one_shot == 0 || trace.tokens != trace.one_shot) continue;
     SCOPED_TRACE(name);
     ++compared;
     TestLayer layer({.n_head = 1, .n_kv_head = 1, .rows = trace.tokens, .queries = 1});
     layer.seal();
-    const LadderShape& shape = trace.shape;
+    const LadderShape shape = shape_of(trace);
     const std::string policy = "lacache:span=" + std::to_string(shape.span) +
                                ":overlap=" + std::to_string(shape.overlap) +
                                ":start=" + std::to_string(shape.start);
-    const std::vector<Rows> wanted = wanted_rows(file.tensor(name));
+    const std::vector<Rows> wanted = ladder_rows(file.tensor(name));
     for (std::size_t i = 0; i < shape.layers; ++i) {
       const auto scores =
           scores_of({.policy = policy, .budget = shape.size},
@@ -141,6 +116,63 @@ TEST(LaCache, WorkedByHand) {
   EXPECT_EQ(kept(0), (std::vector<std::size_t>{0, 1, 2, 3, 4, 6, 8, 10, 12, 13, 14, 15}));
   EXPECT_EQ(kept(1), (std::vector<std::size_t>{0, 1, 2, 3, 5, 7, 9, 11, 12, 13, 14, 15}));
   EXPECT_EQ(kept(2), kept(0));
+}
+
+PolicyCut cut_of(const TestLayer& layer, int index, int count, std::size_t budget,
+                 Position cursor) {
+  const auto values = ParamValues::parse("lacache", find_policy("lacache")->params, {});
+  const auto scorer = find_policy("lacache")->make(*values);
+  LayerObservation shown = shown_layer(layer, index, count);
+  shown.cursors = std::span(&cursor, 1);
+  return scorer->cut(shown, {.budget = budget}, 0);
+}
+
+// As above: four groups of two, so the next begins at row 12. After that cut layer 0 holds 0-4, 6,
+// 8, 10, 12-15; with one more token the group at 12 and all after it would reach into the four
+// newest, so the ladder begins anew: 4 stays, 6 goes, and 8 is next. Then it is the turn of 8 and
+// 10.
+TEST(LaCache, GoesOnWhereTheLastCutEnded) {
+  const auto kept = [](const std::vector<Position>& held, Position cursor, Position next) {
+    TestLayer layer({.n_head = 1, .n_kv_head = 1, .rows = 18, .queries = 1});
+    layer.keep_positions(0, held);
+    layer.seal();
+    LayerObservation shown = shown_layer(layer, 0, 4);
+    shown.cursors = std::span(&cursor, 1);
+    const auto scores = scores_of({.policy = "lacache", .budget = 12}, shown)[0];
+    EXPECT_EQ(cut_of(layer, 0, 4, 12, cursor).cursor, next);
+    EXPECT_EQ(cut_of(layer, 0, 4, 12, cursor).spare, 0U);
+    std::vector<Position> left;
+    for (const std::size_t i : plain_top(std::vector<double>(scores.begin(), scores.end()), 12)) {
+      left.push_back(held[i]);
+    }
+    std::ranges::sort(left);
+    return left;
+  };
+  std::vector<Position> held(16);
+  std::iota(held.begin(), held.end(), 0);
+  held = kept(held, 0, 12);
+  EXPECT_EQ(held, (std::vector<Position>{0, 1, 2, 3, 4, 6, 8, 10, 12, 13, 14, 15}));
+  held.push_back(16);
+  held = kept(held, 12, 8);
+  EXPECT_EQ(held, (std::vector<Position>{0, 1, 2, 3, 4, 8, 10, 12, 13, 14, 15, 16}));
+  held.push_back(17);
+  held = kept(held, 8, 12);
+  EXPECT_EQ(held, (std::vector<Position>{0, 1, 2, 3, 4, 8, 12, 13, 14, 15, 16, 17}));
+}
+
+// Three layers, span 1: of every three tokens each layer keeps one. One token too many costs two.
+TEST(LaCache, LeavesTheRestOfAGroupEmpty) {
+  TestLayer layer({.n_head = 1, .n_kv_head = 1, .rows = 13, .queries = 1});
+  layer.seal();
+  for (int index = 0; index < 3; ++index) {
+    const PolicyCut cut = cut_of(layer, index, 3, 12, 0);
+    EXPECT_EQ(cut.cursor, 7);
+    EXPECT_EQ(cut.spare, 1U);
+    EXPECT_EQ(cut_of(layer, index, 3, 11, 0).spare, 0U);
+    // What fits is not cut.
+    EXPECT_EQ(cut_of(layer, index, 3, 13, 5).cursor, 5);
+    EXPECT_EQ(cut_of(layer, index, 3, 13, 5).spare, 0U);
+  }
 }
 
 // Whatever the numbers: in order within the list, never above the size.
