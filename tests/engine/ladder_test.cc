@@ -51,9 +51,9 @@ class LadderTraces : public testing::TestWithParam<int> {
   }
 
   static KeptPositions wanted(const std::string& name) {
-    static const SafetensorsFile file = open_golden(golden_case("lacache"));
+    static const SafetensorsFile kFile = open_golden(golden_case("lacache"));
     KeptPositions kept;
-    for (const std::vector<std::uint32_t>& rows : ladder_rows(file.tensor(name))) {
+    for (const std::vector<std::uint32_t>& rows : ladder_rows(kFile.tensor(name))) {
       kept.push_back({{rows.begin(), rows.end()}});
     }
     return kept;
