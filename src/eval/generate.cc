@@ -38,8 +38,12 @@ class Filler {
     return whole;
   }
 
-  // Units of the trial sample.
-  Result<std::size_t> units() const {
+  // What the trial sample takes.
+  struct Trial {
+    std::size_t units = 0;
+    std::size_t step_tokens = 0;  // of one step, on the average
+  };
+  Result<Trial> trial() const {
     const auto tokens = [&](std::size_t n) { return make(kTrial, 0, n).tokens; };
     const std::size_t least_tokens = tokens(generator_.least);
     if (least_tokens > length_) return too_short(task_, length_, least_tokens);
@@ -49,34 +53,58 @@ class Filler {
     const std::size_t guess = generator_.least + (length_ - least_tokens) *
                                                      (few - generator_.least) /
                                                      std::max<std::size_t>(grown, 1);
-    return largest_that_fits(generator_.least, generator_.most, guess,
-                             [&](std::size_t n) { return tokens(n) <= length_; });
+    Trial found;
+    found.units = largest_that_fits(generator_.least, generator_.most, guess,
+                                    [&](std::size_t n) { return tokens(n) <= length_; });
+    found.step_tokens = generator_.step * (length_ - least_tokens) /
+                        std::max<std::size_t>(found.units - generator_.least, 1);
+    return found;
   }
 
-  Result<TaskSample> fill(std::size_t sample, std::size_t units) const {
+  // Units may differ much in size, so that a sample may need many fewer or more than the trial.
+  Result<TaskSample> fill(std::size_t sample, const Trial& trial) const {
+    std::size_t units = trial.units;
     TaskSample made = make(sample, sample, units);
-    while (made.tokens > length_) {
-      if (units == generator_.least) return too_short(task_, length_, made.tokens);
-      const std::size_t above = units;
-      units -= std::min(generator_.step, units - generator_.least);
-      made = make(sample, sample, units);
-      if (made.tokens > length_) continue;
-      // Units may differ much in size: as few as possible of the step are lost.
-      for (std::size_t bad = above; bad - units > 1;) {
-        const std::size_t middle = units + (bad - units) / 2;
-        TaskSample tried = make(sample, sample, middle);
-        if (tried.tokens <= length_) {
-          units = middle;
-          made = std::move(tried);
-        } else {
-          bad = middle;
-        }
+    if (made.tokens > length_) {
+      std::size_t above = units;
+      while (made.tokens > length_) {
+        if (units == generator_.least) return too_short(task_, length_, made.tokens);
+        above = units;
+        units -= std::min(generator_.step, units - generator_.least);
+        made = make(sample, sample, units);
       }
+      return fullest(sample, units, above, std::move(made));
+    }
+    // A try tokenizes the whole sample: only where there may be room for a step.
+    while (units < generator_.most && length_ - made.tokens > trial.step_tokens / 2) {
+      const std::size_t above = units + std::min(generator_.step, generator_.most - units);
+      TaskSample tried = make(sample, sample, above);
+      if (tried.tokens > length_) {
+        return units == trial.units ? std::move(made)
+                                    : fullest(sample, units, above, std::move(made));
+      }
+      units = above;
+      made = std::move(tried);
     }
     return made;
   }
 
  private:
+  // The largest sample of [good, bad) units that fits. REQUIRES: `made` has `good` units and fits
+  TaskSample fullest(std::size_t sample, std::size_t good, std::size_t bad, TaskSample made) const {
+    while (bad - good > 1) {
+      const std::size_t middle = good + (bad - good) / 2;
+      TaskSample tried = make(sample, sample, middle);
+      if (tried.tokens <= length_) {
+        good = middle;
+        made = std::move(tried);
+      } else {
+        bad = middle;
+      }
+    }
+    return made;
+  }
+
   const TaskInfo& task_;
   const TaskRequest& request_;
   std::size_t length_;
@@ -125,11 +153,11 @@ std::size_t largest_that_fits(std::size_t least, std::size_t most, std::size_t g
 Result<std::vector<TaskSample>> generate_samples(const TaskInfo& task, const TaskRequest& request,
                                                  std::size_t length, const Generator& generator) {
   const Filler filler(task, request, length, generator);
-  RESTKV_ASSIGN(const std::size_t units, filler.units());
+  RESTKV_ASSIGN(const Filler::Trial trial, filler.trial());
   std::vector<TaskSample> samples;
   const std::size_t count = std::min(samples_of(task, request), generator.samples);
   for (std::size_t i = 0; i < count; ++i) {
-    RESTKV_ASSIGN(TaskSample sample, filler.fill(i, units));
+    RESTKV_ASSIGN(TaskSample sample, filler.fill(i, trial));
     samples.push_back(std::move(sample));
   }
   return samples;

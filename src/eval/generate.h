@@ -20,7 +20,7 @@ inline constexpr std::string_view kOwnWording = "restkv-1";
 inline constexpr std::string_view kOfficialWording = "official";
 
 struct Generator {
-  std::size_t step = 1;   // units taken away from a sample that is too long
+  std::size_t step = 1;  // units taken away from a sample that is too long, or added to a short one
   std::size_t least = 1;  // units below which a sample makes no sense
   std::size_t most = std::numeric_limits<std::size_t>::max();     // units that there are
   std::size_t samples = std::numeric_limits<std::size_t>::max();  // samples that there are
@@ -47,8 +47,9 @@ std::size_t largest_that_fits(std::size_t least, std::size_t most, std::size_t g
 
 // RULER's way of filling (scripts/data/synthetic/*.py): one number of units for a task and length,
 // the largest that fits on a trial sample; then each sample loses `step` units at a time while it
-// is too long, and gets back what still fits of the last step. kInvalidArgument when `least` units
-// do not fit.
+// is too long, and gets back what still fits of the last step. Unlike RULER's, a sample that has
+// room for a whole step more gets it, so that none misses more than a step. kInvalidArgument when
+// `least` units do not fit.
 Result<std::vector<TaskSample>> generate_samples(const TaskInfo& task, const TaskRequest& request,
                                                  std::size_t length, const Generator& generator);
 

@@ -162,6 +162,59 @@ TEST(RulerNiah, NeedlesStandEverywhereInTheText) {
   }
 }
 
+// The ranks in the text, from 0 on, of the keys asked for, in the order of the question.
+std::vector<std::size_t> asked_ranks(const TaskSample& sample) {
+  const std::regex needle("One of the secret numbers kept for ([^.]+?) is ([0-9]+)\\.");
+  std::vector<std::string> values;
+  for (std::sregex_iterator it(sample.context.begin(), sample.context.end(), needle), end;
+       it != end; ++it) {
+    values.push_back((*it)[2]);
+  }
+  std::vector<std::size_t> ranks;
+  for (const std::string& answer : sample.answers) {
+    ranks.push_back(static_cast<std::size_t>(std::ranges::find(values, answer) - values.begin()));
+  }
+  return ranks;
+}
+
+TEST(RulerNiah, EveryNeedleOfTheTextIsAskedForInItsTurn) {
+  std::set<std::size_t> alone;
+  for (const TaskSample& sample : samples_or_fail("niah_multikey_1", request_of({1024}, 60))) {
+    alone.insert(asked_ranks(sample).at(0));
+  }
+  EXPECT_EQ(alone, (std::set<std::size_t>{0, 1, 2, 3}));
+  std::vector<std::set<std::size_t>> places(4);
+  for (const TaskSample& sample : samples_or_fail("niah_multiquery", request_of({1024}, 60))) {
+    const std::vector<std::size_t> ranks = asked_ranks(sample);
+    ASSERT_EQ(ranks.size(), 4U);
+    for (std::size_t i = 0; i < 4; ++i) places[i].insert(ranks[i]);
+    // The question names the keys in the order of the answers.
+    std::vector<std::size_t> named;
+    for (const std::string& answer : sample.answers) {
+      const std::size_t end = sample.context.find(" is " + answer + ".");
+      const std::size_t begin = sample.context.rfind(" for ", end) + 5;
+      named.push_back(sample.question.find(sample.context.substr(begin, end - begin)));
+    }
+    EXPECT_TRUE(std::ranges::is_sorted(named)) << sample.id;
+  }
+  for (const auto& place : places) EXPECT_EQ(place, (std::set<std::size_t>{0, 1, 2, 3}));
+}
+
+TEST(RulerNiah, ABlankFollowsEveryNeedle) {
+  const std::regex needle("One of the secret numbers kept for [^.]+? is [0-9]+\\.");
+  std::size_t at_the_beginning = 0;
+  for (const TaskSample& sample : samples_or_fail("niah_multiquery", request_of({1024}, 60))) {
+    const std::string text = sample.context.substr(sample.context.find('\n') + 1);
+    at_the_beginning += text.starts_with("One of the secret") ? 1 : 0;
+    for (std::sregex_iterator it(text.begin(), text.end(), needle), end; it != end; ++it) {
+      const auto behind = static_cast<std::size_t>(it->position(0) + it->length(0));
+      EXPECT_TRUE(behind == text.size() || text[behind] == ' ')
+          << sample.id << ": " << text.substr(behind, 20);
+    }
+  }
+  EXPECT_GE(at_the_beginning, 2U);
+}
+
 TEST(RulerNiah, EssaysStayWholeAroundTheNeedles) {
   const std::regex needle(" ?One of the secret numbers kept for [^.]+? is [0-9]+\\.");
   for (const TaskSample& sample : samples_or_fail("niah_multiquery", request_of({3000}, 5))) {
@@ -271,6 +324,21 @@ TEST(RulerFwe, CountsFollowTheZetaDistribution) {
     ASSERT_EQ(sample.answers.size(), 3U);
     for (std::size_t k = 0; k < 3; ++k) EXPECT_EQ(counts.at(sample.answers[k]), ranked[k + 1]);
     EXPECT_GT(ranked[3], ranked[4]);  // the answer is unique
+  }
+}
+
+// Coded words of one to seven tokens: a sample's most frequent ones decide how many tokens it has.
+TEST(RulerFwe, SamplesFillTheLengthWhereWordsDifferInTokens) {
+  TaskRequest request = request_of({2048, 4096}, 20);
+  request.tokenizer = uneven_tokenizer();
+  for (const TaskSample& sample : samples_or_fail("fwe", request)) {
+    const std::string text = lines_of(sample.context).back();
+    const std::size_t words = occurrences(text, " ") + 1;
+    const std::size_t step = (sample.length - sample.max_new_tokens) / 32;  // words
+    // Counts are rounded down, which hides a few words of every step until they add up to one.
+    const std::size_t step_tokens = step * request.tokenizer.count(text) / words * 21 / 20;
+    EXPECT_LE(sample.tokens, sample.length) << sample.id;
+    EXPECT_GE(sample.tokens + step_tokens, sample.length) << sample.id;
   }
 }
 

@@ -3,6 +3,7 @@
 // A tokenizer for tests that needs no model: up to four letters with the blank before them, up to
 // three digits, or any other single byte make a token. Detokenising gives back every byte.
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <memory>
@@ -61,6 +62,18 @@ inline Tokenizer byte_tokenizer() {
                 for (const Token token : tokens) text += static_cast<char>(token);
                 return text;
               }};
+}
+
+// A token ends before every letter from a to m and before everything that is no letter: words of
+// the same length differ much in their tokens. Counts only: every token has the number 0.
+inline Tokenizer uneven_tokenizer() {
+  return {.tokenize =
+              [](std::string_view text) {
+                const auto begins = [](char c) { return c < 'n' || c > 'z'; };
+                return std::vector<Token>(
+                    static_cast<std::size_t>(std::ranges::count_if(text, begins)), 0);
+              },
+          .detokenize = [](std::span<const Token> /*tokens*/) { return std::string(); }};
 }
 
 // How often a text stands in another, overlaps included.

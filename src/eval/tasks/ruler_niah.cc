@@ -106,18 +106,22 @@ std::string hide_in_essay(const std::string& essay, std::vector<std::string> nee
   std::ranges::sort(places);
   std::string text;
   std::size_t done = 0;
+  const auto append_sentences = [&](std::size_t end) {
+    if (end == done) return;
+    // A run of sentences begins with the blank behind the one before; the first has none.
+    if (done == 0 && !text.empty()) text += ' ';
+    text += essay.substr(done, end - done);
+    done = end;
+  };
   for (std::size_t i = 0; i < needles.size(); ++i) {
     const std::size_t depth = (places[i] * 200 + kDepths - 1) / (2 * (kDepths - 1));  // rounded
     const std::size_t sentences = ends.size() * depth / 100;
-    const std::size_t end = sentences == 0 ? 0 : ends[sentences - 1];
-    // A run of sentences begins with the blank behind the one before.
-    text += essay.substr(done, end - done);
+    append_sentences(sentences == 0 ? 0 : ends[sentences - 1]);
     if (!text.empty()) text += ' ';
     text += needles[i];
-    if (end == 0 && i + 1 == needles.size()) text += ' ';
-    done = end;
   }
-  return text + essay.substr(done);
+  append_sentences(essay.size());
+  return text;
 }
 
 std::string query_text(const std::vector<std::string>& keys) {
@@ -134,17 +138,15 @@ struct Texts {
 TaskSample make_sample(const NeedleTask& task, const Texts& texts, Draws& draws,
                        std::size_t units) {
   Values values(texts.words, draws);
-  TaskSample sample;
+  const std::size_t n_keys = std::max(task.n_keys, task.n_queries);
+  std::vector<std::string> keys;
+  std::vector<std::vector<std::string>> values_of(n_keys);
   std::vector<std::string> needles;
-  std::vector<std::string> asked;
-  // The first keys are the ones asked for: which of them is first is random anyway.
-  for (std::size_t k = 0; k < std::max(task.n_keys, task.n_queries); ++k) {
-    const std::string key = values.draw(task.keys);
-    if (k < task.n_queries) asked.push_back(key);
+  for (std::size_t k = 0; k < n_keys; ++k) {
+    keys.push_back(values.draw(task.keys));
     for (std::size_t v = 0; v < task.n_values; ++v) {
-      const std::string value = values.draw(task.values);
-      needles.push_back(needle(task, key, value));
-      if (k < task.n_queries) sample.answers.push_back(value);
+      values_of[k].push_back(values.draw(task.values));
+      needles.push_back(needle(task, keys[k], values_of[k].back()));
     }
   }
   Draws(kFixedOrderSeed).shuffle(needles);
@@ -160,6 +162,14 @@ TaskSample make_sample(const NeedleTask& task, const Texts& texts, Draws& draws,
       }
     }
     haystack = joined(hide_lines(std::move(lines), std::move(needles), draws), "\n");
+  }
+  // The permutation above is the same for every sample: which needles are asked for, and in which
+  // order, must be drawn.
+  TaskSample sample;
+  std::vector<std::string> asked;
+  for (const std::size_t k : draws.distinct(task.n_queries, n_keys)) {
+    asked.push_back(keys[k]);
+    sample.answers.insert(sample.answers.end(), values_of[k].begin(), values_of[k].end());
   }
   const bool one = task.n_queries * task.n_values == 1;
   const std::string_view kind = kind_name(task.values);
