@@ -123,8 +123,9 @@ void print_combinations() {
       "Any value of one line goes with any of the others, but for the sets below. These are\n"
       "the smallest ones: whatever has all parts of one is refused before a model is loaded, with "
       "the\nmessage beside it. The first value of a line is the usual one, which the message of a "
-      "set is given for.\nBoth `--kv-mode`s go with everything. Policies stand here with each "
-      "choice that is not\ntheir default. Tests try all pairs on a small model.\n");
+      "set is given for.\nBoth `--kv-mode`s go with everything. Policies and allocators "
+      "stand here with\neach choice that is not their default. Tests try all pairs on a small "
+      "model.\n");
   std::puts("| | flag | values |\n|---|---|---|");
   for (const Dimension& dimension : dimensions) {
     std::string values;

@@ -31,7 +31,9 @@ void apply_policy(const Setting& setting, Combination& to) {
   to.options.policy_options = std::move(options);
 }
 void apply_allocator(const Setting& setting, Combination& to) {
-  to.options.allocator = setting.text;
+  auto [name, options] = parts_of(setting.text);
+  to.options.allocator = std::move(name);
+  to.options.allocator_options = std::move(options);
 }
 void apply_schedule(const Setting& setting, Combination& to) {
   to.options.schedule = Schedule::parse(setting.text).value();
@@ -66,16 +68,31 @@ std::vector<std::string> values_of(const ParamInfo& param) {
   return values;
 }
 
-void add_policy(const PolicyInfo& policy, std::vector<Setting>& to) {
-  const std::string name(policy.name);
-  to.push_back({.text = name, .apply = apply_policy});
-  for (const ParamInfo& param : policy.params) {
+// An entry of a table, and it with each choice that is not its default.
+template <typename Info>
+void add_with_choices(const Info& info, void (*apply)(const Setting&, Combination&),
+                      std::vector<Setting>& to) {
+  const std::string name(info.name);
+  to.push_back({.text = name, .apply = apply});
+  for (const ParamInfo& param : info.params) {
     for (const std::string& value : values_of(param)) {
       if (value == param.default_value) continue;
-      to.push_back(
-          {.text = name + ":" + std::string(param.name) + "=" + value, .apply = apply_policy});
+      to.push_back({.text = name + ":" + std::string(param.name) + "=" + value, .apply = apply});
     }
   }
+}
+
+// A whole table, the usual entry first.
+template <typename Info>
+std::vector<Setting> with_choices(std::span<const Info* const> table, std::string_view usual,
+                                  void (*apply)(const Setting&, Combination&)) {
+  std::vector<Setting> settings;
+  for (const bool usual_ones : {true, false}) {
+    for (const Info* info : table) {
+      if ((info->name == usual) == usual_ones) add_with_choices(*info, apply, settings);
+    }
+  }
+  return settings;
 }
 
 template <typename Info>
@@ -141,20 +158,17 @@ class Search {
 }  // namespace
 
 std::vector<Dimension> combination_dimensions() {
-  std::vector<Setting> policies;
-  add_policy(*find_policy(KvOptions{}.policy), policies);
-  for (const PolicyInfo* policy : all_policies()) {
-    if (policy->name != KvOptions{}.policy) add_policy(*policy, policies);
-  }
   std::vector<Setting> schedules;
   for (const char* text : {"once", "every:8", "cap", "chunk:64"}) {
     schedules.push_back({.text = text, .apply = apply_schedule});
   }
   return {
-      {.name = "policy", .flag = "--kv-policy", .settings = std::move(policies)},
+      {.name = "policy",
+       .flag = "--kv-policy",
+       .settings = with_choices(all_policies(), KvOptions{}.policy, apply_policy)},
       {.name = "allocator",
        .flag = "--kv-alloc",
-       .settings = named(all_allocators(), "uniform", apply_allocator)},
+       .settings = with_choices(all_allocators(), KvOptions{}.allocator, apply_allocator)},
       {.name = "schedule", .flag = "--kv-schedule", .settings = std::move(schedules)},
       {.name = "granularity",
        .flag = "--kv-granularity",

@@ -28,7 +28,7 @@ struct Dimension {
   std::vector<Setting> settings;
 };
 
-// Policies with each choice and switch that is not their default, allocators, schedules,
+// Policies and allocators with each choice and switch that is not their default, schedules,
 // granularities, scores of a group, patterns of prefill, ways of decode, types of keys and of
 // values.
 [[nodiscard]] std::vector<Dimension> combination_dimensions();

@@ -147,7 +147,7 @@ bool must_drop(const Variant& variant, const LayerObservation& layer, std::size_
                Position next_position, std::size_t full_rows) {
   const std::vector<std::size_t> rows = rows_of(layer);
   if (variant.allocator_info().needs_scores) {
-    // Its counts are not known without scores, but their sum is the layer's budget.
+    // Its counts are not known without scores, but their sum is the layer's budget, or about so.
     return std::accumulate(rows.begin(), rows.end(), std::size_t{0}) > budget * rows.size();
   }
   std::vector<std::size_t> protected_rows;

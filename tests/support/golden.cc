@@ -148,4 +148,18 @@ SafetensorsFile open_golden(const GoldenCase& golden) {
   return SafetensorsFile((kFolder / golden.file).string());
 }
 
+std::set<std::string> golden_methods(std::span<const std::string_view> beginnings) {
+  RESTKV_CHECK(golden_cases().has_value());
+  std::set<std::string> methods;
+  for (const GoldenCase& golden : *golden_cases()) {
+    for (const GoldenMethod& method : golden.methods) {
+      const bool wanted = std::ranges::any_of(beginnings, [&](std::string_view beginning) {
+        return method.name.starts_with(beginning);
+      });
+      if (wanted) methods.insert(golden.name + " " + method.name);
+    }
+  }
+  return methods;
+}
+
 }  // namespace restkv

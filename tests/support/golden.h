@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace restkv {
@@ -79,6 +81,10 @@ const std::optional<std::vector<GoldenCase>>& golden_cases();
 // REQUIRES: golden_cases() has it.
 const GoldenCase& golden_case(const std::string& name);
 SafetensorsFile open_golden(const GoldenCase& golden);
+// "<case> <method>" of every method in the manifest whose name begins with one of `beginnings`: a
+// test compares what a room has listed with it, so that nothing is passed over.
+// REQUIRES: golden_cases() has it.
+std::set<std::string> golden_methods(std::span<const std::string_view> beginnings);
 
 // What a test says when it skips.
 inline constexpr const char* kNoGoldenData = "the golden data (../shared/golden) is missing";
