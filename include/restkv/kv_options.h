@@ -23,7 +23,8 @@ struct Schedule {
     kOnce,   // nothing: rows made while generating stay until the next turn
     kEvery,  // back to the budget after every `interval` generated tokens, seen through the newest
              // window of queries, those of generated tokens included
-    kCap,    // after every generated token: never more rows than the budget between two steps
+    kCap,    // after every generated token: never more rows than the budget between two steps, as
+             // the allocator rounds it
     kChunk,  // inside a prefill, after every `interval` tokens of it. An approximation: later
              // tokens attend to what is left, and earlier scores have not seen the later queries
   };
