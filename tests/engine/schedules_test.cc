@@ -191,7 +191,8 @@ TEST_P(Schedules, ACapIsATurnOfOneTokenEachTime) {
   for (const std::string_view policy : stepping_policies()) {
     if (looks_back(options_of(policy, 17, "cap"))) continue;
     for (const Protect protect : {Protect::kDefault, Protect::kPaper}) {
-      for (const char* allocator : {"uniform", "ada", "global", "global:global-norm=output"}) {
+      for (const char* allocator : {"uniform", "ada", "ada:form=ffy0:normalize=on", "global",
+                                    "global:global-norm=output"}) {
         SCOPED_TRACE(std::string(policy) + " " + allocator);
         KvOptions options = options_of(policy, 17, "cap", KvType::kF32);
         options.protect = protect;
@@ -216,7 +217,8 @@ TEST_P(Schedules, EverySTokensIsATurnOfSTokens) {
   const auto prompt = tokens(50, 5);
   const auto next = tokens(3 * kInterval, 6);
   for (const std::string_view policy : stepping_policies()) {
-    for (const char* allocator : {"uniform", "ada", "global", "global:global-norm=output"}) {
+    for (const char* allocator :
+         {"uniform", "ada", "ada:form=ffy0:normalize=on", "global", "global:global-norm=output"}) {
       SCOPED_TRACE(std::string(policy) + " " + allocator);
       KvOptions options = options_of(policy, 20, "every:10", KvType::kF32);
       set_allocator(options, allocator);

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/aligned.h"
@@ -61,6 +63,14 @@ const std::vector<XCase>& x_cases() {
   return kCases;
 }
 
+constexpr XAttentionSize kXSizes[] = {{.stride = 8, .block = 64},
+                                      {.stride = 16, .block = 64},
+                                      {.stride = 8, .block = 128},
+                                      {.stride = 16, .block = 128}};
+std::string name_of(const XCase& which, const XAttentionSize& size) {
+  return which.stem + ".b" + std::to_string(size.block) + ".s" + std::to_string(size.stride);
+}
+
 class GoldenXAttention : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(GoldenXAttention, SumsAndMasks) {
@@ -68,11 +78,8 @@ TEST_P(GoldenXAttention, SumsAndMasks) {
   const XCase& which = x_cases()[GetParam()];
   const GoldenCase& golden = golden_case(which.name);
   const auto file = open_golden(golden);
-  for (const XAttentionSize size :
-       {XAttentionSize{.stride = 8, .block = 64}, XAttentionSize{.stride = 16, .block = 64},
-        XAttentionSize{.stride = 8, .block = 128}, XAttentionSize{.stride = 16, .block = 128}}) {
-    const std::string name =
-        which.stem + ".b" + std::to_string(size.block) + ".s" + std::to_string(size.stride);
+  for (const XAttentionSize& size : kXSizes) {
+    const std::string name = name_of(which, size);
     const GoldenMethod* const method = golden.method(name);
     ASSERT_NE(method, nullptr) << name;
     const std::vector<float> reference = file.tensor(name + ".sums").floats();
@@ -130,6 +137,10 @@ const std::vector<VCase>& v_cases() {
   return kCases;
 }
 
+std::string name_of(const VerticalSlashCounts& counts) {
+  return "minference.v" + std::to_string(counts.columns) + ".s" + std::to_string(counts.diagonals);
+}
+
 class GoldenVerticalSlash : public testing::TestWithParam<std::size_t> {};
 
 TEST_P(GoldenVerticalSlash, SumsAndChoices) {
@@ -141,10 +152,6 @@ TEST_P(GoldenVerticalSlash, SumsAndChoices) {
   const std::size_t n = golden.dims.at("n");
   const std::vector<float> golden_vertical = file.tensor("minference.vertical").floats();
   const std::vector<float> golden_slash = file.tensor("minference.slash").floats();
-  const auto name_of = [](const VerticalSlashCounts& counts) {
-    return "minference.v" + std::to_string(counts.columns) + ".s" +
-           std::to_string(counts.diagonals);
-  };
   const GoldenMethod* const method = golden.method(name_of(which.counts.front()));
   ASSERT_NE(method, nullptr);
   const std::vector<std::uint32_t> begin(kQueries, 0);
@@ -191,6 +198,24 @@ TEST_P(GoldenVerticalSlash, SumsAndChoices) {
 }
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenVerticalSlash,
                          testing::Range(std::size_t{0}, v_cases().size()));
+
+TEST(GoldenPatternCases, AreAllListed) {
+  if (!golden_cases()) GTEST_SKIP() << kNoGoldenData;
+  std::set<std::string> listed;
+  for (const XCase& which : x_cases()) {
+    for (const XAttentionSize& size : kXSizes) {
+      listed.insert(which.name + " " + name_of(which, size));
+      listed.insert(which.name + " ours." + name_of(which, size));
+    }
+  }
+  for (const VCase& which : v_cases()) {
+    for (const VerticalSlashCounts& counts : which.counts) {
+      listed.insert(which.name + " " + name_of(counts));
+    }
+  }
+  constexpr std::string_view kBeginnings[] = {"xattn", "ours.xattn", "minference"};
+  EXPECT_EQ(golden_methods(kBeginnings), listed);
+}
 
 }  // namespace
 }  // namespace restkv
