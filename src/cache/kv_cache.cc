@@ -57,6 +57,10 @@ std::size_t KvCache::bytes() const {
   return pages * state_->layout.bytes;
 }
 
+KvCache::Memory KvCache::memory() const {
+  return {.pages = state_->pool->bytes_out(), .slabs = state_->pool->slab_bytes()};
+}
+
 std::size_t KvCache::bytes_beyond(const KvCache& base) const {
   std::unordered_set<const Page*> shared;
   for (const HeadStore& store : base.state_->heads) {

@@ -84,6 +84,13 @@ class KvCache {
   [[nodiscard]] bool sets_agree() const;
   // Bytes of the pages that this cache refers to (shared ones count in full).
   [[nodiscard]] std::size_t bytes() const;
+  // What stands behind this cache and its forks: bytes of their pages, each counted once, and of
+  // the memory from the system that these were cut from.
+  struct Memory {
+    std::size_t pages = 0;
+    std::size_t slabs = 0;
+  };
+  [[nodiscard]] Memory memory() const;
   // Bytes of the pages that this cache refers to and `base`, which it was forked from, does not.
   [[nodiscard]] std::size_t bytes_beyond(const KvCache& base) const;
 

@@ -129,6 +129,13 @@ void PagePool::give_back(std::byte* block) noexcept {
   slabs_.erase(found);
 }
 
+std::size_t PagePool::bytes_out() const {
+  const std::scoped_lock lock(mutex_);
+  std::size_t blocks = 0;
+  for (const auto& [first, slab] : slabs_) blocks += slab->out;
+  return blocks * block_bytes_;
+}
+
 std::size_t PagePool::slab_bytes() const {
   const std::scoped_lock lock(mutex_);
   return slab_bytes_;

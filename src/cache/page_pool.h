@@ -32,6 +32,8 @@ class PagePool {
   void give_back(std::byte* block) noexcept;
 
   [[nodiscard]] std::size_t block_bytes() const { return block_bytes_; }
+  // Of the blocks that are out, counted slab by slab.
+  [[nodiscard]] std::size_t bytes_out() const;
   // What the pool has from the system.
   [[nodiscard]] std::size_t slab_bytes() const;
 

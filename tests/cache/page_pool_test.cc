@@ -52,6 +52,7 @@ TEST(PagePool, BlocksKeepWhatIsWrittenThroughAnyTakingAndGivingBack) {
         held.pop_back();
       }
       ASSERT_EQ(counter->now(), held.size() * bytes);
+      ASSERT_EQ(pool.bytes_out(), held.size() * bytes);
       ASSERT_GE(pool.slab_bytes(), held.size() * bytes);
     }
     for (const Held& one : held) pool.give_back(one.block);
