@@ -13,14 +13,14 @@
 namespace restkv {
 namespace {
 
-constexpr int kLayers = 6;
-constexpr int kHeads = 4;
+constexpr std::size_t kLayers = 6;
+constexpr std::size_t kHeads = 4;
 constexpr int kHeadDim = 32;
 
 RandomModel small_model() {
-  RandomModel model{.n_layer = kLayers, .n_embd = 32, .n_ff = 32};
-  model.n_head = kHeads;
-  model.n_kv_head = kHeads;
+  RandomModel model{.n_layer = static_cast<int>(kLayers), .n_embd = 32, .n_ff = 32};
+  model.n_head = static_cast<int>(kHeads);
+  model.n_kv_head = static_cast<int>(kHeads);
   model.head_dim = kHeadDim;
   return model;
 }
@@ -55,10 +55,12 @@ std::vector<std::vector<std::size_t>> kept_of(TestEngine& engine, const KvOption
     }
   }
   EXPECT_EQ(run.sequence.rows(), all);
-  EXPECT_DOUBLE_EQ(run.sequence.report().kept_tokens_mean * kLayers * kHeads,
+  EXPECT_DOUBLE_EQ(run.sequence.report().kept_tokens_mean * double{kLayers * kHeads},
                    static_cast<double>(all));
-  const std::size_t page = page_bytes(
-      {.n_layer = kLayers, .n_kv_head = kHeads, .head_dim = kHeadDim, .sliding_window = {}});
+  const std::size_t page = page_bytes({.n_layer = static_cast<int>(kLayers),
+                                       .n_kv_head = static_cast<int>(kHeads),
+                                       .head_dim = kHeadDim,
+                                       .sliding_window = {}});
   EXPECT_EQ(run.sequence.report().bytes, pages * page);
   EXPECT_EQ(engine->cache_bytes(), pages * page);
   return rows;

@@ -301,7 +301,8 @@ class Case {
     before_ = seen_of(sequence).positions;
     held_ = rows_of_layers(sequence);
     const CacheShape& shape = sequence.cache.shape();
-    const auto heads = static_cast<std::size_t>(shape.n_layer * shape.n_kv_head);
+    const std::size_t heads =
+        static_cast<std::size_t>(shape.n_layer) * static_cast<std::size_t>(shape.n_kv_head);
     // Before rows go, each head has one more.
     peak_bytes_ = std::max(peak_bytes_, sequence.cache.bytes() + heads * page_bytes(shape));
   }

@@ -179,7 +179,8 @@ TEST_P(Conformance, MeetsTheBudgetAndKeepsWhatIsProtected) {
       } else if (is_pyramid()) {
         // Its step is rounded down, and no layer goes below its protected rows.
         EXPECT_LE(2 * kept,
-                  heads * layers * (2 * budget + (layers > 2 ? layers - 2 : 0) + 2 * kSinks));
+                  heads * layers *
+                      (2 * budget + (layers > 2 ? layers - 2 : 0) + 2 * std::size_t{kSinks}));
         EXPECT_GE(kept, heads * layers * std::min(budget, kProtected));
       } else {
         EXPECT_EQ(kept, layers * heads * budget);

@@ -81,16 +81,19 @@ TEST_P(GoldenAda, ScoresAndRows) {
   }
 }
 
-const std::vector<std::string> kCases = {"real_l00_n2607", "real_l03_n2607", "real_l12_n2607",
-                                         "real_l21_n2607", "mha_n700",       "gqa_n1500",
-                                         "mqa_n900",       "edge_C128_n129", "edge_C128_n192"};
-INSTANTIATE_TEST_SUITE_P(Cases, GoldenAda, testing::ValuesIn(kCases),
+const std::vector<std::string>& case_names() {
+  static const std::vector<std::string> kNames = {
+      "real_l00_n2607", "real_l03_n2607", "real_l12_n2607", "real_l21_n2607", "mha_n700",
+      "gqa_n1500",      "mqa_n900",       "edge_C128_n129", "edge_C128_n192"};
+  return kNames;
+}
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenAda, testing::ValuesIn(case_names()),
                          [](const auto& named) { return named.param; });
 
 TEST(GoldenAdaCases, AreAllListed) {
   if (!golden_cases()) GTEST_SKIP() << kNoGoldenData;
   const std::vector<std::string> methods = {"adakv_ffy0"};
-  EXPECT_EQ(golden_cases_with(methods), kCases);
+  EXPECT_EQ(golden_cases_with(methods), case_names());
 }
 
 }  // namespace
