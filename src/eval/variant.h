@@ -60,7 +60,7 @@ std::span<const VariantDimension> variant_dimensions();
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,
                            std::string_view value);
 
-// "rest-kv:alpha=0.2", "ada:floor=0.3".
+// "rest-kv:alpha=0.2", "ada:alpha=0.3".
 [[nodiscard]] std::string policy_spec(const KvOptions& options);
 [[nodiscard]] std::string allocator_spec(const KvOptions& options);
 
