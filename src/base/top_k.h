@@ -13,4 +13,9 @@ namespace restkv {
 // smallest. k beyond the size takes all. O(n).
 void top_k(std::span<const float> scores, std::size_t k, std::vector<std::uint32_t>& indices);
 
+// The same behind what `indices` holds, each index `offset` higher. keys: scratch, at least as many
+// as scores. Allocates nothing when `indices` has room for k more.
+void append_top_k(std::span<const float> scores, std::size_t k, std::uint32_t offset,
+                  std::span<std::int32_t> keys, std::vector<std::uint32_t>& indices);
+
 }  // namespace restkv

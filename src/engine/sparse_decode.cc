@@ -6,9 +6,10 @@
 namespace restkv {
 namespace {
 
+// Only the last page may be unfinished, and a choice of blocks always has it.
 std::size_t rows_of(const KvCache::HeadPages& pages) {
-  std::size_t rows = 0;
-  for (const PageView& page : pages.pages) rows += page.rows;
+  if (pages.pages.empty()) return 0;
+  const std::size_t rows = (pages.pages.size() - 1) * kPageRows + pages.pages.back().rows;
   return rows - std::min(rows, pages.skip_rows);
 }
 
@@ -66,7 +67,8 @@ bool SparseReads::choose(int layer, const HeadRead& read) {
                                   choice.summarised);
   // Everything is allocated here: a worker must not throw.
   choice.scores.resize(choice.summarised);
-  choice.blocks.reserve(n_block + choice.summarised);
+  choice.keys.resize(choice.summarised);
+  choice.blocks.reserve(n_block);
   const std::size_t floats =
       std::max(choice.summaries->update_scratch(), choice.summaries->score_scratch(group_));
   for (AlignedArray<float>& scratch : scratch_) scratch.reserve(floats);
@@ -76,9 +78,10 @@ bool SparseReads::choose(int layer, const HeadRead& read) {
 void SparseReads::narrow(int layer, std::span<const HeadRead> reads) {
   n_choices_ = 0;
   for (const HeadRead& read : reads) {
+    const std::size_t rows = rows_of(*read.pages);
     counts_[read.sequence].heads += 1;
-    counts_[read.sequence].rows_held += rows_of(*read.pages);
-    if (!choose(layer, read)) counts_[read.sequence].rows_read += rows_of(*read.pages);
+    counts_[read.sequence].rows_held += rows;
+    if (!choose(layer, read)) counts_[read.sequence].rows_read += rows;
   }
   engine_.threads.for_each_worker(n_choices_, [&](std::size_t i, std::size_t worker) {
     Choice& choice = choices_[i];
@@ -88,13 +91,12 @@ void SparseReads::narrow(int layer, std::span<const HeadRead> reads) {
                      scratch);
     summaries.score(*engine_.kernels, choice.read->q, group_, choice.plan->merge, choice.scores,
                     scratch);
+    select_blocks(*choice.plan, choice.scores, choice.picked, choice.keys, choice.blocks);
+    keep_blocks(choice.blocks, summaries.shape().block_rows / kPageRows, choice.read->pages->pages);
   });
   for (std::size_t i = 0; i < n_choices_; ++i) {
-    Choice& choice = choices_[i];
-    select_blocks(*choice.plan, choice.scores, choice.picked, choice.blocks);
-    keep_blocks(choice.blocks, choice.summaries->shape().block_rows / kPageRows,
-                choice.read->pages->pages);
-    counts_[choice.read->sequence].rows_read += rows_of(*choice.read->pages);
+    const HeadRead& read = *choices_[i].read;
+    counts_[read.sequence].rows_read += rows_of(*read.pages);
   }
 }
 

@@ -41,6 +41,7 @@ class SparseReads {
     std::size_t summarised = 0;
     std::size_t picked = 0;
     std::vector<float> scores;
+    std::vector<std::int32_t> keys;
     std::vector<std::uint32_t> blocks;
   };
   bool choose(int layer, const HeadRead& read);

@@ -35,6 +35,7 @@ class HeadAttention {
   std::vector<float> q_;              // [queries, group, dim]
   std::vector<float> probabilities_;  // [group, queries, rows]
   std::vector<float> scores_;         // of the blocks, for one query
+  std::vector<std::int32_t> keys_;
   std::vector<std::uint32_t> blocks_;
 };
 
@@ -90,6 +91,7 @@ Caught HeadAttention::recall(std::size_t block_rows) {
   summaries.reserve(count);
   summaries.update(*request_.kernels, rows_.type, pages, count, scratch.data());
   scores_.resize(count);
+  keys_.resize(count);
   Caught sum;
   for (std::size_t i = 0; i < queries_; ++i) {
     summaries.score(*request_.kernels, q_.data() + i * group_ * dim_, group_, request_.plan->merge,
@@ -112,7 +114,8 @@ Caught HeadAttention::caught(std::size_t query, std::size_t block_rows) {
   if (budget >= seen) return {.attention = 1, .rows = 1};
   const std::span<const float> scores =
       std::span(scores_).first(summarised_blocks(seen, block_rows));
-  select_blocks(*request_.plan, scores, picked_blocks(*request_.plan, block_rows, budget), blocks_);
+  select_blocks(*request_.plan, scores, picked_blocks(*request_.plan, block_rows, budget), keys_,
+                blocks_);
   double sum = 0;
   for (std::size_t g = 0; g < group_; ++g) {
     const float* const row = probabilities_.data() + (g * queries_ + query) * n;

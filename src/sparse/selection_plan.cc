@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/top_k.h"
@@ -30,16 +29,17 @@ std::size_t picked_blocks(const SelectionPlan& plan, std::size_t block_rows,
 }
 
 void select_blocks(const SelectionPlan& plan, std::span<const float> scores, std::size_t picked,
-                   std::vector<std::uint32_t>& blocks) {
+                   std::span<std::int32_t> keys, std::vector<std::uint32_t>& blocks) {
   const std::size_t n_block = scores.size() + 1;
   const std::size_t begin = std::min(plan.first_blocks, n_block);
   const std::size_t end = std::max(begin, n_block - std::min(plan.last_blocks, n_block));
   RESTKV_DCHECK(plan.last_blocks > 0);
-  top_k(scores.subspan(std::min(begin, scores.size()), end - begin), picked, blocks);
-  for (std::uint32_t& block : blocks) block += static_cast<std::uint32_t>(begin);
-  std::vector<std::uint32_t> first(begin);
-  std::iota(first.begin(), first.end(), 0U);
-  blocks.insert(blocks.begin(), first.begin(), first.end());
+  blocks.clear();
+  for (std::size_t block = 0; block < begin; ++block) {
+    blocks.push_back(static_cast<std::uint32_t>(block));
+  }
+  append_top_k(scores.subspan(std::min(begin, scores.size()), end - begin), picked,
+               static_cast<std::uint32_t>(begin), keys, blocks);
   for (std::size_t block = end; block < n_block; ++block) {
     blocks.push_back(static_cast<std::uint32_t>(block));
   }

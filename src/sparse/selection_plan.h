@@ -60,10 +60,10 @@ struct SelectionPlan {
 [[nodiscard]] std::size_t picked_blocks(const SelectionPlan& plan, std::size_t block_rows,
                                         std::size_t budget_rows);
 
-// The blocks to read of `n_block`, ascending. scores: [n_block - 1]; equal scores: the lower block.
-// REQUIRES: scores.size() + 1 == n_block.
+// The blocks to read of scores.size() + 1, ascending; equal scores: the lower block. keys: scratch,
+// as many as scores. Allocates nothing when `blocks` has room for all blocks.
 void select_blocks(const SelectionPlan& plan, std::span<const float> scores, std::size_t picked,
-                   std::vector<std::uint32_t>& blocks);
+                   std::span<std::int32_t> keys, std::vector<std::uint32_t>& blocks);
 
 // What all methods declare: block=, summaries= and dense-layers=, with the method's own defaults.
 [[nodiscard]] constexpr ParamInfo block_param(std::string_view default_value) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -61,6 +62,33 @@ TEST(TopK, NoneAndAll) {
   EXPECT_EQ(top_k_of({}, 5), Indices{});
   for (const std::size_t k : {3U, 4U, 1000U}) {
     EXPECT_EQ(top_k_of({3, kNan, 2}, k), (Indices{0, 1, 2}));
+  }
+}
+
+TEST(TopK, AppendsBehindWhatIsThereAndFurther) {
+  Indices indices = {4, 9};
+  indices.reserve(5);
+  const std::uint32_t* const room = indices.data();
+  std::vector<std::int32_t> keys(6);  // more than needed
+  append_top_k(std::vector<float>{1, 5, 3, 9, 2}, 3, 100, keys, indices);
+  EXPECT_EQ(indices, (Indices{4, 9, 101, 102, 103}));
+  EXPECT_EQ(indices.data(), room);
+  append_top_k(std::vector<float>{1, 5}, 7, 10, keys, indices);
+  EXPECT_EQ(indices, (Indices{4, 9, 101, 102, 103, 10, 11}));
+  append_top_k(std::vector<float>{1, 5}, 0, 10, keys, indices);
+  EXPECT_EQ(indices.size(), 7U);
+}
+
+// Of all sizes and signs, so that the cut is looked for in the whole range of floats.
+TEST(TopK, IsASortCutOffOfAnyFloats) {
+  std::uint64_t state = 6;
+  for (int trial = 0; trial < 300; ++trial) {
+    std::vector<float> scores(1 + next_random(state) % 200);
+    for (float& score : scores) {
+      score = std::bit_cast<float>(static_cast<std::uint32_t>(next_random(state) >> 32));
+    }
+    const std::size_t k = next_random(state) % (scores.size() + 1);
+    ASSERT_EQ(top_k_of(scores, k), sorted_top_k(scores, k)) << "trial " << trial << ", k " << k;
   }
 }
 

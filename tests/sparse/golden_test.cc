@@ -189,7 +189,8 @@ TEST(SparseGolden, ArkValeBoxesScoresAndPages) {
       const SelectionPlan plan{.first_blocks = 2, .last_blocks = 2, .paid_blocks = 3};
       const std::size_t picked = picked_blocks(plan, 32, 32 * number_after(name, 'T'));
       std::vector<std::uint32_t> pages;
-      select_blocks(plan, mean, picked, pages);
+      std::vector<std::int32_t> keys(mean.size());
+      select_blocks(plan, mean, picked, keys, pages);
       std::set<std::int32_t> actual(pages.begin(), pages.end());
       // The arrays hold what was picked by score only.
       for (const std::size_t always : {std::size_t{0}, std::size_t{1}, n_page - 1, n_page}) {

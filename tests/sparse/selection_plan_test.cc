@@ -25,7 +25,8 @@ SelectionPlan plan_of(const std::string& name, std::vector<ParamValues::Assignme
 
 Blocks chosen(const SelectionPlan& plan, std::vector<float> scores, std::size_t budget) {
   Blocks blocks;
-  select_blocks(plan, scores, picked_blocks(plan, plan.block_rows, budget), blocks);
+  std::vector<std::int32_t> keys(scores.size());
+  select_blocks(plan, scores, picked_blocks(plan, plan.block_rows, budget), keys, blocks);
   return blocks;
 }
 
@@ -89,7 +90,11 @@ TEST(SelectionPlan, EveryMethodAscendsAndReadsWhatItSays) {
       for (float& score : scores) score = static_cast<float>(next_random(random) % 7);
       const std::size_t picked = picked_blocks(plan, plan.block_rows, next_random(random) % 900);
       Blocks blocks;
-      select_blocks(plan, scores, picked, blocks);
+      blocks.reserve(scores.size() + 1);
+      const std::uint32_t* const room = blocks.data();
+      std::vector<std::int32_t> keys(scores.size());
+      select_blocks(plan, scores, picked, keys, blocks);
+      ASSERT_EQ(blocks.data(), room);  // so a worker may call it
       ASSERT_TRUE(std::ranges::is_sorted(blocks, std::less_equal<>()));
       const std::size_t n_block = scores.size() + 1;
       const std::size_t always = std::min(n_block, plan.first_blocks + plan.last_blocks);
