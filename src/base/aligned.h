@@ -9,6 +9,7 @@
 #include <new>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include <sys/mman.h>
 
@@ -86,5 +87,25 @@ class AlignedArray {
   std::unique_ptr<T, Free> data_;
   std::size_t size_ = 0;
 };
+
+// Gives std::vector memory on a 64-byte boundary.
+template <typename T>
+struct AlignedAllocator {
+  using value_type = T;
+  AlignedAllocator() = default;
+  template <typename U>
+  explicit AlignedAllocator(const AlignedAllocator<U>& /*other*/) {}
+  [[nodiscard]] T* allocate(std::size_t n) {
+    return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kAlignment}));
+  }
+  void deallocate(T* pointer, std::size_t /*n*/) {
+    ::operator delete(pointer, std::align_val_t{kAlignment});
+  }
+  bool operator==(const AlignedAllocator& /*other*/) const { return true; }
+};
+
+// Grows and is copied as std::vector; for fixed scratch AlignedArray is plainer.
+template <typename T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 }  // namespace restkv

@@ -13,6 +13,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/box_runs.h"
 #include "kernels/packed.h"
 #include "restkv/policy.h"
 #include "restkv/result.h"
@@ -196,6 +197,9 @@ struct KernelTable {
   // out[j] = | v_j C |_1. values: [rows, head_dim].
   void (*projected_sizes)(const Projection& projection, TypedRows values, std::size_t rows,
                           float* out);
+
+  // ---- choosing blocks (box_runs.h) --------------------------------------------------------
+  void (*score_boxes)(const BoxScoreArgs& args);
 };
 
 // Largest number of query tokens that a caller may put into one prefill_attention block.

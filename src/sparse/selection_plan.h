@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
+#include "kernels/box_runs.h"
 #include "restkv/budget.h"
 #include "restkv/params.h"
 
@@ -27,8 +28,6 @@ enum class BoxKind : std::uint8_t {
   kMinMax,   // Quest (arXiv 2406.10774): the smallest and the largest value of each channel
   kCentred,  // ArkVale (NeurIPS 2024): the middle of those, -/+ the mean distance from it
 };
-enum class HeadMerge : std::uint8_t { kMax, kMean };  // over the query heads of a KV head
-enum class SummaryType : std::uint8_t { kF16, kInt8, kInt4 };
 enum class BlockRounding : std::uint8_t { kDown, kNearest };  // of budget / block size
 
 struct SelectionPlan {

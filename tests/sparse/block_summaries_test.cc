@@ -163,7 +163,7 @@ TEST(BlockSummaries, SmallTypesRoundToTheNearestStepOfTheirColumn) {
       for (std::size_t b = 0; b < 127; ++b) exact.box(*kernels, b, boxes[b]);
       std::vector<float> low = boxes[0];
       std::vector<float> high = boxes[0];
-      for (std::size_t b = 0; b < BlockSummaries::kRunBlocks; ++b) {
+      for (std::size_t b = 0; b < kRunBlocks; ++b) {
         for (std::size_t d = 0; d < 2 * kDim; ++d) {
           low[d] = std::min(low[d], boxes[b][d]);
           high[d] = std::max(high[d], boxes[b][d]);
@@ -173,7 +173,7 @@ TEST(BlockSummaries, SmallTypesRoundToTheNearestStepOfTheirColumn) {
       std::vector<float> box(2 * kDim);
       for (std::size_t b = 0; b < 127; ++b) {
         small.box(*kernels, b, box);
-        if (b >= BlockSummaries::kRunBlocks) {  // of a run that is not full
+        if (b >= kRunBlocks) {  // of a run that is not full
           ASSERT_EQ(box, boxes[b]);
           continue;
         }

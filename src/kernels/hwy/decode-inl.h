@@ -24,16 +24,12 @@ HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
 namespace {
 
-constexpr std::size_t kMostHeads = kManyRegisters ? 7 : 6;  // query heads of one tile product
 constexpr std::size_t kExpandStep = 4;  // rows that are expanded between two steps of prefetching
 
 // As many vectors of columns as keep the multiply-adds busy beside so many query heads.
 template <std::size_t kHeads>
 constexpr std::size_t kWide = std::min<std::size_t>(
     kHeads >= 4 || kManyRegisters ? 2 : (kHeads == 1 ? 8 : 4), kDecodeTile / kLanes);
-
-// With 16 registers 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
-constexpr std::size_t parts_of(std::size_t group) { return (group + kMostHeads - 1) / kMostHeads; }
 
 // What the kernel reads of a missing row.
 HWY_ALIGN constexpr std::byte kNoRow[2 * kMaxHeadDim] = {};

@@ -20,6 +20,7 @@
 
 // The last pass is for a machine without vectors, which has the table "ref".
 #if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+#include "kernels/hwy/boxes-inl.h"
 #include "kernels/hwy/column_sums-inl.h"
 #include "kernels/hwy/decode-inl.h"
 #include "kernels/hwy/packed-inl.h"
@@ -54,7 +55,8 @@ KernelTable make_table() {
           .multiply_packed = multiply_packed,
           .output_distances = output_distances,
           .weighted_sum = weighted_sum,
-          .projected_sizes = projected_sizes};
+          .projected_sizes = projected_sizes,
+          .score_boxes = score_boxes};
 }
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3

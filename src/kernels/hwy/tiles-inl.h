@@ -30,6 +30,10 @@ constexpr std::size_t kPanel = 2 * kLanes;  // columns of a tile
 static_assert(kKeyTile % kPanel == 0 && kQueryPadding % kTileRows == 0 &&
               kLineFloats % kLanes == 0);
 
+constexpr std::size_t kMostHeads = kManyRegisters ? 7 : 6;  // query heads of one product in decode
+// With 16 registers 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
+constexpr std::size_t parts_of(std::size_t group) { return (group + kMostHeads - 1) / kMostHeads; }
+
 // The left side, k after k, with the rows of a tile side by side.
 struct Interleaved {
   const float* data;

@@ -30,6 +30,9 @@ void decode_attention(const DecodeAttentionArgs& args);
 void window_attention(const WindowAttentionArgs& args);
 void column_sums(const ColumnSumArgs& args);
 
+// boxes.cc
+void score_boxes(const BoxScoreArgs& args);
+
 // packed.cc
 void round_activations(const float* x, std::size_t n_in, const ActivationTile& tile,
                        std::size_t row);

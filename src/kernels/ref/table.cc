@@ -27,6 +27,7 @@ const KernelTable& ref_table() {
       .output_distances = ref::output_distances,
       .weighted_sum = ref::weighted_sum,
       .projected_sizes = ref::projected_sizes,
+      .score_boxes = ref::score_boxes,
   };
   return kTable;
 }
