@@ -91,7 +91,7 @@ class AlignedArray {
 // Gives std::vector memory on a 64-byte boundary.
 template <typename T>
 struct AlignedAllocator {
-  using value_type = T;
+  using value_type = T;  // NOLINT(readability-identifier-naming): what std::vector asks for
   AlignedAllocator() = default;
   template <typename U>
   explicit AlignedAllocator(const AlignedAllocator<U>& /*other*/) {}

@@ -182,20 +182,24 @@ void KvCache::drop_from(Position position) {
 }
 
 void KvCache::pages(int layer, int head, HeadPages& out) const {
-  const State& state = *state_;
   const HeadStore& store = state_->head(layer, head);
   out.pages.clear();
   out.skip_rows = store.skip;
-  std::size_t left = store.skip + store.rows;
-  for (const PagePtr& page : store.pages) {
-    const std::size_t rows = std::min(left, kPageRows);
-    if (rows == 0) break;  // reserved, nothing in it yet
+  append_pages(layer, head, 0, store.pages.size(), out);
+}
+
+void KvCache::append_pages(int layer, int head, std::size_t first, std::size_t end,
+                           HeadPages& out) const {
+  const State& state = *state_;
+  const HeadStore& store = state_->head(layer, head);
+  const std::size_t rows = store.skip + store.rows;  // pages beyond are reserved, with nothing in
+  for (std::size_t i = first; i < std::min(end, pages_for_rows(rows)); ++i) {
+    const PagePtr& page = store.pages[i];
     out.pages.push_back(
-        {.keys = std::as_const(*page).at(0),
-         .values = std::as_const(*page).at(state.layout.values),
-         .rows = static_cast<std::uint32_t>(rows),
+        {.keys = page.data(),
+         .values = page.data() + state.layout.values,
+         .rows = static_cast<std::uint32_t>(std::min(rows - i * kPageRows, kPageRows)),
          .masks = state.shape.sets > 1 ? state.mask_of(std::as_const(*page), 0) : nullptr});
-    left -= rows;
   }
 }
 

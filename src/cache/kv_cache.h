@@ -153,6 +153,9 @@ class KvCache {
     std::size_t skip_rows = 0;
   };
   void pages(int layer, int head, HeadPages& out) const;
+  // Adds pages [first, end) of those, as far as there are any, behind what `out` holds: a choice of
+  // few costs nothing for the others. Leaves skip_rows as it is.
+  void append_pages(int layer, int head, std::size_t first, std::size_t end, HeadPages& out) const;
 
  private:
   struct State;

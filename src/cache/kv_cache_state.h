@@ -57,7 +57,23 @@ class Page {
   std::byte* data_;
 };
 
-using PagePtr = std::shared_ptr<Page>;
+// A shared page, and where its memory is: page objects lie all over the heap, and lists of pages
+// are made in every step.
+class PagePtr {
+ public:
+  PagePtr() = default;
+  explicit PagePtr(std::shared_ptr<Page> page) : page_(std::move(page)), data_(page_->at(0)) {}
+
+  [[nodiscard]] Page& operator*() const { return *page_; }
+  [[nodiscard]] Page* operator->() const { return page_.get(); }
+  [[nodiscard]] Page* get() const { return page_.get(); }
+  [[nodiscard]] const std::byte* data() const { return data_; }  // at(0)
+  [[nodiscard]] long use_count() const { return page_.use_count(); }
+
+ private:
+  std::shared_ptr<Page> page_;
+  const std::byte* data_ = nullptr;
+};
 
 // The rows of one (layer, KV head): visible rows are [skip, skip + rows) counted from the first
 // page.
@@ -79,7 +95,7 @@ struct KvCache::State {
     return heads[static_cast<std::size_t>(layer) * static_cast<std::size_t>(shape.n_kv_head) +
                  static_cast<std::size_t>(head_index)];
   }
-  [[nodiscard]] PagePtr new_page() const { return std::make_shared<Page>(pool); }
+  [[nodiscard]] PagePtr new_page() const { return PagePtr(std::make_shared<Page>(pool)); }
   [[nodiscard]] Position position(const HeadStore& store, std::size_t row) const {
     const std::size_t at = store.skip + row;
     Position position = 0;

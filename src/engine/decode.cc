@@ -151,10 +151,6 @@ void DecodeStep::attend(int layer) {
         sequences_[work.sequence]->cache.rows(layer, static_cast<int>(work.head));
     work.pages.pages.reserve(pages_for_rows(rows + kPageRows - 1));
   }
-  for_each_head(layer, [&](std::size_t i) {
-    HeadWork& work = work_[i];
-    sequences_[work.sequence]->cache.pages(layer, static_cast<int>(work.head), work.pages);
-  });
   reads_.clear();
   for (HeadWork& work : work_) {
     reads_.push_back({.sequence = work.sequence,
@@ -162,8 +158,17 @@ void DecodeStep::attend(int layer) {
                       .q = q_.data() + query_of(work),
                       .pages = &work.pages});
   }
+  sparse_.plan(layer, reads_);
+  for_each_head(layer, [&](std::size_t i) {
+    HeadWork& work = work_[i];
+    const Sequence::State& sequence = *sequences_[work.sequence];
+    work.pages.pages.clear();
+    // A choice lists what it takes, unless it is to be made among keys that are turned.
+    if (sparse_.narrows(i) && !sequence.variant->renumbers()) return;
+    sequence.cache.pages(layer, static_cast<int>(work.head), work.pages);
+  });
   renumber(layer);
-  sparse_.narrow(layer, reads_);
+  sparse_.narrow();
   owner_.clear();
   for (std::size_t i = 0; i < work_.size(); ++i) {
     HeadWork& work = work_[i];

@@ -6,11 +6,9 @@
 namespace restkv {
 namespace {
 
-// Only the last page may be unfinished, and a choice of blocks always has it.
-std::size_t rows_of(const KvCache::HeadPages& pages) {
-  if (pages.pages.empty()) return 0;
-  const std::size_t rows = (pages.pages.size() - 1) * kPageRows + pages.pages.back().rows;
-  return rows - std::min(rows, pages.skip_rows);
+// Of a choice of blocks: only the last page may be unfinished, and a choice always has it.
+std::size_t rows_of(std::span<const PageView> pages) {
+  return (pages.size() - 1) * kPageRows + pages.back().rows;
 }
 
 // Leaves the pages of these blocks, in their order.
@@ -42,7 +40,7 @@ bool SparseReads::choose(int layer, const HeadRead& read) {
   const CacheShape& shape = sequence.cache.shape();
   if (plan == nullptr || layer < plan->dense_layers) return false;
   if (shape.sliding_window[static_cast<std::size_t>(layer)] > 0) return false;
-  const std::size_t rows = rows_of(*read.pages);
+  const std::size_t rows = sequence.cache.rows(layer, static_cast<int>(read.head));
   const std::size_t budget = sequence.variant->decode_rows(rows);
   if (budget >= rows) return false;
   const std::size_t block_rows =
@@ -54,6 +52,8 @@ bool SparseReads::choose(int layer, const HeadRead& read) {
   if (choices_.size() == n_choices_) choices_.emplace_back();
   Choice& choice = choices_[n_choices_++];
   choice.read = &read;
+  choice.cache = &sequence.cache;
+  choice.layer = layer;
   choice.plan = plan;
   choice.type_k = shape.type_k;
   choice.summarised = summarised_blocks(rows, block_rows);
@@ -75,28 +75,55 @@ bool SparseReads::choose(int layer, const HeadRead& read) {
   return true;
 }
 
-void SparseReads::narrow(int layer, std::span<const HeadRead> reads) {
+void SparseReads::plan(int layer, std::span<const HeadRead> reads) {
   n_choices_ = 0;
+  narrows_.clear();
   for (const HeadRead& read : reads) {
-    const std::size_t rows = rows_of(*read.pages);
-    counts_[read.sequence].heads += 1;
-    counts_[read.sequence].rows_held += rows;
-    if (!choose(layer, read)) counts_[read.sequence].rows_read += rows;
+    DecodeReads& counts = counts_[read.sequence];
+    const std::size_t rows =
+        sequences_[read.sequence]->cache.rows(layer, static_cast<int>(read.head));
+    counts.heads += 1;
+    counts.rows_held += rows;
+    narrows_.push_back(choose(layer, read));
+    if (!narrows_.back()) counts.rows_read += rows;
   }
+}
+
+void SparseReads::narrow() {
   engine_.threads.for_each_worker(n_choices_, [&](std::size_t i, std::size_t worker) {
-    Choice& choice = choices_[i];
-    BlockSummaries& summaries = *choice.summaries;
-    float* const scratch = scratch_[worker].data();
-    summaries.update(*engine_.kernels, choice.type_k, choice.read->pages->pages, choice.summarised,
-                     scratch);
-    summaries.score(*engine_.kernels, choice.read->q, group_, choice.plan->merge, choice.scores,
-                    scratch);
-    select_blocks(*choice.plan, choice.scores, choice.picked, choice.keys, choice.blocks);
-    keep_blocks(choice.blocks, summaries.shape().block_rows / kPageRows, choice.read->pages->pages);
+    narrow(choices_[i], scratch_[worker].data());
   });
   for (std::size_t i = 0; i < n_choices_; ++i) {
     const HeadRead& read = *choices_[i].read;
-    counts_[read.sequence].rows_read += rows_of(*read.pages);
+    counts_[read.sequence].rows_read += rows_of(read.pages->pages);
+  }
+}
+
+void SparseReads::narrow(Choice& choice, float* scratch) const {
+  const HeadRead& read = *choice.read;
+  BlockSummaries& summaries = *choice.summaries;
+  const std::size_t pages_per_block = summaries.shape().block_rows / kPageRows;
+  const std::size_t first = summaries.blocks() * pages_per_block;
+  const std::size_t end = choice.summarised * pages_per_block;
+  KvCache::HeadPages& pages = *read.pages;
+  const auto add_pages = [&](std::size_t from, std::size_t to) {
+    choice.cache->append_pages(choice.layer, static_cast<int>(read.head), from, to, pages);
+  };
+  const bool listed = !pages.pages.empty();
+  if (!listed && first < end) add_pages(first, end);
+  const std::span<const PageView> all(pages.pages);
+  summaries.update(*engine_.kernels, choice.type_k,
+                   listed && first < end ? all.subspan(first) : all, choice.summarised, scratch);
+  summaries.score(*engine_.kernels, read.q, group_, choice.plan->merge, choice.scores, scratch);
+  select_blocks(*choice.plan, choice.scores, choice.picked, choice.keys, choice.blocks);
+  if (listed) {
+    keep_blocks(choice.blocks, pages_per_block, pages.pages);
+    return;
+  }
+  pages.pages.clear();
+  pages.skip_rows = 0;
+  for (const std::uint32_t block : choice.blocks) {
+    add_pages(block * pages_per_block, (block + 1) * pages_per_block);
   }
 }
 

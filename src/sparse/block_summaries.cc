@@ -42,9 +42,10 @@ void BlockSummaries::update(const KernelTable& kernels, KvType type_k,
   const std::size_t pages_per_block = shape_.block_rows / kPageRows;
   float* const box = scratch + shape_.block_rows * dim;
   auto* const stored = reinterpret_cast<std::byte*>(box + width());
+  const std::size_t before = blocks_;
   while (blocks_ < count) {
     for (std::size_t i = 0; i < shape_.block_rows; ++i) {
-      const PageView& page = pages[blocks_ * pages_per_block + i / kPageRows];
+      const PageView& page = pages[(blocks_ - before) * pages_per_block + i / kPageRows];
       RESTKV_DCHECK(page.rows == kPageRows);
       kernels.decode_row(type_k, page.keys + i % kPageRows * key_bytes, scratch + i * dim, dim);
     }

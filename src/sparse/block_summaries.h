@@ -38,8 +38,8 @@ class BlockSummaries {
 
   // Makes room for so many blocks, so that update() does not allocate. Throws std::bad_alloc.
   void reserve(std::size_t blocks);
-  // Summarises blocks blocks() .. count - 1. pages: all pages of the head, as KvCache::pages()
-  // gives them without rows to skip; scratch: update_scratch() floats.
+  // Summarises blocks blocks() .. count - 1. pages: those of these blocks, or more behind them, as
+  // KvCache::pages() gives them without rows to skip; scratch: update_scratch() floats.
   // REQUIRES: reserve(count); those blocks are full and older ones have not changed.
   void update(const KernelTable& kernels, KvType type_k, std::span<const PageView> pages,
               std::size_t count, float* scratch);

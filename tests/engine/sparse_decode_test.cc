@@ -92,15 +92,24 @@ class MadeUpCache {
   std::vector<std::size_t> pages_read(int layer, std::size_t head, const std::vector<float>& q) {
     KvCache::HeadPages pages;
     sequence_->cache.pages(layer, static_cast<int>(head), pages);
+    const std::uint32_t rows_of_last = pages.pages.back().rows;
     std::map<const std::byte*, std::size_t> numbers;
     for (std::size_t i = 0; i < pages.pages.size(); ++i) numbers[pages.pages[i].keys] = i;
     Sequence::State* const one = sequence_.get();
     SparseReads reads(engine_, {&one, 1});
     const HeadRead read{.sequence = 0, .head = head, .q = q.data(), .pages = &pages};
-    reads.narrow(layer, {&read, 1});
-    std::vector<std::size_t> found;
-    for (const PageView& page : pages.pages) found.push_back(numbers.at(page.keys));
-    return found;
+    // From a list of all pages, and from none: the same.
+    std::vector<std::size_t> found[2];
+    for (std::vector<std::size_t>& numbers_found : found) {
+      reads.plan(layer, {&read, 1});
+      if (!reads.narrows(0)) sequence_->cache.pages(layer, static_cast<int>(head), pages);
+      reads.narrow();
+      for (const PageView& page : pages.pages) numbers_found.push_back(numbers.at(page.keys));
+      EXPECT_EQ(pages.pages.back().rows, rows_of_last) << "the last page";
+      pages.pages.clear();
+    }
+    EXPECT_EQ(found[0], found[1]);
+    return found[0];
   }
   // Keys of a head as stored: [rows, kDim].
   std::vector<float> keys(int layer, int head) {

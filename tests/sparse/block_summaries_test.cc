@@ -71,8 +71,9 @@ std::vector<double> plain_box(BoxKind kind, const Head& head, std::size_t first,
 void bring_up_to(BlockSummaries& summaries, const KernelTable& kernels, KvType type,
                  const Head& head, std::size_t count) {
   std::vector<float> scratch(summaries.update_scratch());
+  const std::size_t old_pages = summaries.blocks() * summaries.shape().block_rows / kPageRows;
   summaries.reserve(count);
-  summaries.update(kernels, type, head.pages, count, scratch.data());
+  summaries.update(kernels, type, std::span(head.pages).subspan(old_pages), count, scratch.data());
 }
 
 std::vector<float> scores_of(const BlockSummaries& summaries, const KernelTable& kernels,
