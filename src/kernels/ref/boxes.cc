@@ -37,7 +37,7 @@ void score_boxes(const BoxScoreArgs& args) {
   const std::size_t dim = args.head_dim;
   for (std::size_t block = 0; block < args.blocks; ++block) {
     const std::byte* const run = args.runs + block / kRunBlocks * run_bytes(args.type, dim);
-    float box[2 * kMaxHeadDim];
+    float box[2 * kMaxHeadDim] = {};
     for (std::size_t i = 0; i < 2 * dim; ++i) box[i] = box_value(args, run, i, block % kRunBlocks);
     float merged = 0.0F;
     for (std::size_t g = 0; g < args.group; ++g) {
