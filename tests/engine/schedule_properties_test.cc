@@ -108,7 +108,14 @@ void read_layer(BareEngine& engine, const std::vector<Sequence::State*>& sequenc
                      .pages = &pages[i]});
   }
   const std::vector<KvCache::HeadPages> all = pages;
-  sparse.narrow(layer, asked);
+  sparse.plan(layer, asked);
+  // What is chosen from need not be listed, unless its keys were turned.
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    if (!sparse.narrows(i) || sequences[i / heads]->variant->renumbers()) continue;
+    pages[i].pages.clear();
+    pages[i].skip_rows = 0;
+  }
+  sparse.narrow();
   for (std::size_t i = 0; i < pages.size(); ++i) {
     Reads& mine = reads[i / heads];
     mine.rows += rows_of(pages[i]);
