@@ -35,6 +35,8 @@ struct ResamplingOptions {
   std::size_t resamples = 10'000;
   double confidence = 0.95;
   std::uint64_t seed = 42;
+  // p-values that are corrected together: the more, the smaller each of them must be able to get.
+  std::size_t comparisons = 1;
 };
 
 struct Interval {
@@ -53,9 +55,15 @@ Result<Interval> bootstrap_interval(std::span<const std::vector<double>> groups,
                                     const ResamplingOptions& options);
 
 // Two-sided p-value of "the two methods are equally good": signs of differences are flipped (Fisher
-// 1935), the statistic is that of bootstrap_interval(). Exact, over all flips, when not more than
-// 2^16 are possible; else over options.resamples random ones, counting the observed one too, so
-// never 0. Zeros count for nothing; without any other difference p is 1. Errors as above.
+// 1935), the statistic is that of bootstrap_interval(). Zeros count for nothing; without any other
+// difference p is 1.
+// Exact, over all flips, when not more than 2^16 are possible, and when what the differences add to
+// the statistic are multiples of one step, not too many of them in sum: scores of 0 and 1 (a sign
+// test then), fractions of a few answers. Else flips are drawn, counting the observed one too, so
+// that p is never 0: options.resamples, and more where fewer than 100 of them are as extreme, until
+// 100 are (Besag and Clifford 1991) or there are 100 for each that 5 % of a comparison's share of
+// the family allow, 2000 * options.comparisons. Of many differences fewer are drawn, but not fewer
+// than a tenth of that, nor more than 5 million. Errors as above.
 Result<double> sign_flip_p_value(std::span<const std::vector<double>> groups,
                                  const ResamplingOptions& options);
 

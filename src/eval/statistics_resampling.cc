@@ -1,10 +1,12 @@
 // The statistics that draw: bootstrap and sign flips.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
 #include "base/random.h"
+#include "eval/exact_sign_flips.h"
 #include "eval/statistics.h"
 
 namespace restkv {
@@ -13,7 +15,15 @@ namespace {
 using Groups = std::span<const std::vector<double>>;
 
 constexpr double kMostDraws = 0x1p34;  // about a minute
-constexpr std::size_t kMostExactSigns = 16;
+constexpr std::size_t kMostEnumeratedSigns = 16;
+// Flips for each comparison of a family: 100, and at the least 10, for each that may be as extreme
+// where the family as a whole has 5 %.
+constexpr double kFlipsPerComparison = 100 / 0.05;
+constexpr double kLeastFlipsPerComparison = 10 / 0.05;
+constexpr double kUsualFlipWork = 0x1p26;  // flipped signs of one comparison
+constexpr double kMostFlips = 5e6;
+// Extreme flips that tell well enough how frequent they are.
+constexpr std::size_t kEnoughExtreme = 100;
 
 Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
@@ -79,13 +89,39 @@ double flipped_sum(std::span<const double> parts, std::uint64_t signs) {
   return sum;
 }
 
-double randomly_flipped_sum(std::span<const double> parts, std::uint64_t& state) {
-  double sum = 0;
-  for (std::size_t i = 0; i < parts.size(); i += 64) {
-    sum += flipped_sum(parts.subspan(i, std::min<std::size_t>(64, parts.size() - i)),
-                       next_random(state));
+// Sums under random signs, eight parts at a time: each eight have a table of their 256 sums.
+class RandomFlips {
+ public:
+  explicit RandomFlips(std::span<const double> parts) : words_((parts.size() + 63) / 64) {
+    for (std::size_t i = 0; i < parts.size(); i += 8) {
+      const auto eight = parts.subspan(i, std::min<std::size_t>(8, parts.size() - i));
+      Table& table = words_[i / 64][i / 8 % 8];
+      for (std::size_t signs = 0; signs < 256; ++signs) table[signs] = flipped_sum(eight, signs);
+    }
   }
-  return sum;
+  [[nodiscard]] double draw(std::uint64_t& state) const {
+    std::array<double, 8> sums = {};
+    for (const auto& tables : words_) {
+      const std::uint64_t signs = next_random(state);
+      for (std::size_t b = 0; b < 8; ++b) sums[b] += tables[b][signs >> (8 * b) & 0xFFU];
+    }
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+  }
+
+ private:
+  using Table = std::array<double, 256>;
+  std::vector<std::array<Table, 8>> words_;
+};
+
+// How many flips to draw at the most.
+std::size_t flips_for(std::size_t parts, const ResamplingOptions& options) {
+  const auto family = static_cast<double>(options.comparisons);
+  const auto each = static_cast<double>(parts);
+  const double wanted = std::min(kFlipsPerComparison * family, kUsualFlipWork / each);
+  const double flips = std::min(
+      {std::max(wanted, kLeastFlipsPerComparison * family), kMostFlips, kMostDraws / each});
+  return std::max(options.resamples, static_cast<std::size_t>(flips));
 }
 
 }  // namespace
@@ -115,18 +151,27 @@ Result<double> sign_flip_p_value(Groups groups, const ResamplingOptions& options
   const double threshold = std::abs(observed) - 1e-12 * absolute;
   const auto is_extreme = [&](double sum) { return std::abs(sum) >= threshold; };
   std::uint64_t extreme = 0;
-  if (parts.size() <= kMostExactSigns) {
+  if (parts.size() <= kMostEnumeratedSigns) {
     const std::uint64_t flips = 1ULL << parts.size();
     for (std::uint64_t signs = 0; signs < flips; ++signs) {
       extreme += is_extreme(flipped_sum(parts, signs)) ? 1 : 0;
     }
     return static_cast<double>(extreme) / static_cast<double>(flips);
   }
+  if (const auto exact = exact_sign_flip_p_value(parts)) return *exact;
+  const RandomFlips random(parts);
+  const std::size_t most = flips_for(parts.size(), options);
   std::uint64_t state = options.seed;
-  for (std::size_t i = 0; i < options.resamples; ++i) {
-    extreme += is_extreme(randomly_flipped_sum(parts, state)) ? 1 : 0;
+  for (std::size_t flips = 1; flips <= most; ++flips) {
+    extreme += is_extreme(random.draw(state)) ? 1 : 0;
+    if (flips > options.resamples && extreme == kEnoughExtreme) {
+      return static_cast<double>(extreme) / static_cast<double>(flips);
+    }
+    if (flips == options.resamples && extreme >= kEnoughExtreme) {
+      return static_cast<double>(extreme + 1) / static_cast<double>(flips + 1);
+    }
   }
-  return static_cast<double>(extreme + 1) / static_cast<double>(options.resamples + 1);
+  return static_cast<double>(extreme + 1) / static_cast<double>(most + 1);
 }
 
 }  // namespace restkv

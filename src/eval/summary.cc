@@ -187,23 +187,35 @@ const Rows* full_of(const std::vector<Rows>& variants) {
   return first;
 }
 
-Result<void> compare_methods(const Group& group, const std::vector<Rows>& variants,
-                             const ResamplingOptions& options, Summary& summary) {
-  const std::size_t before = summary.methods.size();
+using Pairs = std::vector<std::pair<const Rows*, const Rows*>>;
+
+Pairs methods_at_one_budget(const std::vector<Rows>& variants) {
+  Pairs pairs;
   for (std::size_t i = 0; i < variants.size(); ++i) {
     for (std::size_t j = i + 1; j < variants.size(); ++j) {
       const EvalRow& first = *variants[i].front();
       const EvalRow& second = *variants[j].front();
       if (keeps_all(first) || keeps_all(second) || first.budget != second.budget) continue;
-      RESTKV_ASSIGN(const auto comparison, compare(variants[i], variants[j], options));
-      if (!comparison) continue;
-      summary.methods.push_back({.model = first.model,
-                                 .suite = group.name,
-                                 .first = first.variant,
-                                 .second = second.variant,
-                                 .budget = first.budget,
-                                 .comparison = *comparison});
+      pairs.emplace_back(&variants[i], &variants[j]);
     }
+  }
+  return pairs;
+}
+
+Result<void> compare_methods(const Group& group, const std::vector<Rows>& variants,
+                             ResamplingOptions options, Summary& summary) {
+  const std::size_t before = summary.methods.size();
+  const Pairs pairs = methods_at_one_budget(variants);
+  options.comparisons = pairs.size();
+  for (const auto& [first, second] : pairs) {
+    RESTKV_ASSIGN(const auto comparison, compare(*first, *second, options));
+    if (!comparison) continue;
+    summary.methods.push_back({.model = first->front()->model,
+                               .suite = group.name,
+                               .first = first->front()->variant,
+                               .second = second->front()->variant,
+                               .budget = first->front()->budget,
+                               .comparison = *comparison});
   }
   std::vector<Comparison*> family;
   for (std::size_t i = before; i < summary.methods.size(); ++i) {
@@ -256,14 +268,22 @@ Result<Summary> summarise(std::span<const EvalRow> rows, const ResamplingOptions
     }
     for (const Group& group : groups_of(row)) groups[group].push_back(&row);
   }
-  Summary summary;
+  std::map<Group, std::vector<Rows>> variants_of;
+  // Comparisons with the full cache that are corrected together, by model and level.
+  std::map<std::pair<std::string, SummaryLevel>, std::size_t> families;
   for (const auto& [group, members] : groups) {
-    const std::vector<Rows> variants = by_variant(members);
+    const std::vector<Rows>& variants = variants_of[group] = by_variant(members);
+    if (full_of(variants) != nullptr) families[{group.model, group.level}] += variants.size() - 1;
+  }
+  Summary summary;
+  for (const auto& [group, variants] : variants_of) {
     const Rows* full = full_of(variants);
+    ResamplingOptions against_full = options;
+    against_full.comparisons = families[{group.model, group.level}];
     for (const Rows& variant : variants) {
       SummaryEntry entry = entry_of(group, variant);
       if (full != nullptr && &variant != full) {
-        RESTKV_ASSIGN(entry.against_full, compare(variant, *full, options));
+        RESTKV_ASSIGN(entry.against_full, compare(variant, *full, against_full));
       }
       summary.entries.push_back(std::move(entry));
     }

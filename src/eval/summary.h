@@ -83,7 +83,8 @@ struct Summary {
   std::vector<MethodComparison> methods;
 };
 
-// Rows in any order. kInvalidArgument when there is no row, a score that is not finite, or options
+// Rows in any order. options.comparisons counts for nothing: every comparison is told the size of
+// its own family. kInvalidArgument when there is no row, a score that is not finite, or options
 // that bootstrap_interval() refuses.
 Result<Summary> summarise(std::span<const EvalRow> rows, const ResamplingOptions& options);
 

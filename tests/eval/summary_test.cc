@@ -6,6 +6,8 @@
 
 #include <limits>
 
+#include "base/random.h"
+
 namespace restkv {
 namespace {
 
@@ -186,6 +188,41 @@ TEST(Summary, NothingAndNoNumbersAreErrors) {
   std::vector<EvalRow> rows = two_tasks();
   rows.front().score = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(summarise(rows, {}).error().code, ErrorCode::kInvalidArgument);
+}
+
+// Scores on no grid, of which more flips are drawn for more comparisons: what is plain to see is
+// significant however many are compared.
+TEST(Summary, ManyComparisonsCanBeSignificant) {
+  std::vector<EvalRow> rows;
+  std::uint64_t state = 3;
+  const auto scores = [&state](double least) {
+    std::vector<double> list(40);
+    for (double& score : list) {
+      score = least + static_cast<double>(next_random(state) >> 11) * 0x1p-54;  // to least + 1/2
+    }
+    return list;
+  };
+  constexpr std::size_t kVariants = 40;
+  add(rows, {.task = "a", .policy = "full", .budget = "", .scores = scores(0.5)});
+  for (std::size_t i = 0; i < kVariants; ++i) {
+    const double least = i < kVariants / 2 ? 0 : 0.4;
+    add(rows,
+        {.task = "a", .policy = "m" + std::to_string(i), .budget = "64", .scores = scores(least)});
+  }
+  const auto summary = summarise(rows, {.resamples = 200});
+  ASSERT_TRUE(summary.ok());
+  for (const SummaryEntry& one : summary->entries) {
+    if (!one.against_full || one.mean > 0.4) continue;
+    EXPECT_LT(one.against_full->p_holm, 0.05) << one.variant;
+  }
+  // 20 * 20 pairs of 40 * 39 / 2.
+  std::size_t found = 0;
+  for (const MethodComparison& methods : summary->methods) {
+    found += methods.comparison.p_holm < 0.05 ? 1 : 0;
+  }
+  EXPECT_EQ(summary->methods.size(), kVariants * (kVariants - 1) / 2);
+  EXPECT_GE(found, 400U);
+  EXPECT_LE(found, 402U);
 }
 
 }  // namespace
