@@ -14,6 +14,8 @@ namespace restkv {
 namespace {
 
 constexpr double kMostDraws = 0x1p34;  // about a minute
+// Ten for each that may be as extreme where a family as a whole has 5 %.
+constexpr std::size_t kDrawsPerComparison = 200;
 
 // A method's scores in one cell, or the two methods'.
 struct Cell {
@@ -80,6 +82,22 @@ double mean_variance(const std::vector<std::vector<std::size_t>>& lists,
   return count == 0 ? std::nan("") : sum / static_cast<double>(count);
 }
 
+// What the samples add to mean_variance() of their cells' means: the same mean of each cell's
+// noise.
+double mean_noise(const std::vector<std::vector<std::size_t>>& lists,
+                  const std::vector<double>& noise) {
+  double sum = 0;
+  std::size_t count = 0;
+  for (const auto& list : lists) {
+    if (list.size() < 2) continue;
+    double in_list = 0;
+    for (const std::size_t i : list) in_list += noise[i];
+    sum += in_list / static_cast<double>(list.size());
+    ++count;
+  }
+  return count == 0 ? 0 : sum / static_cast<double>(count);
+}
+
 struct MethodSpread {
   double mean = 0;
   double over_samples = 0;
@@ -113,10 +131,43 @@ Differences difference(const Layout& layout, const std::vector<std::vector<doubl
           .over_lengths = a.over_lengths - b.over_lengths};
 }
 
-Interval interval_of(double estimate, std::vector<double> draws, double confidence) {
+// What the draws of a cell are taken from.
+std::vector<double> rescaled(const std::vector<double>& scores) {
+  if (scores.size() < 2) return scores;
+  const auto n = static_cast<double>(scores.size());
+  const double middle = mean(scores);
+  const double factor = std::sqrt(n / (n - 1));
+  std::vector<double> far;
+  for (const double score : scores) far.push_back(middle + factor * (score - middle));
+  return far;
+}
+
+// The first method's noise less the second's, in each cell's mean.
+std::vector<double> noise_of(const Layout& layout) {
+  std::vector<double> noise;
+  for (const Cell& cell : layout.cells) {
+    const auto first = sample_variance(cell.first);
+    const auto second = sample_variance(cell.second);
+    noise.push_back(first ? (*first - *second) / static_cast<double>(cell.first.size()) : 0);
+  }
+  return noise;
+}
+
+double p_value(double estimate, const std::vector<double>& draws) {
+  const auto [least, most] = std::ranges::minmax(draws);
+  const double rounding = 1e-12 * (std::abs(least) + std::abs(most));
+  if (most - least <= rounding) return 1;
+  const auto extreme = std::ranges::count_if(draws, [&](double draw) {
+    return std::abs(draw - estimate) >= std::abs(estimate) - rounding;
+  });
+  return static_cast<double>(extreme + 1) / static_cast<double>(draws.size() + 1);
+}
+
+TestedInterval interval_of(double estimate, std::vector<double> draws, double confidence) {
   std::ranges::sort(draws);
   const double tail = (1 - confidence) / 2;
-  return {.estimate = estimate, .low = quantile(draws, tail), .high = quantile(draws, 1 - tail)};
+  return {{.estimate = estimate, .low = quantile(draws, tail), .high = quantile(draws, 1 - tail)},
+          p_value(estimate, draws)};
 }
 
 Result<void> check(std::span<const PairedScore> pairs, const ResamplingOptions& options) {
@@ -131,7 +182,10 @@ Result<void> check(std::span<const PairedScore> pairs, const ResamplingOptions& 
   if (!(options.confidence > 0 && options.confidence < 1)) {
     return invalid("a confidence lies between 0 and 1");
   }
-  if (static_cast<double>(pairs.size()) * static_cast<double>(options.resamples) > kMostDraws) {
+  const double resamples =
+      std::max(static_cast<double>(options.resamples),
+               static_cast<double>(kDrawsPerComparison) * static_cast<double>(options.comparisons));
+  if (static_cast<double>(pairs.size()) * resamples > kMostDraws) {
     return invalid("so many resamples of so many scores are too many");
   }
   return {};
@@ -150,12 +204,24 @@ Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
     second.push_back(cell.second);
   }
   const Differences seen = difference(layout, first, second);
+  std::vector<std::vector<double>> differences;  // [cell]
+  Layout far = layout;
+  for (Cell& cell : far.cells) {
+    differences.push_back(*paired_differences(cell.first, cell.second));
+    cell = {.first = rescaled(cell.first), .second = rescaled(cell.second)};
+  }
+  RESTKV_ASSIGN(const double mean_p, sign_flip_p_value(differences, options));
+  const std::vector<double> noise = noise_of(layout);
+  const double over_tasks = mean_noise(layout.one_per_task, noise);
+  const double over_lengths = mean_noise(layout.one_per_length, noise);
 
   std::array<std::vector<double>, 4> draws;
   std::uint64_t state = options.seed;
-  for (std::size_t n = 0; n < options.resamples; ++n) {
-    for (std::size_t c = 0; c < layout.cells.size(); ++c) {
-      const Cell& cell = layout.cells[c];
+  const std::size_t resamples =
+      std::max(options.resamples, kDrawsPerComparison * options.comparisons);
+  for (std::size_t n = 0; n < resamples; ++n) {
+    for (std::size_t c = 0; c < far.cells.size(); ++c) {
+      const Cell& cell = far.cells[c];
       for (std::size_t i = 0; i < cell.first.size(); ++i) {
         const std::size_t drawn =
             static_cast<std::size_t>(next_random(state) >> 32) * cell.first.size() >> 32;
@@ -166,19 +232,21 @@ Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
     const Differences one = difference(layout, first, second);
     draws[0].push_back(one.mean);
     draws[1].push_back(one.over_samples);
-    draws[2].push_back(one.over_tasks);
-    draws[3].push_back(one.over_lengths);
+    draws[2].push_back(one.over_tasks - over_tasks);
+    draws[3].push_back(one.over_lengths - over_lengths);
   }
   const auto interval = [&](double estimate, std::vector<double>& drawn) {
     return std::isnan(estimate)
                ? std::nullopt
                : std::optional(interval_of(estimate, std::move(drawn), options.confidence));
   };
-  return SpreadDifference{.pairs = pairs.size(),
-                          .mean = *interval(seen.mean, draws[0]),
-                          .over_samples = interval(seen.over_samples, draws[1]),
-                          .over_tasks = interval(seen.over_tasks, draws[2]),
-                          .over_lengths = interval(seen.over_lengths, draws[3])};
+  SpreadDifference found{.pairs = pairs.size(),
+                         .mean = *interval(seen.mean, draws[0]),
+                         .over_samples = interval(seen.over_samples, draws[1]),
+                         .over_tasks = interval(seen.over_tasks, draws[2]),
+                         .over_lengths = interval(seen.over_lengths, draws[3])};
+  found.mean.p = mean_p;
+  return found;
 }
 
 }  // namespace restkv

@@ -7,6 +7,7 @@
 #include <set>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "base/format.h"
 #include "eval/report/report_tables.h"
@@ -15,6 +16,9 @@
 
 namespace restkv {
 namespace {
+
+// Of a comparison: the mean and three variances.
+constexpr std::size_t kNumbers = 4;
 
 // A row's way to treat the cache, by what was asked for.
 struct WayOfReading {
@@ -54,11 +58,30 @@ std::vector<PairedScore> pairs_of(const ReportData& data, const std::string& mod
   return pairs;
 }
 
-std::string points(const std::optional<Interval>& interval, double unit) {
+// In bold where its p-value, which has been corrected, tells it apart from 0.
+std::string points(const std::optional<TestedInterval>& interval, double unit) {
   if (!interval) return "-";
-  return format("%+.*f (%+.*f to %+.*f)", unit == 100 ? 1 : 0, interval->estimate * unit,
-                unit == 100 ? 1 : 0, interval->low * unit, unit == 100 ? 1 : 0,
-                interval->high * unit);
+  const int digits = unit == 100 ? 1 : 0;
+  const std::string text =
+      format("%+.*f (%+.*f to %+.*f)", digits, interval->estimate * unit + 0.0, digits,
+             interval->low * unit + 0.0, digits, interval->high * unit + 0.0);
+  return interval->p < 0.05 ? "**" + text + "**" : text;
+}
+
+// Holm's correction over all differences.
+void correct(const std::vector<SpreadDifference*>& differences) {
+  std::vector<TestedInterval*> tested;
+  for (SpreadDifference* difference : differences) {
+    tested.push_back(&difference->mean);
+    for (auto* variance :
+         {&difference->over_samples, &difference->over_tasks, &difference->over_lengths}) {
+      if (*variance) tested.push_back(&**variance);
+    }
+  }
+  std::vector<double> p;
+  for (const TestedInterval* interval : tested) p.push_back(interval->p);
+  const std::vector<double> corrected = holm(p);
+  for (std::size_t i = 0; i < tested.size(); ++i) tested[i]->p = corrected[i];
 }
 
 std::string way_text(const WayOfReading& way) {
@@ -78,15 +101,16 @@ std::string findings_of_spread(const ReportData& data) {
     const auto cell = [](const std::optional<double>& variance) {
       return variance ? format("%.0f", *variance * 1e4) : std::string("-");
     };
-    text += "| " + short_label(entry.variant) + " | " + percent_text(entry.mean) + " | " +
-            cell(spread.over_tasks) + " | " + cell(spread.over_lengths) + " | " +
-            cell(spread.over_samples) + " | " + cell(spread.sampling_noise) + " |\n";
+    text += "| " + suite_text(entry.name, entry.model) + " | " + short_label(entry.variant) +
+            " | " + percent_text(entry.mean) + " | " + cell(spread.over_tasks) + " | " +
+            cell(spread.over_lengths) + " | " + cell(spread.over_samples) + " | " +
+            cell(spread.sampling_noise) + " |\n";
   }
   if (text.empty()) return text;
   return "Variances in points squared. Noise: what the samples alone add to the first two; a "
          "variance that is not well above it says nothing.\n\n"
-         "| variant | mean | over tasks | over lengths | over samples | noise |\n"
-         "|---|---|---|---|---|---|\n" +
+         "| | variant | mean | over tasks | over lengths | over samples | noise |\n"
+         "|---|---|---|---|---|---|---|\n" +
          text;
 }
 
@@ -97,7 +121,12 @@ std::string findings_at_equal_reading(const ReportData& data) {
       budgets.emplace(row.model, row.decode_budget);
     }
   }
-  std::string text;
+  struct Meeting {
+    std::string name;  // the row's first two cells
+    std::vector<PairedScore> pairs;
+    SpreadDifference difference;
+  };
+  std::vector<Meeting> meetings;
   for (const auto& [model, budget] : budgets) {
     char* end = nullptr;
     const unsigned long rows = std::strtoul(budget.c_str(), &end, 10);
@@ -107,18 +136,33 @@ std::string findings_at_equal_reading(const ReportData& data) {
     const WayOfReading both{.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget};
     for (const auto& [first, second] :
          {std::pair(kept, read), std::pair(both, kept), std::pair(both, read)}) {
-      const auto found = spread_difference(pairs_of(data, model, first, second), {});
-      if (!found.ok()) continue;
-      text += "| " + suite_text("ruler", model) + " | " + way_text(first) + " - " +
-              way_text(second) + " | " + points(found->mean, 100) + " | " +
-              points(found->over_tasks, 1e4) + " | " + points(found->over_samples, 1e4) + " | " +
-              points(found->over_lengths, 1e4) + format(" | %zu |\n", found->pairs);
+      std::vector<PairedScore> pairs = pairs_of(data, model, first, second);
+      if (pairs.empty()) continue;
+      meetings.push_back({.name = "| " + suite_text("ruler", model) + " | " + way_text(first) +
+                                  " - " + way_text(second),
+                          .pairs = std::move(pairs),
+                          .difference = {}});
     }
+  }
+  std::vector<SpreadDifference*> differences;
+  for (Meeting& meeting : meetings) {
+    auto found = spread_difference(meeting.pairs, {.comparisons = kNumbers * meetings.size()});
+    if (!found.ok()) continue;
+    meeting.difference = *std::move(found);
+    differences.push_back(&meeting.difference);
+  }
+  correct(differences);
+  std::string text;
+  for (const auto& [name, pairs, found] : meetings) {
+    if (found.pairs == 0) continue;
+    text += name + " | " + points(found.mean, 100) + " | " + points(found.over_tasks, 1e4) + " | " +
+            points(found.over_samples, 1e4) + " | " + points(found.over_lengths, 1e4) +
+            format(" | %zu |\n", found.pairs);
   }
   if (text.empty()) return text;
   return "First minus second, with 95 % bootstrap intervals over the samples of each task; means "
-         "in points, variances in points squared. An interval that holds 0 does not tell the two "
-         "apart.\n\n"
+         "in points, variances in points squared. p-values, of flipped signs for means and of the "
+         "bootstrap for variances, are corrected over all numbers of this table.\n\n"
          "| | | mean | variance over tasks | over samples | over lengths | prompts |\n"
          "|---|---|---|---|---|---|---|\n" +
          text;

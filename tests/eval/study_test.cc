@@ -285,10 +285,53 @@ TEST(Study, ReStKvMeetsAbSparseByRowsOfKvHeads) {
   }
   data.summary = summarise(data.rows, {}).value();
   const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
-  const std::size_t at = text.find("| ReST-KV 64 - AB-Sparse 64 | +50.0 (+50.0 to +50.0) |");
+  const std::size_t at = text.find("| ReST-KV 64 - AB-Sparse 64 | **+50.0 (+50.0 to +50.0)** |");
   ASSERT_NE(at, std::string::npos) << text;
   EXPECT_TRUE(text.substr(at, text.find('\n', at) - at).ends_with("| 12 |"))
       << text.substr(at, 200);
+}
+
+// Variances: the model is named, and what is told apart after Holm's correction is in bold.
+TEST(Study, DifferencesOfVariancesCountAsTheOthersDo) {
+  ReportData data;
+  data.title = "t";
+  for (const char* model : {"m.gguf", "n.gguf"}) {
+    for (int i = 0; i < 160; ++i) {
+      const auto add = [&](const std::string& policy, const std::string& variant, double score) {
+        EvalRow row;
+        row.model = row.fingerprint = model;
+        row.suite = "ruler";
+        row.task = "ruler/" + std::to_string(i % 4);
+        row.length = 2048;
+        row.sample = std::to_string(i);
+        row.policy = policy;
+        row.variant = variant;
+        row.budget = "64";
+        row.decode_attn = policy == "full" ? "ab-sparse" : "dense";
+        row.decode_budget = policy == "full" ? "64" : "100%";
+        row.score = score;
+        data.rows.push_back(row);
+      };
+      // Means 1/2. Scores of model n vary as much with either; those of m are 0 and 1, or a tenth
+      // of that.
+      const double side = i / 4 % 2 == 0 ? -0.5 : 0.5;
+      const double other = i / 8 % 2 == 0 ? -0.5 : 0.5;
+      add("rest-kv", "rest-kv 64", 0.5 + side);
+      const double less = std::string(model) == "m.gguf" ? 0.1 : 1;
+      add("full", "full 64 decode_attn=ab-sparse", 0.5 + less * other);
+    }
+  }
+  data.summary = summarise(data.rows, {.resamples = 200}).value();
+  const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
+  EXPECT_NE(text.find("| ruler, m | rest-kv 64 | 50.0 | 0 | - | 2564 | 64 |\n"), std::string::npos)
+      << text;
+  const auto line = [&text](const std::string& model) {
+    const std::size_t at = text.find("| ruler, " + model + " | ReST-KV 64 - AB-Sparse 64 |");
+    return at == std::string::npos ? std::string() : text.substr(at, text.find('\n', at) - at);
+  };
+  EXPECT_NE(line("m").find("| **+2538 ("), std::string::npos) << line("m");
+  EXPECT_NE(line("n").find("| +0 ("), std::string::npos) << line("n");
+  EXPECT_EQ(line("n").find("**"), std::string::npos) << line("n");
 }
 
 TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {
