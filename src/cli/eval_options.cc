@@ -217,6 +217,7 @@ Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options) {
     }
     EvalVariant defaults;
     defaults.kv = options.common.kv;
+    defaults.sample_seed = options.seed;
     return read_variants(options.variants_file, defaults);
   }
   const auto given_or = [](const std::string& list, std::string_view otherwise) {
@@ -228,7 +229,11 @@ Result<std::vector<EvalVariant>> eval_variants(const EvalOptions& options) {
   common.allocators = given_or(options.allocators, kDefaultAllocators);
   RESTKV_ASSIGN(const std::vector<KvOptions> expanded, expand_variants(common));
   std::vector<EvalVariant> variants;
-  for (const KvOptions& kv : expanded) variants.emplace_back().kv = kv;
+  for (const KvOptions& kv : expanded) {
+    EvalVariant& variant = variants.emplace_back();
+    variant.kv = kv;
+    variant.sample_seed = options.seed;
+  }
   for (std::size_t d = 0; d < kVariantDimensions; ++d) {
     if (options.dimensions[d].empty()) continue;
     RESTKV_ASSIGN(variants, multiply(variants, variant_dimensions()[d], options.dimensions[d]));

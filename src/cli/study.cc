@@ -245,7 +245,10 @@ int study_command(Arguments args) {
   auto parts = study_parts(options.scale);
   if (!parts.ok()) return report_usage(parts.error());
   for (StudyPart& part : *parts) {
-    for (EvalVariant& variant : part.variants) variant.kv.seed = options.eval.seed;
+    for (EvalVariant& variant : part.variants) {
+      variant.kv.seed = options.eval.seed;
+      variant.sample_seed = options.eval.seed;
+    }
   }
   print_notices(flags);
   const InterruptGuard interrupt;

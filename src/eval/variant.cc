@@ -248,7 +248,8 @@ Json variant_json(const EvalVariant& variant) {
                {"type_k", kv_type_name(kv.type_k)},
                {"type_v", kv_type_name(kv.type_v)},
                {"seed", nullptr}};
-  if (draws_numbers(kv)) json["seed"] = kv.seed;
+  const bool own_seed = kv.seed != variant.sample_seed || kv.seed == kUsualSeed;
+  if (draws_numbers(kv) && own_seed) json["seed"] = kv.seed;
   // Only where it is not the usual one: results of before there was a choice stay what they are.
   if (kv.group_score != GroupScore::kMean && !keeps_all(variant)) {
     json["group"] = group_score_name(kv.group_score);
@@ -286,7 +287,7 @@ std::string variant_label(const EvalVariant& variant) {
       continue;
     }
     if (field == "decode_budget" && keeps_all(variant)) continue;  // said by the budget
-    if (field == "seed" && value == kUsualSeed) continue;
+    if (field == "seed" && variant.kv.seed == variant.sample_seed) continue;
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     label += " " + (field == "allocator" ? text : field + "=" + text);
   }

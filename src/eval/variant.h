@@ -20,6 +20,9 @@ inline constexpr std::uint64_t kUsualSeed = 42;
 
 struct EvalVariant {
   KvOptions kv;
+  // Of the samples that it is run on. A policy that draws with the same seed is one variant under
+  // every seed of the samples, which is a key of its own in the results.
+  std::uint64_t sample_seed = kUsualSeed;
   // What stands beside the cache's own options, each a name that its entry of
   // variant_dimensions() knows.
   std::string schedule = "once";
@@ -66,7 +69,8 @@ Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimensi
 
 // Everything that tells two variants apart, in a fixed order: the same text = the same variant, for
 // ever, so it is what a resumed run looks for. "decode_table" is there only where one is in force,
-// and "group" where the score of a group is not the mean.
+// and "group" where the score of a group is not the mean. "seed" is null where it is that of the
+// samples, but for the usual one: results of before this was so stay what they are.
 [[nodiscard]] nlohmann::ordered_json variant_json(const EvalVariant& variant);
 // One line for people, with what differs from the defaults: "rest-kv 512", "snapkv 10% ada". Two
 // different variants have different lines. Options that have no budget to obey leave it out.

@@ -118,6 +118,31 @@ TEST(Eval, ASecondRunAddsOnlyWhatIsMissing) {
   EXPECT_EQ(report_of(database)["rows"].size(), 6U);
 }
 
+// The seed of a policy that draws follows that of the samples, and is no other variant for it.
+TEST(Eval, ScoresVaryOverSeeds) {
+  const std::string database = fresh("seeds.db");
+  const std::vector<std::string> what = {"--policies", "random,snapkv", "--budgets",
+                                         "100",        "--samples",     "2"};
+  for (const char* seed : {"42", "43"}) {
+    const ProgramEnd end = run_program(eval_args(database, with(what, {"--seed", seed})));
+    ASSERT_EQ(end.status, 0) << end.err;
+    EXPECT_NE(end.out.find("4 rows added"), std::string::npos) << end.out;
+  }
+  const json report = report_of(database);
+  std::set<std::string> variants;
+  for (const json& entry : report["summary"]) {
+    variants.insert(entry["variant"]);
+    EXPECT_EQ(entry["samples"], 4) << entry;
+    EXPECT_TRUE(entry["variance_over_seeds"].is_number()) << entry;
+  }
+  EXPECT_EQ(variants, (std::set<std::string>{"random 100", "snapkv 100"}));
+  for (const json& row : report["rows"]) {
+    if (row["policy"] != "random") continue;
+    const std::string seed = "seed=" + std::to_string(row["seed"].get<int>());
+    EXPECT_NE(row["options"].get<std::string>().find(seed), std::string::npos) << row["options"];
+  }
+}
+
 TEST(Eval, AnInterruptedRunGoesOnToTheSameRows) {
   const std::string whole = fresh("whole.db");
   const std::string parts = fresh("parts.db");

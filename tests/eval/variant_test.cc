@@ -226,6 +226,25 @@ TEST(Variant, SeedsCountWhereNumbersAreDrawn) {
             std::string::npos);
 }
 
+// A policy that draws with the seed of the samples is the same variant under each of them.
+TEST(Variant, TheSeedOfTheSamplesIsNoPartOfTheVariant) {
+  EvalVariant usual = variant_of("random", 64);
+  usual.kv.seed = usual.sample_seed = 42;
+  EvalVariant other = variant_of("random", 64);
+  other.kv.seed = other.sample_seed = 43;
+  EXPECT_EQ(variant_label(usual), "random 64");
+  EXPECT_EQ(variant_label(other), "random 64");
+  EXPECT_EQ(variant_json(usual)["seed"], 42);  // as it always was
+  EXPECT_TRUE(variant_json(other)["seed"].is_null());
+  // What is asked for by itself shows, the usual seed too.
+  for (const std::uint64_t seed : {7, 42}) {
+    EvalVariant own = other;
+    own.kv.seed = seed;
+    EXPECT_EQ(variant_label(own), "random 64 seed=" + std::to_string(seed));
+    EXPECT_EQ(variant_json(own)["seed"], seed);
+  }
+}
+
 TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
   const std::string path = process_file("sizes.json");
   const auto write_table = [&path](const char* sizes) {
