@@ -7,6 +7,7 @@
 #include <map>
 #include <tuple>
 
+#include "restkv/budget.h"
 #include "restkv/policy.h"
 
 namespace restkv {
@@ -135,6 +136,18 @@ void set_reading(const Rows& rows, SummaryEntry& entry) {
   entry.bytes_read = bytes / static_cast<double>(n);
 }
 
+// Rows of the prompt that a step reads: those that are kept, or the measured part of them; where no
+// step was measured, as many as the decode budget allows.
+double readable_rows(const EvalRow& row) {
+  const double kept = row.kept_tokens;
+  if (row.decode_attn == "dense") return kept;
+  if (row.rows_held > 0) return kept * row.rows_read / row.rows_held;
+  const auto budget = Budget::parse(row.decode_budget);
+  if (!budget.ok()) return kept;
+  const bool percent = budget->unit == Budget::Unit::kPercent;
+  return std::min(kept, percent ? kept * budget->amount / 100 : budget->amount);
+}
+
 SummaryEntry entry_of(const Group& group, const Rows& rows) {
   const EvalRow& any = *rows.front();
   SummaryEntry entry;
@@ -155,10 +168,11 @@ SummaryEntry entry_of(const Group& group, const Rows& rows) {
     for (const EvalRow* row : rows) sum += static_cast<double>(of(*row));
     return sum / static_cast<double>(rows.size());
   };
-  entry.kept_share = share([](const EvalRow& row) {
-    const auto tokens = static_cast<double>(row.prompt_tokens);
-    return tokens > 0 ? row.kept_tokens / tokens : 1.0;
-  });
+  const auto of_prompt = [](const EvalRow& row, double kept) {
+    return row.prompt_tokens > 0 ? kept / static_cast<double>(row.prompt_tokens) : 1.0;
+  };
+  entry.kept_share = share([&](const EvalRow& row) { return of_prompt(row, row.kept_tokens); });
+  entry.read_share = share([&](const EvalRow& row) { return of_prompt(row, readable_rows(row)); });
   entry.bytes = share([](const EvalRow& row) { return row.bytes; });
   set_reading(rows, entry);
   entry.truncated = share([](const EvalRow& row) { return row.truncated; });

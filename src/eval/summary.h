@@ -55,6 +55,7 @@ struct SummaryEntry {
   double mean = 0;          // unweighted over (task, length, seed)
   ScoreSpread spread;
   double kept_share = 1;  // rows kept of the prompt, mean over samples
+  double read_share = 1;  // those of them that a step may read; as many, where all are read
   double bytes = 0;       // of the cache after the prompt, mean
   // By a step of the answer, means over the samples that took one; nothing where none did.
   std::optional<double> rows_read;   // of a KV head and layer

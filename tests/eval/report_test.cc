@@ -165,6 +165,55 @@ TEST(Report, CurvesHaveAPointForEachBudgetAndALevelForTheFullCache) {
   EXPECT_EQ(budget_curves(some_data(), "m.gguf", "another"), "");
 }
 
+// A full cache of which a step reads a part stands where its reading is, not at the whole prompt.
+TEST(Report, CurvesStandWhereWhatIsReadIs) {
+  ReportData data = some_data();
+  const auto sparse = [&data](const char* policy, const char* budget, double kept) {
+    EvalRow row = row_of(policy, budget, 0, 1);
+    row.variant += " decode_attn=ab-sparse";
+    row.decode_attn = "ab-sparse";
+    row.decode_budget = budget;
+    row.prompt_tokens = 1000;
+    row.kept_tokens = kept;
+    data.rows.push_back(row);
+  };
+  sparse("full", "100", 1000);
+  sparse("full", "25%", 1000);
+  sparse("tova", "100", 40);  // may read more than there is
+  data.summary = summarise(data.rows, {}).value();
+  const auto share = [&data](const std::string& variant) {
+    for (const SummaryEntry& entry : data.summary.entries) {
+      if (entry.level == SummaryLevel::kSuite && entry.variant == variant) return entry.read_share;
+    }
+    return -1.0;
+  };
+  EXPECT_DOUBLE_EQ(share("full 100 decode_attn=ab-sparse"), 0.1);
+  EXPECT_DOUBLE_EQ(share("full 25% decode_attn=ab-sparse"), 0.25);
+  EXPECT_DOUBLE_EQ(share("tova 100 decode_attn=ab-sparse"), 0.04);
+  EXPECT_DOUBLE_EQ(share("snapkv 64"), 0.25);
+  EXPECT_DOUBLE_EQ(share("full"), 1);
+  const std::string text = budget_curves(data, "m.gguf", "suite");
+  // The right end of the axis is at 640 - 26.
+  EXPECT_EQ(count(text, "<circle cx='614.0'"), 0U) << text;
+  EXPECT_NE(text.find("share of the prompt kept, or read where that is less"), std::string::npos);
+}
+
+// Tasks of one suite are of different kinds: their scores are not averaged.
+TEST(Report, DepthMapsAreOfOneTaskEach) {
+  ReportData data = some_data();
+  for (std::int64_t sample = 0; sample < 2; ++sample) {
+    EvalRow row = row_of("full", "", sample, 0);
+    row.task = "suite/b";
+    data.rows.push_back(row);
+  }
+  const std::string text = depth_maps(data, "m.gguf", "suite");
+  EXPECT_EQ(count(text, "<figure>"), 4U);
+  EXPECT_EQ(count(text, "<h4>suite/a</h4>"), 1U);
+  EXPECT_EQ(count(text, "<h4>suite/b</h4>"), 1U);
+  EXPECT_EQ(count(text, ">50.0</td>"), 0U);
+  EXPECT_EQ(count(text, ">0.0</td>"), 3U);  // snapkv 64 and both of b
+}
+
 TEST(Report, DepthMapsHaveAMeanForEachDepthAndLength) {
   const std::string text = depth_maps(some_data(), "m.gguf", "suite");
   EXPECT_EQ(count(text, "<figure>"), 3U);

@@ -54,6 +54,7 @@ Json entry_json(const SummaryEntry& entry) {
       {"variance_over_seeds", or_null(spread.over_seeds)},
       {"sampling_noise", or_null(spread.sampling_noise)},
       {"kept_share", entry.kept_share},
+      {"read_share", entry.read_share},
       {"bytes", entry.bytes},
       {"rows_read", or_null(entry.rows_read)},
       {"bytes_read", or_null(entry.bytes_read)},

@@ -25,7 +25,7 @@ constexpr std::array<const char*, 8> kColours = {"#0072B2", "#D55E00", "#009E73"
 constexpr std::array<const char*, 3> kDashes = {"", "6 3", "2 3"};
 
 struct Point {
-  double kept;   // share of the prompt
+  double read;   // share of the prompt
   double score;  // 0 .. 1
   std::string name;
 };
@@ -48,17 +48,17 @@ Curves curves_of(const ReportData& data, const std::string& model, const std::st
     std::string name = entry.variant;
     const std::size_t at = name.find(" " + entry.budget);
     if (at != std::string::npos) name.erase(at, entry.budget.size() + 1);
-    curves.lines[name].push_back({entry.kept_share, entry.mean, entry.variant});
+    curves.lines[name].push_back({entry.read_share, entry.mean, entry.variant});
   }
-  for (auto& [name, points] : curves.lines) std::ranges::sort(points, {}, &Point::kept);
+  for (auto& [name, points] : curves.lines) std::ranges::sort(points, {}, &Point::read);
   return curves;
 }
 
 // The horizontal axis is logarithmic, from the smallest share to the whole prompt.
 struct Axes {
   double least;
-  [[nodiscard]] double x(double kept) const {
-    const double share = std::log(std::max(kept, least) / least) / std::log(1.0 / least);
+  [[nodiscard]] double x(double read) const {
+    const double share = std::log(std::max(read, least) / least) / std::log(1.0 / least);
     return kLeft + share * (kWidth - kLeft - kRight);
   }
   static double y(double score) { return kTop + (1 - score) * (kHeight - kTop - kBottom); }
@@ -82,8 +82,8 @@ std::string axes_text(const Axes& axes) {
                    kHeight - kBottom + 16, share * 100);
   }
   return text + format(
-                    "<text x='%.0f' y='%.0f' text-anchor='middle'>share of the prompt kept"
-                    "</text>",
+                    "<text x='%.0f' y='%.0f' text-anchor='middle'>share of the prompt kept, or "
+                    "read where that is less</text>",
                     (kLeft + kWidth) / 2, kHeight - 6);
 }
 
@@ -93,7 +93,7 @@ std::string line_text(const Axes& axes, const std::vector<Point>& points, std::s
   std::string path;
   std::string dots;
   for (const Point& point : points) {
-    const double x = axes.x(point.kept);
+    const double x = axes.x(point.read);
     const double y = Axes::y(point.score);
     path += format("%.1f,%.1f ", x, y);
     dots += format("<circle cx='%.1f' cy='%.1f' r='4' fill='%s'><title>", x, y, colour) +
@@ -107,7 +107,7 @@ std::string line_text(const Axes& axes, const std::vector<Point>& points, std::s
 // Axes, levels of the full cache and lines.
 std::string plot_text(const Curves& curves) {
   double least = 0.5;
-  for (const auto& [name, points] : curves.lines) least = std::min(least, points.front().kept);
+  for (const auto& [name, points] : curves.lines) least = std::min(least, points.front().read);
   const Axes axes{.least = std::max(least * 0.8, 1e-4)};
   std::string text = axes_text(axes);
   for (const double full : curves.full) {
@@ -203,7 +203,7 @@ std::string budget_curves(const ReportData& data, const std::string& model,
   if (curves.lines.empty()) return "";
   return format(
              "<svg viewBox='0 0 %.0f %.0f' role='img' aria-label='score against the share of the "
-             "prompt that is kept'>",
+             "prompt that is kept, or read where that is less'>",
              kWidth, kHeight) +
          plot_text(curves) + "</svg>\n" + legend_text(curves);
 }
@@ -249,17 +249,22 @@ std::string budget_curves_svg(const ReportData& data, const std::string& model,
 }
 
 std::string depth_maps(const ReportData& data, const std::string& model, const std::string& suite) {
-  std::map<std::string, DepthScores> variants;
+  std::map<std::string, std::map<std::string, DepthScores>> tasks;  // task, variant
   for (const EvalRow& row : data.rows) {
     if (row.model != model || row.suite != suite || row.depth < 0) continue;
-    variants[row.variant][{row.depth, row.length}].push_back(row.score);
+    tasks[row.task][row.variant][{row.depth, row.length}].push_back(row.score);
   }
+  const std::vector<std::string> order = variants_in_order(data.rows);
   std::string text;
-  for (const std::string& variant : variants_in_order(data.rows)) {
-    const auto found = variants.find(variant);
-    if (found != variants.end()) text += depth_map(variant, found->second);
+  for (const auto& [task, variants] : tasks) {
+    text += "<h4>" + html_text(task) + "</h4>\n<div class='maps'>";
+    for (const std::string& variant : order) {
+      const auto found = variants.find(variant);
+      if (found != variants.end()) text += depth_map(variant, found->second);
+    }
+    text += "</div>\n";
   }
-  return text.empty() ? "" : "<h3>By depth</h3>\n<div class='maps'>" + text + "</div>\n";
+  return text.empty() ? "" : "<h3>By depth</h3>\n" + text;
 }
 
 }  // namespace restkv
