@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "eval/json_file.h"
+#include "eval/unicode_text.h"
 
 namespace restkv {
 namespace {
@@ -88,36 +89,47 @@ void sort_unique(std::vector<std::string>& list) {
   list.erase(std::ranges::unique(list).begin(), list.end());
 }
 
+std::string_view stripped(std::string_view piece) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  const std::size_t first = piece.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return piece.substr(first, piece.find_last_not_of(kBlanks) - first + 1);
+}
+
 // Pieces between the separators, without blanks at both ends; empty ones are left out.
 std::vector<std::string> split(std::string_view text, char separator) {
-  constexpr std::string_view kBlanks = " \t\r\n";
   std::vector<std::string> pieces;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(separator), text.size());
-    std::string_view piece = text.substr(0, end);
+    const std::string_view piece = stripped(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
-    const std::size_t first = piece.find_first_not_of(kBlanks);
-    if (first == std::string_view::npos) continue;
-    piece = piece.substr(first, piece.find_last_not_of(kBlanks) - first + 1);
-    pieces.emplace_back(piece);
+    if (!piece.empty()) pieces.emplace_back(piece);
   }
   sort_unique(pieces);
   return pieces;
 }
 
+// A prompt of any other encoding would be no text for a model.
+Result<void> check_lines(const std::string& path, std::string_view text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    const bool utf8 = utf8_text(code_points(line)) == line;
+    if (utf8 && std::ranges::none_of(stripped(line), is_control)) continue;
+    return Error{ErrorCode::kCorrupt,
+                 path + ", line " + std::to_string(number) +
+                     (utf8 ? ": holds control characters" : ": is no text in UTF-8")};
+  }
+  return {};
+}
+
 Result<std::vector<std::string>> load_list(const TaskRequest& request, const DataFile& file) {
   RESTKV_ASSIGN(const std::string path, data_path(request, file));
   RESTKV_ASSIGN(const std::string text, read_data_text(path));
+  RESTKV_TRY(check_lines(path, text));
   std::vector<std::string> words = split(text, '\n');
   if (words.empty()) return Error{ErrorCode::kCorrupt, path + ": holds no word"};
-  // A prompt of any other encoding would be no text for a model.
-  for (const std::string& word : words) {
-    for (const char c : word) {
-      if (static_cast<unsigned char>(c) < 0x20) {
-        return Error{ErrorCode::kCorrupt, path + ": holds control characters"};
-      }
-    }
-  }
   return words;
 }
 

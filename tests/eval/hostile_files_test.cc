@@ -85,7 +85,11 @@ TEST_F(HostileFiles, WordListsAndEssays) {
   write("ruler/verblist.txt", "run\n");
   refuses("niah_single_1", "ruler/nounlist.txt", "\n \n", "holds no word");
   refuses("niah_single_1", "ruler/nounlist.txt", std::string_view("a\0b\n", 4),
-          "control characters");
+          "line 1: holds control characters");
+  refuses("niah_single_1", "ruler/nounlist.txt", "a \r\n\n caf\xe9\nb\n",  // Latin-1
+          "line 3: is no text in UTF-8");
+  refuses("niah_single_1", "ruler/nounlist.txt", "caf\u00e9\n a\tb\n",
+          "line 2: holds control characters");
   write("ruler/nounlist.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\no\np\n");
   refuses("niah_single_2", "ruler/PaulGrahamEssays.json", "{\"text\": \"\"}", "has no word");
   refuses("niah_single_2", "ruler/PaulGrahamEssays.json", "{\"texts\": \"\"}", "'text' is missing");
@@ -151,6 +155,47 @@ TEST_F(HostileFiles, LongBench) {
   refuses("longbench/qasper", "longbench/config/dataset2prompt.json", "{}", "'qasper' is missing");
 }
 
+// Answers that the metric cannot compare anything with: nothing is read, nothing is answered.
+TEST_F(HostileFiles, LongBenchAnswersThatCannotBeScored) {
+  write("longbench/config/dataset2prompt.json",
+        "{\"trec\": \"{context}{input}\", \"passage_retrieval_en\": \"{context}{input}\", "
+        "\"passage_count\": \"{context}\"}");
+  write("longbench/config/dataset2maxlen.json",
+        "{\"trec\": 8, \"passage_retrieval_en\": 8, \"passage_count\": 8}");
+  const std::string row = "{\"context\": \"c\", \"input\": \"i\", \"answers\": ";
+  const auto published = [&](const std::string& set, std::string_view rest, std::string_view said) {
+    refuses("longbench/" + set, "longbench/" + set + ".jsonl", row + std::string(rest), said);
+  };
+  published("trec", "[\"a\"], \"all_classes\": null}",
+            "line 1: field 'all_classes' must be a list that is not empty, it is null");
+  published("trec", "[\"a\"], \"all_classes\": []}", "line 1: field 'all_classes'");
+  published("passage_retrieval_en", "[\"Paragraph 3\"]}\n" + row + "[\"Page\\n3\"]}",
+            "line 2: field 'answers': the answer 'Page?3' names no paragraph");
+  published("passage_count", "[\"7\", \"seven\"]}",
+            "line 1: field 'answers': the answer 'seven' is no number");
+  const auto mini = [&](const std::string& set, std::string_view gold, std::string_view said) {
+    refuses("minilongbench/" + set, "minilongbench/MiniLongBench_" + set + ".json",
+            "{\"0\": {\"origin_prompt\": \"p\", \"gold\": " + std::string(gold) + "}}", said);
+  };
+  mini("trec", "[\"a\"]", "0: field 'gold' must be an object");
+  mini("trec", "{\"answers\": [\"a\"], \"all_classes\": []}", "0, gold: field 'all_classes'");
+  mini("passage_retrieval_en", "[\"3\"]", "0: field 'gold': the answer '3' names no paragraph");
+}
+
+TEST_F(HostileFiles, InfiniteBenchAnswersThatCannotBeScored) {
+  const auto refused = [&](const std::string& task, std::string_view answer,
+                           std::string_view said) {
+    refuses(
+        task, "infinitebench/" + task + ".jsonl",
+        "{\"context\": \"c\", \"input\": \"func_1(2)\", \"answer\": " + std::string(answer) + "}",
+        said, Material::kPublished);
+  };
+  refused("code_run", "\"three\"", "line 1: field 'answer': the answer 'three' is no whole number");
+  refused("code_run", "3.5", "line 1: field 'answer': the answer '3.5' is no whole number");
+  refused("math_find", "\"big\"", "line 1: field 'answer': the answer 'big' is no number");
+  refused("math_calc", "[\"x\"]", "line 1: field 'answer'");
+}
+
 TEST_F(HostileFiles, MiniLongBench) {
   write("longbench/config/dataset2prompt.json",
         "{\"qasper\": \"T {context} Q {input}\", \"hotpotqa\": \"T {context} R {input}\"}");
@@ -176,6 +221,7 @@ TEST_F(HostileFiles, WordProblems) {
         "line 1: field 'answer' must be text with a line");
   gsm8k("{\"question\": \"q\", \"answer\": \"#### twelve\"}", "must end in a number");
   gsm8k("{\"question\": \"q\", \"answer\": \"####\"}", "must end in a number");
+  gsm8k("{\"question\": \"q\", \"answer\": \"#### 1.2.3\"}", "line 1: field 'answer' must end");
   write("gsm8k/test.jsonl",
         "{\"question\": \"q\", \"answer\": \"a <<1+1=2>>2 <<x\\n#### -1,234\"}");
   write("gsm8k/train.jsonl", "{\"question\": \"q\", \"answer\": \"a <<1+1=2>>2 <<x\\n#### 7\"}");
@@ -192,6 +238,8 @@ TEST_F(HostileFiles, WordProblems) {
   multiarith("[{\"sQuestion\": \" \", \"lSolutions\": [1]}]", "'sQuestion' must be text");
   multiarith("[{\"sQuestion\": \"q\", \"lSolutions\": []}]", "'lSolutions' must be a list");
   multiarith("[{\"sQuestion\": \"q\", \"lSolutions\": [1e300]}]", "'lSolutions'");
+  multiarith("[{\"sQuestion\": \"q\", \"lSolutions\": [1e-9]}]",
+             "[0]: field 'lSolutions' must be a list of numbers that are written");
   multiarith("[{\"sQuestion\": \"q\", \"lSolutions\": [1e999]}]", "no number type takes");
   multiarith("[{\"sQuestion\": \"q\", \"lSolutions\": [\"1\"]}]", "lSolutions[0]: is no number");
 }

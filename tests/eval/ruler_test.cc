@@ -292,6 +292,20 @@ TEST(RulerCwe, TenWordsComeUpMoreOften) {
   check_cwe(2048, 6, 1);
 }
 
+TEST(RulerCwe, RealWordsAreEnoughForALongList) {
+  RESTKV_NEEDS_DATA();
+  const TaskRequest request = request_of({60'000}, 1, Material::kAuto);
+  const auto lists = load_word_lists(request);
+  ASSERT_TRUE(lists.ok());
+  const std::vector<std::string> real = vocabulary_of(*lists, 0);
+  std::size_t words = 0;
+  for (const auto& [word, count] : counted_list(samples_or_fail("cwe", request).at(0).context)) {
+    EXPECT_TRUE(std::ranges::binary_search(real, word)) << word;
+    ++words;
+  }
+  EXPECT_GT(words, 1000U);
+}
+
 TEST(RulerCwe, InventedWordsFillALongList) {
   EXPECT_LE(samples_or_fail("cwe", request_of({60'000}, 1)).at(0).tokens, 60'000U);
 }

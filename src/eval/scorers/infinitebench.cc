@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/quote.h"
 #include "eval/scorers/words_common.h"
 #include "eval/unicode_text.h"
 
@@ -78,7 +79,8 @@ Result<Score> last_integer(const ScoringRequest& request) {
   for (const std::string& answer : request.answers) {
     const auto wanted = whole_number(answer);
     if (!wanted) {
-      return Error{ErrorCode::kInvalidArgument, "the answer '" + answer + "' is no whole number"};
+      return Error{ErrorCode::kInvalidArgument,
+                   "the answer " + restkv::quoted(answer) + " is no whole number"};
     }
     if (given == wanted) best.value = 1;
   }
@@ -109,7 +111,8 @@ Result<Score> math_find(const ScoringRequest& request) {
     double wanted = 0;
     const auto [end, error] = std::from_chars(answer.data(), answer.data() + answer.size(), wanted);
     if (error != std::errc() || end != answer.data() + answer.size() || !std::isfinite(wanted)) {
-      return Error{ErrorCode::kInvalidArgument, "the answer '" + answer + "' is no number"};
+      return Error{ErrorCode::kInvalidArgument,
+                   "the answer " + restkv::quoted(answer) + " is no number"};
     }
     // A whole answer is compared with the whole part.
     const bool whole = answer.find('.') == std::string::npos;

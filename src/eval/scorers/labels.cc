@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/quote.h"
 #include "eval/scorers/words_common.h"
 #include "eval/unicode_text.h"
 
@@ -73,7 +74,8 @@ Result<Score> retrieval_after(const ScoringRequest& request, std::u32string_view
       if (end > begin) break;
     }
     if (begin == std::u32string::npos) {
-      return Error{ErrorCode::kInvalidArgument, "the answer '" + answer + "' names no paragraph"};
+      return Error{ErrorCode::kInvalidArgument,
+                   "the answer " + restkv::quoted(answer) + " names no paragraph"};
     }
     const auto wanted = std::u32string_view(text).substr(begin, end - begin);
     best.value = std::max(best.value, share_of(numbers, wanted));
@@ -90,6 +92,12 @@ Result<Score> retrieval_zh(const ScoringRequest& request) {
 
 Result<Score> count(const ScoringRequest& request) {
   const auto numbers = digit_runs(code_points(request.prediction));
+  for (const std::string& answer : request.answers) {
+    const auto text = code_points(answer);
+    if (!text.empty() && std::ranges::all_of(text, is_decimal_digit)) continue;
+    return Error{ErrorCode::kInvalidArgument,
+                 "the answer " + restkv::quoted(answer) + " is no number"};
+  }
   Score best = best_over_answers(
       request, [&](std::string_view answer) { return share_of(numbers, code_points(answer)); });
   best.answered = !numbers.empty();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/quote.h"
 #include "eval/scorers/final_number_common.h"
 #include "eval/scorers/scorer.h"
 
@@ -18,7 +19,8 @@ Result<Score> compared(const ScoringRequest& request, const Number& extracted) {
   for (const std::string& answer : request.answers) {
     const Number wanted = plain_decimal(marked_number(answer).value_or(answer));
     if (!wanted) {
-      return Error{ErrorCode::kInvalidArgument, "the answer '" + answer + "' is no number"};
+      return Error{ErrorCode::kInvalidArgument,
+                   "the answer " + restkv::quoted(answer) + " is no number"};
     }
     if (given == wanted) best.value = 1;
   }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/quote.h"
 #include "eval/generate.h"
 #include "eval/json_file.h"
+#include "eval/scorers/final_number_common.h"
 
 namespace restkv {
 namespace {
@@ -44,8 +46,9 @@ Result<WordProblem> read_problem(const JsonRecord& row) {
     if (c != ',' && c != ' ' && c != '\r' && c != '\n') problem.answer += c;
   }
   if (problem.answer.find_first_not_of("-.0123456789") != std::string::npos ||
-      problem.answer.find_first_of(kDigits) == std::string::npos) {
-    return row.wrong("field 'answer' must end in a number, not in '" + problem.answer + "'");
+      !plain_decimal(problem.answer)) {
+    return row.wrong("field 'answer' must end in a number, not in " +
+                     restkv::quoted(problem.answer));
   }
   return problem;
 }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "eval/answer_check.h"
 #include "eval/generate.h"
 #include "eval/json_file.h"
 #include "eval/truncate.h"
@@ -70,6 +71,7 @@ Result<std::vector<TaskSample>> published_infinitebench_samples(const TaskInfo& 
     sample.question = std::move(made->question);
     sample.answer_prefix = std::move(made->answer_prefix);
     sample.answers = made->answers.empty() ? std::move(row.answers) : std::move(made->answers);
+    RESTKV_TRY(check_answers(sample, record, "answer"));
     sample.id = std::to_string(length) + "/" + std::to_string(samples.size());
     sample.wording = kOwnWording;
     sample.source = file;

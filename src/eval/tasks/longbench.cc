@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "base/quote.h"
+#include "eval/answer_check.h"
 #include "eval/generate.h"
 #include "eval/json_file.h"
 #include "eval/tasks/longbench_common.h"
@@ -32,10 +34,14 @@ Result<TaskSample> read_sample(const Reader& reader, const JsonRecord& row, std:
   if (row.has("all_classes")) {
     RESTKV_ASSIGN(sample.classes, row.texts("all_classes"));
   }
+  if (reader.set.has_classes() && sample.classes.empty()) {
+    return row.wrong_field("all_classes", "a list that is not empty");
+  }
+  RESTKV_TRY(check_answers(sample, row, "answers"));
   if (row.has("dataset")) {
     RESTKV_ASSIGN(const std::string dataset, row.text("dataset"));
     if (dataset != reader.set.name() && dataset != std::string(reader.set.name()) + "_e") {
-      return row.wrong("field 'dataset' says '" + dataset + "'");
+      return row.wrong("field 'dataset' says " + restkv::quoted(dataset));
     }
   }
   const LongBenchTemplate& form = reader.form;

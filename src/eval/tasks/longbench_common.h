@@ -23,6 +23,7 @@ struct LongBenchSet {
   AnswerPart scored = AnswerPart::kWhole;
   bool in_papers = true;  // one of the 16 sets of eviction papers
 
+  [[nodiscard]] constexpr bool has_classes() const { return metric == "classification"; }
   [[nodiscard]] constexpr std::string_view longbench_name() const { return full_name.substr(4); }
   [[nodiscard]] constexpr std::string_view name() const { return full_name.substr(14); }
 };

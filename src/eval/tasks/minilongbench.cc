@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "eval/answer_check.h"
 #include "eval/generate.h"
 #include "eval/json_file.h"
 #include "eval/tasks/longbench_common.h"
@@ -14,16 +15,19 @@ namespace restkv {
 namespace {
 
 // `gold` is a list, or for the sets with classes an object.
-Result<void> read_gold(const JsonRecord& row, TaskSample& sample) {
-  if (row.has("gold") && row.value()["gold"].is_object()) {
+Result<void> read_gold(const LongBenchSet& set, const JsonRecord& row, TaskSample& sample) {
+  if (set.has_classes() || (row.has("gold") && row.value()["gold"].is_object())) {
     RESTKV_ASSIGN(const JsonRecord gold, row.object("gold"));
     RESTKV_ASSIGN(sample.answers, gold.texts("answers"));
     RESTKV_ASSIGN(sample.classes, gold.texts("all_classes"));
+    if (set.has_classes() && sample.classes.empty()) {
+      return gold.wrong_field("all_classes", "a list that is not empty");
+    }
   } else {
     RESTKV_ASSIGN(sample.answers, row.texts("gold"));
   }
   if (sample.answers.empty()) return row.wrong_field("gold", "a list that is not empty");
-  return {};
+  return check_answers(sample, row, "gold");
 }
 
 // The templates that a set's prompts may have been made with. qasper has that of hotpotqa.
@@ -65,7 +69,7 @@ Result<std::vector<TaskSample>> make(const TaskInfo& task, const TaskRequest& re
     TaskSample sample = blank_sample(task, length);
     describe_sample(set, sample);
     RESTKV_ASSIGN(const std::string prompt, row.text("origin_prompt"));
-    RESTKV_TRY(read_gold(row, sample));
+    RESTKV_TRY(read_gold(set, row, sample));
     const std::size_t question = question_of(forms, prompt);
     sample.context = prompt.substr(0, question);
     sample.question = prompt.substr(question);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "eval/json_file.h"
+#include "eval/scorers/final_number_common.h"
 #include "eval/tasks/arithmetic_common.h"
 
 namespace restkv {
@@ -27,6 +28,9 @@ Result<WordProblem> read_problem(const JsonRecord& row) {
   }
   problem.answer = nlohmann::json(solutions.front()).dump();  // the shortest decimal
   if (problem.answer.ends_with(".0")) problem.answer.resize(problem.answer.size() - 2);
+  if (!plain_decimal(problem.answer)) {  // 1e-9
+    return row.wrong_field("lSolutions", "a list of numbers that are written without an exponent");
+  }
   return problem;
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <utility>
 
+#include "eval/answer_check.h"
 #include "eval/generate.h"
 #include "eval/json_file.h"
 
@@ -86,6 +87,7 @@ Result<std::vector<TaskSample>> published_ruler_samples(const TaskInfo& task,
     RESTKV_ASSIGN(sample.answers, row.texts("outputs"));
     if (input.empty()) return row.wrong_field("input", "a string that is not empty");
     if (sample.answers.empty()) return row.wrong_field("outputs", "a list that is not empty");
+    RESTKV_TRY(check_answers(sample, row, "outputs"));
     if (row.has("answer_prefix")) {
       RESTKV_ASSIGN(sample.answer_prefix, row.text("answer_prefix"));
     }

@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::size_t kCommon = 10;  // words asked for
 constexpr std::size_t kShortLength = 4096;
+// From here on invented words come in only where the real ones are too few for the sample. Shorter
+// samples go on to draw from both where a list of words is short: their prompts are in use.
+constexpr std::size_t kLongLength = 48'000;
 
 // How often each word comes up.
 struct Counts {
@@ -52,10 +55,11 @@ TaskSample list_sample(const std::vector<std::string>& words, const Counts& coun
   return sample;
 }
 
-std::vector<std::string> draw_words(const std::vector<std::string>& vocabulary, std::size_t count,
-                                    Draws& draws) {
+// From the first `real` words when these are enough.
+std::vector<std::string> draw_words(const std::vector<std::string>& vocabulary, std::size_t real,
+                                    std::size_t count, Draws& draws) {
   std::vector<std::string> words;
-  for (const std::size_t i : draws.distinct(count, vocabulary.size())) {
+  for (const std::size_t i : draws.distinct(count, count <= real ? real : vocabulary.size())) {
     words.push_back(vocabulary[i]);
   }
   return words;
@@ -70,6 +74,7 @@ Result<std::vector<TaskSample>> make(const TaskInfo& task, const TaskRequest& re
   const bool brief = length < kShortLength;
   // A word that comes up three times in a numbered list takes more than six tokens.
   const std::vector<std::string> vocabulary = vocabulary_of(lists, length / (brief ? 2 : 6) + 64);
+  const std::size_t real = length < kLongLength ? 0 : vocabulary_of(lists, 0).size();
   const Counts counts = brief ? Counts{6, 1} : Counts{30, 3};
   const Counts example_counts = brief ? Counts{3, 1} : Counts{10, 3};
   const std::size_t example_words = brief ? 20 : 40;
@@ -81,8 +86,8 @@ Result<std::vector<TaskSample>> make(const TaskInfo& task, const TaskRequest& re
       .make =
           [&](Draws& draws, std::size_t /*sample*/, std::size_t units) {
             const TaskSample shown =
-                list_sample(draw_words(vocabulary, example_words, draws), example_counts);
-            TaskSample sample = list_sample(draw_words(vocabulary, units, draws), counts);
+                list_sample(draw_words(vocabulary, real, example_words, draws), example_counts);
+            TaskSample sample = list_sample(draw_words(vocabulary, real, units, draws), counts);
             sample.context =
                 shown.prompt() + " " + numbered(shown.answers) + "\n\n" + sample.context;
             return sample;
