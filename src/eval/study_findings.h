@@ -38,7 +38,7 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 [[nodiscard]] std::string findings_of_limits(const ReportData& data);
 // RULER's.
 [[nodiscard]] std::string findings_of_spread(const ReportData& data);
-// ReST-KV and AB-Sparse at the same number of rows read, alone and together.
+// ReST-KV and AB-Sparse, alone and together, where their steps read about as many bytes.
 [[nodiscard]] std::string findings_at_equal_reading(const ReportData& data);
 
 }  // namespace restkv

@@ -1,6 +1,8 @@
-// What the study says about the variance of scores, and about ReST-KV and AB-Sparse where both read
-// as many rows.
+// What the study says about the variance of scores, and about ReST-KV and AB-Sparse where a step of
+// both reads about as much.
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <optional>
@@ -25,6 +27,9 @@ struct WayOfReading {
   std::string policy;
   std::string kept;  // budget of the policy; empty for the full cache
   std::string read;  // budget of AB-Sparse; empty where everything is read
+  // By a step: means over the samples that took one, 0 where none was measured.
+  double rows = 0;  // of a KV head and layer
+  double bytes = 0;
 };
 // What the study compares is each method with its own defaults.
 bool is_way(const EvalRow& row, const WayOfReading& way) {
@@ -33,6 +38,30 @@ bool is_way(const EvalRow& row, const WayOfReading& way) {
   if (sparse && row.decode_budget != way.read) return false;
   if (way.policy == "full") return true;
   return row.budget == way.kept && is_rest_kv(row.variant) && !row.variant.ends_with(kByQueryHead);
+}
+
+WayOfReading measured(const ReportData& data, const std::string& model, WayOfReading way) {
+  std::size_t n = 0;
+  for (const EvalRow& row : data.rows) {
+    if (row.model != model || !is_way(row, way) || row.rows_held <= 0) continue;
+    ++n;
+    way.rows += row.rows_read;
+    way.bytes += bytes_read(row);
+  }
+  way.rows /= static_cast<double>(std::max<std::size_t>(n, 1));
+  way.bytes /= static_cast<double>(std::max<std::size_t>(n, 1));
+  return way;
+}
+
+// The one of `ways` whose step reads as much as that of `way`, or nearly; where nothing was
+// measured, the one of the same number.
+const WayOfReading& nearest(const std::vector<WayOfReading>& ways, const WayOfReading& way) {
+  const auto distance = [&](const WayOfReading& other) {
+    if (way.bytes > 0 && other.bytes > 0) return std::abs(std::log(other.bytes / way.bytes));
+    const std::string& number = other.read.empty() ? other.kept : other.read;
+    return number == way.read ? 0.0 : 1e9;
+  };
+  return *std::ranges::min_element(ways, {}, distance);
 }
 
 std::vector<PairedScore> pairs_of(const ReportData& data, const std::string& model,
@@ -85,9 +114,47 @@ void correct(const std::vector<SpreadDifference*>& differences) {
 }
 
 std::string way_text(const WayOfReading& way) {
-  if (way.policy == "full") return "AB-Sparse " + way.read;
-  if (way.read.empty()) return "ReST-KV " + way.kept;
-  return "ReST-KV " + way.kept + " + AB-Sparse " + way.read;
+  const std::string what =
+      way.policy == "full"
+          ? "AB-Sparse " + way.read
+          : "ReST-KV " + way.kept + (way.read.empty() ? std::string() : " + AB-Sparse " + way.read);
+  if (way.bytes <= 0) return what;
+  return what + format(" (%.0f rows, %.2f MiB)", way.rows, way.bytes / (1024.0 * 1024.0));
+}
+
+// The ways that a model's rows have, each with what it reads.
+struct WaysOfModel {
+  std::vector<WayOfReading> kept;
+  std::vector<WayOfReading> read;
+  std::vector<WayOfReading> both;
+};
+WaysOfModel ways_of(const ReportData& data, const std::string& model) {
+  std::set<std::pair<unsigned long, std::string>> budgets;  // in the order of their numbers
+  std::set<std::pair<unsigned long, std::string>> kept;
+  const auto number = [](const std::string& budget) {
+    char* end = nullptr;
+    const unsigned long rows = std::strtoul(budget.c_str(), &end, 10);
+    return *end == '\0' ? rows : 0;  // in percent, of different things
+  };
+  for (const EvalRow& row : data.rows) {
+    if (row.model != model || row.suite != "ruler") continue;
+    const bool sparse = row.decode_attn == "ab-sparse";
+    if (sparse && row.policy == "full" && number(row.decode_budget) > 0) {
+      budgets.emplace(number(row.decode_budget), row.decode_budget);
+    } else if (!sparse && row.policy == "rest-kv" && number(row.budget) > 0) {
+      kept.emplace(number(row.budget), row.budget);
+    }
+  }
+  WaysOfModel ways;
+  for (const auto& [rows, budget] : kept) {
+    ways.kept.push_back(measured(data, model, {.policy = "rest-kv", .kept = budget, .read = ""}));
+  }
+  for (const auto& [rows, budget] : budgets) {
+    ways.read.push_back(measured(data, model, {.policy = "full", .kept = "", .read = budget}));
+    ways.both.push_back(measured(
+        data, model, {.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget}));
+  }
+  return ways;
 }
 
 }  // namespace
@@ -115,33 +182,29 @@ std::string findings_of_spread(const ReportData& data) {
 }
 
 std::string findings_at_equal_reading(const ReportData& data) {
-  std::set<std::pair<std::string, std::string>> budgets;  // model, rows read
-  for (const EvalRow& row : data.rows) {
-    if (row.suite == "ruler" && row.decode_attn == "ab-sparse" && row.policy == "full") {
-      budgets.emplace(row.model, row.decode_budget);
-    }
-  }
+  std::set<std::string> models;
+  for (const EvalRow& row : data.rows) models.insert(row.model);
   struct Meeting {
     std::string name;  // the row's first two cells
     std::vector<PairedScore> pairs;
     SpreadDifference difference;
   };
   std::vector<Meeting> meetings;
-  for (const auto& [model, budget] : budgets) {
-    char* end = nullptr;
-    const unsigned long rows = std::strtoul(budget.c_str(), &end, 10);
-    if (*end != '\0') continue;  // in percent, of different things
-    const WayOfReading kept{.policy = "rest-kv", .kept = budget, .read = ""};
-    const WayOfReading read{.policy = "full", .kept = "", .read = budget};
-    const WayOfReading both{.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget};
-    for (const auto& [first, second] :
-         {std::pair(kept, read), std::pair(both, kept), std::pair(both, read)}) {
+  for (const std::string& model : models) {
+    const WaysOfModel ways = ways_of(data, model);
+    if (ways.kept.empty() || ways.read.empty()) continue;
+    const auto meet = [&](const WayOfReading& first, const WayOfReading& second) {
       std::vector<PairedScore> pairs = pairs_of(data, model, first, second);
-      if (pairs.empty()) continue;
+      if (pairs.empty()) return;
       meetings.push_back({.name = "| " + suite_text("ruler", model) + " | " + way_text(first) +
                                   " - " + way_text(second),
                           .pairs = std::move(pairs),
                           .difference = {}});
+    };
+    for (const WayOfReading& read : ways.read) meet(nearest(ways.kept, read), read);
+    for (const WayOfReading& both : ways.both) {
+      meet(both, nearest(ways.kept, both));
+      meet(both, nearest(ways.read, both));
     }
   }
   std::vector<SpreadDifference*> differences;
@@ -160,7 +223,12 @@ std::string findings_at_equal_reading(const ReportData& data) {
             format(" | %zu |\n", found.pairs);
   }
   if (text.empty()) return text;
-  return "First minus second, with 95 % bootstrap intervals over the samples of each task; means "
+  return "Each meets the other at the budget whose step reads the nearest number of bytes: rows of "
+         "a "
+         "KV head and layer, and all bytes of the cache with the blocks' summaries, stand behind "
+         "the "
+         "names. First minus second, with 95 % bootstrap intervals over the samples of each task; "
+         "means "
          "in points, variances in points squared. p-values, of flipped signs for means and of the "
          "bootstrap for variances, are corrected over all numbers of this table.\n\n"
          "| | | mean | variance over tasks | over samples | over lengths | prompts |\n"

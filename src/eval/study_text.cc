@@ -59,7 +59,7 @@ std::string study_markdown(const StudyResults& results) {
   section("Which parts of ReST-KV carry it", findings_of_parts(data));
   section("Rows of each KV head against rows of each query head", findings_of_granularity(data));
   section("Variance of RULER scores", findings_of_spread(data));
-  section("ReST-KV and AB-Sparse at the same number of rows read: means and variances",
+  section("ReST-KV and AB-Sparse by what a step reads: means and variances",
           findings_at_equal_reading(data));
   if (results.plain != nullptr) {
     section("Without a chat template, whose end otherwise stands in the observation window",

@@ -118,8 +118,6 @@ void correct(const std::vector<Comparison*>& family) {
   }
 }
 
-// The bytes of a row are those of the cache after the prompt by its rows then, which are held still
-// but for the answer's own.
 void set_reading(const Rows& rows, SummaryEntry& entry) {
   double read = 0;
   double bytes = 0;
@@ -128,8 +126,7 @@ void set_reading(const Rows& rows, SummaryEntry& entry) {
     if (row->rows_held <= 0) continue;
     ++n;
     read += row->rows_read;
-    bytes += static_cast<double>(row->bytes) * row->rows_read / row->rows_held +
-             static_cast<double>(row->summary_bytes);
+    bytes += bytes_read(*row);
   }
   if (n == 0) return;
   entry.rows_read = read / static_cast<double>(n);
@@ -248,6 +245,11 @@ void correct_against_full(Summary& summary) {
 }
 
 }  // namespace
+
+double bytes_read(const EvalRow& row) {
+  return static_cast<double>(row.bytes) * row.rows_read / row.rows_held +
+         static_cast<double>(row.summary_bytes);
+}
 
 void name_models(std::span<EvalRow> rows) {
   constexpr std::size_t kShown = 8;

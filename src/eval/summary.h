@@ -42,6 +42,10 @@ struct Comparison {
 // beginning of the fingerprint behind it where another model has the same name.
 void name_models(std::span<EvalRow> rows);
 
+// Bytes of the cache that a step of the answer read, rows and summaries. Rows read have the bytes
+// that those after the prompt had. REQUIRES: a step was taken.
+[[nodiscard]] double bytes_read(const EvalRow& row);
+
 struct SummaryEntry {
   std::string model;  // as name_models() calls it
   SummaryLevel level = SummaryLevel::kTask;

@@ -334,6 +334,46 @@ TEST(Study, DifferencesOfVariancesCountAsTheOthersDo) {
   EXPECT_EQ(line("n").find("**"), std::string::npos) << line("n");
 }
 
+// AB-Sparse reads more than it is asked for: it meets the ReST-KV whose step reads as many bytes.
+TEST(Study, ReStKvAndAbSparseMeetByWhatAStepReads) {
+  ReportData data;
+  data.title = "t";
+  const auto add = [&data](int sample, const std::string& kept, const std::string& read,
+                           double score, double rows_read) {
+    EvalRow row;
+    row.model = "m";
+    row.suite = "ruler";
+    row.task = sample % 2 == 0 ? "ruler/vt" : "ruler/cwe";
+    row.length = 2048;
+    row.sample = std::to_string(sample);
+    row.policy = kept.empty() ? "full" : "rest-kv";
+    row.budget = kept;
+    row.decode_attn = read.empty() ? "dense" : "ab-sparse";
+    row.decode_budget = read;
+    row.variant = row.policy + (kept.empty() ? "" : " " + kept) +
+                  (read.empty() ? "" : " decode_attn=ab-sparse decode_budget=" + read);
+    row.score = score;
+    row.rows_read = rows_read;
+    row.rows_held = kept.empty() ? 2000 : rows_read;
+    row.bytes =
+        kept.empty() ? std::int64_t{2000} << 20 : static_cast<std::int64_t>(rows_read) << 20;
+    data.rows.push_back(row);
+  };
+  for (int i = 0; i < 12; ++i) {
+    add(i, "64", "", 0.25, 64);
+    add(i, "256", "", 0.75, 256);
+    add(i, "", "64", 0.5, 330);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string text = findings_at_equal_reading(data);
+  EXPECT_NE(
+      text.find("| ReST-KV 256 (256 rows, 256.00 MiB) - AB-Sparse 64 (330 rows, 330.00 MiB) | "
+                "**+25.0 (+25.0 to +25.0)** |"),
+      std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("ReST-KV 64 "), std::string::npos) << text;
+}
+
 TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {
   const auto parts = study_parts("small").value();
   std::set<std::string> labels;
