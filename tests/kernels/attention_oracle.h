@@ -35,6 +35,25 @@ inline Rows make_rows(KvType type, std::size_t head_dim, const std::vector<float
   return rows;
 }
 
+// n whole numbers that every cache type holds as they are: the first of each block sets the scale
+// of its quants to 1.
+inline std::vector<float> whole_numbers(KvType type, std::size_t n) {
+  std::vector<float> values = Random(n).integers(n, 7);
+  const float largest = type == KvType::kQ4_0 ? -8.0F : 127.0F;
+  for (std::size_t i = 0; i < n; i += kQuantBlock) values[i] = largest;
+  return values;
+}
+
+// Of rows of whole numbers: exact, where their number is a power of two.
+inline std::vector<float> mean_of_rows(const std::vector<float>& values, std::size_t head_dim) {
+  std::vector<double> sums(head_dim);
+  for (std::size_t i = 0; i < values.size(); ++i) sums[i % head_dim] += values[i];
+  const auto rows = static_cast<double>(values.size() / head_dim);
+  std::vector<float> mean;
+  for (const double sum : sums) mean.push_back(static_cast<float>(sum / rows));
+  return mean;
+}
+
 // Softmax over the logits of one query for keys [begin, end). out: [end - begin].
 inline std::vector<double> exact_probabilities(const float* q, const Rows& keys, std::size_t begin,
                                                std::size_t end, const AttentionRule& rule) {

@@ -199,6 +199,60 @@ TEST(DecodeAttention, TakesEveryGroupAndWidth) {
   }
 }
 
+bool goes_with(KvType type, std::size_t head_dim) {
+  return !kv_type_is_quantised(type) || head_dim % kQuantBlock == 0;
+}
+
+// The widths of heads that models have, every pair of types that goes with them, lengths around a
+// tile.
+TEST(DecodeAttention, ReadsEveryPairOfTypesAtEveryUsualWidth) {
+  Worst worst("decode_attention, usual widths, relative L2");
+  for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
+    for (const KvType type_k : kAllKvTypes) {
+      for (const KvType type_v : kAllKvTypes) {
+        if (!goes_with(type_k, head_dim) || !goes_with(type_v, head_dim)) continue;
+        for (const std::size_t rows : {1U, 31U, 33U, 75U}) {
+          expect_near_exact(
+              {.group = 3, .head_dim = head_dim, .rows = rows, .type_k = type_k, .type_v = type_v},
+              kBudget, worst);
+        }
+      }
+    }
+  }
+}
+
+// Equal weights over a power of two of rows of small whole numbers: every operation is exact.
+TEST(DecodeAttention, OfZeroQueriesIsTheExactMean) {
+  for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
+    for (const KvType type : kAllKvTypes) {
+      if (!goes_with(type, head_dim)) continue;
+      for (const std::size_t rows : {1U, 2U, 32U, 64U, 128U}) {
+        const Setting setting{
+            .group = 2, .head_dim = head_dim, .rows = rows, .type_k = type, .type_v = type};
+        SCOPED_TRACE(name_of(setting));
+        Segment segment = make_segment(setting);
+        std::ranges::fill(segment.q, 0.0F);
+        const std::vector<float> values = whole_numbers(type, rows * head_dim);
+        segment.values = make_rows(type, head_dim, values);
+        ASSERT_EQ(segment.values.expanded, values);
+        std::vector<float> wanted = mean_of_rows(values, head_dim);
+        const std::vector<float> once = wanted;
+        wanted.insert(wanted.end(), once.begin(), once.end());  // for each of the heads
+        for_each_table([&](const KernelTable& table) {
+          EXPECT_EQ(merged(segment, partial_of(table, segment, Pages(segment, 0, rows, {16}), 0)),
+                    wanted);
+          std::vector<float> parts =
+              partial_of(table, segment, Pages(segment, 0, rows / 2, {16}), 0);
+          const std::vector<float> rest =
+              partial_of(table, segment, Pages(segment, rows / 2, rows, {16}), 0);
+          parts.insert(parts.end(), rest.begin(), rest.end());
+          EXPECT_EQ(merged(segment, parts), wanted) << "in two parts";
+        });
+      }
+    }
+  }
+}
+
 TEST(DecodeAttention, CapsLogits) {
   Worst worst("decode_attention, soft-capped, relative L2");
   for (const float deviation : {1.0F, 30.0F}) {

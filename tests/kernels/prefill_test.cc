@@ -134,6 +134,50 @@ TEST(PrefillAttention, IsNearTheDefinition) {
   }
 }
 
+// The widths of heads that models have, both types, lengths around a tile.
+TEST(PrefillAttention, TakesEveryUsualWidth) {
+  Worst worst("prefill_attention, usual widths, relative L2");
+  for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16}) {
+      for (const std::size_t rows : {1U, 31U, 33U, 75U}) {
+        const std::size_t n_query = std::min<std::size_t>(rows, 7);
+        expect_near_exact(
+            make_block({3, head_dim, n_query, rows - n_query}, Sight::kCausal, type, 0.0F, 1.0F),
+            kBudget, worst);
+      }
+    }
+  }
+}
+
+// Equal weights over a power of two of rows of small whole numbers: every operation is exact.
+TEST(PrefillAttention, OfZeroQueriesIsTheExactMean) {
+  for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16}) {
+      for (const std::size_t rows : {1U, 2U, 32U, 64U, 128U}) {
+        const std::size_t n_query = std::min<std::size_t>(rows, 5);
+        Block block =
+            make_block({2, head_dim, n_query, rows - n_query}, Sight::kEqual, type, 0.0F, 1.0F);
+        SCOPED_TRACE(name_of(block));
+        std::ranges::fill(block.q, 0.0F);
+        const std::vector<float> values = whole_numbers(type, rows * head_dim);
+        block.values = make_rows(type, head_dim, values);
+        ASSERT_EQ(block.values.expanded, values);
+        const std::vector<float> mean = mean_of_rows(values, head_dim);
+        for_each_table([&](const KernelTable& table) {
+          const std::vector<float> out = outputs(table, block);
+          for (std::size_t i = 0; i < n_query; ++i) {
+            for (std::size_t g = 0; g < 2; ++g) {
+              const auto at =
+                  out.begin() + static_cast<std::ptrdiff_t>(i * block.token_stride + g * head_dim);
+              EXPECT_TRUE(std::equal(mean.begin(), mean.end(), at)) << i << ", " << g;
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
 TEST(PrefillAttention, SeesWhatEachKindOfRangeShows) {
   Worst worst("prefill_attention, kinds of ranges, relative L2");
   for (const Sight sight : kAllSights) {
