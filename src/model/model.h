@@ -34,8 +34,7 @@ struct PassProducts {
 
   [[nodiscard]] Product of(const Linear& linear) const {
     if (choice == ProductChoice::kAuto && linear.is_packed()) return Product::kPacked;
-    return phase == Phase::kDecode ? decode_product(choice)
-                                   : prefill_product(choice, linear.weight_type(), n_token);
+    return phase == Phase::kDecode ? decode_product(choice) : prefill_product(choice, n_token);
   }
 };
 

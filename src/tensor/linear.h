@@ -25,12 +25,13 @@ enum class Product : std::uint8_t {
   kExactDot,      // weights expanded to f32 row by row, one f32 dot product per output
 };
 
-// What a caller may ask for: the table's choice, or one forced form.
+// What a caller may ask for: the fixed choice, or one forced form.
 enum class ProductChoice : std::uint8_t { kAuto, kQuantised, kF32 };
 
-// The product for a prefill of n_token tokens. A fixed function of instruction set, weight type and
-// prompt length (a committed table of measurements), never of a timing at run time.
-[[nodiscard]] Product prefill_product(ProductChoice choice, int weight_type, std::size_t n_token);
+// For weights that are not packed; packed ones are multiplied as such, at any length. The product
+// for a prefill of n_token tokens: a fixed function of the prompt's length, the same for every
+// instruction set and weight type, never of a timing at run time.
+[[nodiscard]] Product prefill_product(ProductChoice choice, std::size_t n_token);
 // The product for decode: one token per sequence, any number of sequences.
 [[nodiscard]] Product decode_product(ProductChoice choice);
 
