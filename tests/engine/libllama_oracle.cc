@@ -47,6 +47,9 @@ ModelPtr load_model(const std::string& path) {
   llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
   llama_model_params params = llama_model_default_params();
   params.n_gpu_layers = 0;
+  // Must stay: with these, ggml repacks weights for the tile unit where there is one, and
+  // configures the unit once for each thread that it meets. Our products use the same threads and
+  // release the tiles when they are done; ggml's next one would find none, and trap.
   params.use_extra_bufts = false;
   return {llama_model_load_from_file(path.c_str(), params), llama_model_free};
 }
