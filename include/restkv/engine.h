@@ -24,8 +24,8 @@
 
 namespace restkv {
 
-// Which products the engine uses. kAuto is a fixed function of instruction set, weight type and
-// prompt length; kF32 expands weights to f32 everywhere (slow in decode, exact to rounding).
+// Which products the engine uses. kAuto is a fixed function of the weights' order and the prompt's
+// length; kF32 expands weights to f32 everywhere (slow in decode, exact to rounding).
 enum class ProductMode : std::uint8_t { kAuto, kQuantised, kF32 };
 
 enum class WeightAccess : std::uint8_t { kMap, kRead };  // mmap, or read into memory
@@ -125,6 +125,11 @@ class Engine {
   [[nodiscard]] const ModelInfo& model() const;
   [[nodiscard]] int threads() const;
   [[nodiscard]] std::string_view kernels() const;  // name of the table in use
+  // How a prefill of so many tokens, and how decode, multiplies with the weights: "packed",
+  // "quantised", "expanded" (to f32, once for a chunk) or "exact" (f32, once for each product);
+  // "packed+quantised" where not all weights have one type.
+  [[nodiscard]] std::string prefill_products(std::size_t n_token) const;
+  [[nodiscard]] std::string decode_products() const;
   // Bytes that all caches of this engine hold now, and held at the most since the last reset.
   [[nodiscard]] std::size_t cache_bytes() const;
   [[nodiscard]] std::size_t cache_bytes_peak() const;

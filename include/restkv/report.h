@@ -34,6 +34,7 @@ struct KvReport {
   std::size_t bytes = 0;           // what the cache holds
   std::size_t bytes_full = 0;      // what a full cache of the prompt would hold
   std::size_t bytes_peak = 0;      // own rows, the largest layer in full, a shared prefix
+  std::size_t hidden_bytes = 0;    // the prompt's hidden states while it was read; not in the above
   // Now.
   std::size_t end_tokens_max = 0;
   double compress_ms = 0;  // scoring, allocating and compacting, all layers; of the prefill

@@ -7,6 +7,7 @@
 #include <map>
 #include <thread>
 
+#include "base/threads.h"
 #include "cli/bench_options.h"
 #include "cli/bench_output.h"
 #include "cli/bench_row.h"
@@ -24,19 +25,41 @@ constexpr std::string_view kUsage =
     "Tokens per second and bytes, one row for each combination of what is given as a list.\n"
     "Lists of numbers: 512,2048 or 1-4 or 1-9+2 or 8-64*2.";
 
-// One thread, and every number of threads that the cases have.
+// One thread, all, and every number of threads that the cases have.
 Result<std::map<int, MachineSpeed>> measure_machines(const std::vector<BenchCase>& cases,
                                                      const std::atomic<bool>& cancel) {
   std::map<int, MachineSpeed> machines;
-  std::vector<int> counts = {1};
+  std::vector<int> counts = {1, Threads(0).count()};
   for (const BenchCase& test : cases) counts.push_back(test.n_threads);
-  if (cases.empty()) counts.push_back(0);  // all
   for (const int n_threads : counts) {
     if (machines.contains(n_threads)) continue;
     RESTKV_ASSIGN(MachineSpeed speed, measure_machine(n_threads, cancel));
     machines.emplace(speed.n_threads, std::move(speed));
   }
   return machines;
+}
+
+// What all rows were asked for beside the lists, where it is not the usual.
+std::vector<std::string_view> unusual_fields(const BenchOptions& options) {
+  const EngineOptions& engine = options.common.engine;
+  const KvOptions& kv = options.common.kv;
+  const EngineOptions usual;
+  const KvOptions usual_kv;
+  std::vector<std::string_view> fields;
+  const auto show_if = [&](bool unusual, std::string_view name) {
+    if (unusual) fields.push_back(name);
+  };
+  show_if(engine.products != usual.products || engine.order != usual.order, "products");
+  show_if(engine.hidden_type != usual.hidden_type, "hidden_type");
+  show_if(engine.weights != usual.weights, "use_mmap");
+  show_if(kv.schedule.kind != usual_kv.schedule.kind, "kv_schedule");
+  show_if(kv.group_score != usual_kv.group_score, "kv_group");
+  show_if(kv.window != usual_kv.window, "kv_window");
+  show_if(kv.sinks != usual_kv.sinks, "kv_sink");
+  show_if(kv.protect != usual_kv.protect, "kv_protect");
+  show_if(!options.common.decode.table.empty(), "decode_table");
+  show_if(kv.seed != usual_kv.seed, "seed");
+  return fields;
 }
 
 BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase>& cases) {
@@ -48,7 +71,8 @@ BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase
                        .prefill = given(options.prefills),
                        .decode = options.common.decode.method != "dense",
                        .fill = options.fill == BenchFill::kSynthetic,
-                       .limit = options.machine};
+                       .limit = options.machine,
+                       .fields = unusual_fields(options)};
   for (const BenchCase& test : cases) {
     columns.policy_width = std::max(columns.policy_width, policy_text(test.kv).size());
     columns.prefill_width = std::max(columns.prefill_width, prefill_text(test.prefill).size());

@@ -86,6 +86,25 @@ Result<std::vector<long long>> parse_number_list(std::string_view flag, std::str
   return numbers;
 }
 
+Result<std::vector<Budget>> parse_budget_list(std::string_view flag, std::string_view text) {
+  constexpr long long kMostTokens = 1'000'000'000;  // as Budget::parse()
+  std::vector<Budget> budgets;
+  for (const std::string& part : split_list(text)) {
+    const std::size_t dash = part.find('-');
+    const bool range = dash != std::string::npos && dash > 0 && !part.ends_with('%');
+    if (!range) {
+      RESTKV_ASSIGN(const Budget budget, Budget::parse(part));
+      budgets.push_back(budget);
+      continue;
+    }
+    RESTKV_ASSIGN(const auto numbers, parse_number_list(flag, part, 1, kMostTokens));
+    for (const long long tokens : numbers) {
+      budgets.push_back({.unit = Budget::Unit::kTokens, .amount = static_cast<double>(tokens)});
+    }
+  }
+  return budgets;
+}
+
 Result<std::pair<long long, long long>> parse_number_pair(std::string_view flag,
                                                           std::string_view text, long long most) {
   const Error wrong{ErrorCode::kInvalidArgument,

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "restkv/budget.h"
 #include "restkv/result.h"
 
 namespace restkv {
@@ -15,6 +16,10 @@ namespace restkv {
 // [least, most], a range that runs down or stands still, more than 10000 numbers.
 Result<std::vector<long long>> parse_number_list(std::string_view flag, std::string_view text,
                                                  long long least, long long most);
+
+// Budgets: "1024" or "10%" (Budget::parse), ranges of tokens like "128-1024*2", and any of these
+// after one another. kInvalidArgument as above, naming the flag, or as Budget::parse().
+Result<std::vector<Budget>> parse_budget_list(std::string_view flag, std::string_view text);
 
 // "512,128": two numbers. kInvalidArgument as above.
 Result<std::pair<long long, long long>> parse_number_pair(std::string_view flag,

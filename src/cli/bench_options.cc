@@ -145,6 +145,12 @@ std::vector<Test> tests_of(const BenchOptions& options) {
 // the budget, and the table of block sizes is for the methods that take one.
 Result<std::vector<DecodeFlags>> decodes_of(const DecodeFlags& typed) {
   const std::vector<std::string> methods = split_list(typed.method);
+  std::vector<std::string> budgets;
+  if (!typed.budget.empty()) {
+    RESTKV_ASSIGN(const auto parsed, parse_budget_list("--decode-budget", typed.budget));
+    for (const Budget& budget : parsed) budgets.push_back(budget.text());
+  }
+  if (budgets.empty()) budgets.emplace_back();  // the method's own
   std::vector<DecodeFlags> decodes;
   for (const std::string& method : methods) {
     RESTKV_ASSIGN(const NamedParams named, parse_named_params(method));
@@ -155,7 +161,7 @@ Result<std::vector<DecodeFlags>> decodes_of(const DecodeFlags& typed) {
       decodes.push_back({.method = method, .budget = "", .table = table});
       continue;
     }
-    for (const std::string& budget : split_list(typed.budget)) {
+    for (const std::string& budget : budgets) {
       decodes.push_back({.method = method, .budget = budget, .table = table});
     }
   }

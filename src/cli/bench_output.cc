@@ -109,13 +109,19 @@ class MarkdownWriter : public BenchWriter {
       const bool filled = row.test.n_depth > 0;
       cells.push_back({"fill", 9, true, filled ? std::string(bench_fill_name(row.fill)) : "-"});
     }
+    for (const Field& field : fields_of(row)) {
+      if (std::ranges::find(columns_.fields, field.name) == columns_.fields.end()) continue;
+      const std::size_t widest = field.name == "products" ? 20 : field.value.size();
+      cells.push_back({field.name, widest, field.kind == FieldKind::kText, field.value});
+    }
     cells.push_back({"test", 20, true, test_name(row)});
     cells.push_back(
         {"t/s", 18, false, format("%.2f +- %.2f", mean_of(rates), deviation_of(rates))});
     cells.push_back(
         {"ttft ms", 9, false, row.ttft_ms.empty() ? "" : format("%.1f", mean_of(row.ttft_ms))});
     cells.push_back({"KV MiB", 8, false, mib(row.kv_bytes)});
-    cells.push_back({"peak MiB", 8, false, mib(row.peak_rss_bytes)});
+    cells.push_back(
+        {"peak MiB", 8, false, row.peak_rss_bytes ? mib(*row.peak_rss_bytes) : std::string()});
     if (columns_.limit) {
       const LimitShare share = limit_share(row).value_or(LimitShare{});
       cells.push_back({"of the limit", 18, true,
@@ -155,6 +161,8 @@ nlohmann::ordered_json json_of(const BenchRow& row) {
       value = field.value;
     } else if (field.value.empty()) {
       value = nullptr;
+    } else if (field.kind == FieldKind::kBool) {
+      value = field.value == "1";
     } else {
       value = nlohmann::ordered_json::parse(field.value);
     }
@@ -193,7 +201,7 @@ class SqlWriter : public BenchWriter {
     std::string values;
     for (const Field& field : fields_of(row)) {
       const bool text = field.kind == FieldKind::kText;
-      const bool integer = field.kind == FieldKind::kInteger;
+      const bool integer = field.kind == FieldKind::kInteger || field.kind == FieldKind::kBool;
       const std::string comma = names.empty() ? "" : ", ";
       names += comma + std::string(field.name);
       columns += std::string(columns.empty() ? "" : ",") + "\n  " + std::string(field.name) +

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "restkv/result.h"
 
@@ -30,7 +31,8 @@ struct BenchColumns {
   bool decode = false;
   bool fill = false;
   bool limit = false;
-  std::size_t policy_width = 8;  // of the longest name with its options
+  std::vector<std::string_view> fields = {};  // of fields_of(), under their names
+  std::size_t policy_width = 8;               // of the longest name with its options
   std::size_t allocator_width = 8;
   std::size_t prefill_width = 8;
   std::size_t decode_width = 8;

@@ -125,6 +125,10 @@ std::vector<Field> fields_of(const BenchRow& row) {
   const auto number = [&](std::string_view name, double value) {
     fields.push_back({name, FieldKind::kNumber, number_text(value)});
   };
+  const auto yes = [&](std::string_view name, bool value) {
+    fields.push_back({name, FieldKind::kBool, value ? "1" : "0"});
+  };
+  const KvOptions& kv = row.test.kv;
   text("cpu_info", row.cpu_info);
   text("backends", "CPU");
   text("model_filename", row.model.path);
@@ -133,23 +137,34 @@ std::vector<Field> fields_of(const BenchRow& row) {
   integer("model_n_params", row.model.weights.all);
   integer("n_batch", row.test.n_batch);
   integer("n_threads", static_cast<std::size_t>(row.test.n_threads));
-  text("type_k", kv_type_name(row.test.kv.type_k));
-  text("type_v", kv_type_name(row.test.kv.type_v));
-  text("kv_policy", policy_text(row.test.kv));
+  text("type_k", kv_type_name(kv.type_k));
+  text("type_v", kv_type_name(kv.type_v));
+  text("kv_policy", policy_text(kv));
   text("kv_budget", row.kv_budget);
-  text("kv_alloc", allocator_text(row.test.kv));
-  text("kv_schedule", row.test.kv.schedule.text());
-  text("kv_granularity", granularity_name(row.test.kv.granularity));
+  text("kv_alloc", allocator_text(kv));
+  text("kv_schedule", kv.schedule.text());
+  text("kv_granularity", granularity_name(kv.granularity));
+  text("kv_group", group_score_name(kv.group_score));
+  integer("kv_window", static_cast<std::size_t>(kv.window));
+  integer("kv_sink", static_cast<std::size_t>(kv.sinks));
+  text("kv_protect", kv.protect == Protect::kPaper ? "paper" : "default");
   text("prefill", prefill_text(row.test.prefill));
   fields.push_back({"prefill_density", FieldKind::kNumber,
                     row.prefill_density.empty() ? "" : number_text(mean_of(row.prefill_density))});
-  text("decode_attn", with_options(row.test.kv.decode.method, row.test.kv.decode.method_options));
-  text("decode_budget", row.test.kv.decode.budget ? row.test.kv.decode.budget->text() : "");
+  text("decode_attn", with_options(kv.decode.method, kv.decode.method_options));
+  text("decode_budget", kv.decode.budget ? kv.decode.budget->text() : "");
+  text("decode_table", row.decode_table);
   text("fill", bench_fill_name(row.fill));
+  integer("seed", kv.seed);
   text("isa", row.isa);
+  text("products", row.products);
+  yes("repack", row.engine.order == WeightOrder::kPack);
+  text("hidden_type", kv_type_name(row.engine.hidden_type));
+  yes("use_mmap", row.engine.weights == WeightAccess::kMap);
   integer("n_prompt", row.test.n_prompt);
   integer("n_gen", row.test.n_gen);
   integer("n_depth", row.test.n_depth);
+  text("build_commit", row.build_commit);
   text("test_time", row.test_time);
   fields.push_back({"avg_ns", FieldKind::kInteger, whole(mean_of(ns))});
   fields.push_back({"stddev_ns", FieldKind::kInteger, whole(deviation_of(ns))});
@@ -158,7 +173,10 @@ std::vector<Field> fields_of(const BenchRow& row) {
   fields.push_back({"ttft_ms", FieldKind::kNumber,
                     row.ttft_ms.empty() ? "" : number_text(mean_of(row.ttft_ms))});
   integer("kv_bytes", row.kv_bytes);
-  integer("peak_rss_bytes", row.peak_rss_bytes);
+  integer("kv_bytes_peak", row.kv_bytes_peak);
+  integer("hidden_bytes", row.hidden_bytes);
+  fields.push_back({"peak_rss_bytes", FieldKind::kInteger,
+                    row.peak_rss_bytes ? std::to_string(*row.peak_rss_bytes) : ""});
   number("gflops", seconds > 0 ? row.work.flops() / seconds / 1e9 : 0);
   number("attention_gflops", seconds > 0 ? row.work.attention_flops() / seconds / 1e9 : 0);
   number("gbps", seconds > 0 ? row.work.bytes() / seconds / 1e9 : 0);

@@ -11,6 +11,7 @@
 #include "cli/bench_machine.h"
 #include "cli/bench_options.h"
 #include "cli/bench_work.h"
+#include "restkv/engine.h"
 #include "restkv/model_info.h"
 
 namespace restkv {
@@ -19,8 +20,12 @@ struct BenchRow {
   BenchCase test;
   BenchFill fill = BenchFill::kPrompt;  // of the depth
   ModelInfo model = {};
-  std::string model_type;  // "qwen2 494M Q4_K - Medium"
-  std::string isa;         // the kernel table in use
+  std::string model_type;         // "qwen2 494M Q4_K - Medium"
+  std::string isa;                // the kernel table in use
+  EngineOptions engine = {};      // as asked
+  std::string products = {};      // of the prompt, of what is generated, or "a, b" for both
+  std::string decode_table = {};  // file of block sizes, as typed
+  std::string build_commit = {};
   std::string cpu_info;
   std::string test_time;                     // RFC 3339, UTC, when the measurement began
   std::string kv_budget = {};                // as the cache's report says it: "100%" for a full one
@@ -29,7 +34,11 @@ struct BenchRow {
   std::vector<double> ttft_ms =
       {};                    // one for each sample with a prompt: until the first token is known
   std::size_t kv_bytes = 0;  // what the cache held at the end
-  std::size_t peak_rss_bytes = 0;            // of the process, from the filled depth to the end
+  std::size_t kv_bytes_peak = 0;  // and at the most, and the hidden states, while a prompt was read
+  std::size_t hidden_bytes = 0;
+  // Of the process, from the filled depth to the end; nullopt where the system can only tell what
+  // came before as well.
+  std::optional<std::size_t> peak_rss_bytes = {};
   BenchWork work = {};                       // of one sample
   std::optional<MachineSpeed> machine = {};  // on as many threads as the test
 };
@@ -60,11 +69,11 @@ struct LimitShare {
 // nullopt when the machine was not measured.
 [[nodiscard]] std::optional<LimitShare> limit_share(const BenchRow& row);
 
-enum class FieldKind : std::uint8_t { kText, kInteger, kNumber };
+enum class FieldKind : std::uint8_t { kText, kInteger, kNumber, kBool };
 struct Field {
   std::string_view name;
   FieldKind kind = FieldKind::kText;
-  std::string value;  // empty for a number that there is none of
+  std::string value;  // empty for a number that there is none of; "0" or "1" for a kBool
 };
 // All fields in the order of the columns; the same names for every row of a run.
 [[nodiscard]] std::vector<Field> fields_of(const BenchRow& row);

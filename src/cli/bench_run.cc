@@ -4,8 +4,8 @@
 #include <chrono>
 #include <ctime>
 
-#include "base/process.h"
 #include "base/random.h"
+#include "cli/build_commit.h"
 #include "text/file_type.h"
 
 namespace restkv {
@@ -34,6 +34,14 @@ std::string model_type_of(const ModelInfo& model) {
   return text;
 }
 
+// Of each phase that the test has.
+std::string products_of(const Engine& engine, const BenchCase& test) {
+  const std::string prompt = engine.prefill_products(test.n_prompt);
+  const std::string generated = engine.decode_products();
+  if (test.n_prompt == 0) return generated;
+  return test.n_gen == 0 || prompt == generated ? prompt : prompt + ", " + generated;
+}
+
 std::string time_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -50,19 +58,21 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
   const std::vector<Token> prompt = tokens_of(test.n_prompt, kPromptTokens);
   if (options_.warmup) RESTKV_TRY(warm_up(test));
   BenchRow row = row_of(test);
-  reset_peak_rss();
+  peak_.begin();
   for (long long i = 0; i < options_.repetitions; ++i) {
     RESTKV_ASSIGN(const Sample one, sample(test, prompt));
     row.samples_ns.push_back(one.ns);
     if (test.n_prompt > 0) row.ttft_ms.push_back(one.ttft_ms);
     row.kv_bytes = one.kv_bytes;
+    row.kv_bytes_peak = one.kv_bytes_peak;
+    row.hidden_bytes = one.hidden_bytes;
     row.kv_budget = one.kv_budget;
     row.prefill_density = one.prefill_rows.density;
     row.work = {
         .prefill = prefill_work(row.model, test.kv, test.n_prompt, test.n_depth, one.prefill_rows),
         .decode = decode_work(row.model, test.kv, test.n_gen, one.decode_rows)};
   }
-  row.peak_rss_bytes = peak_rss_bytes();
+  row.peak_rss_bytes = peak_.bytes();
   return row;
 }
 
@@ -135,6 +145,8 @@ Result<BenchRunner::Sample> BenchRunner::sample(const BenchCase& test,
   result.kv_bytes = sequence->bytes();
   const KvReport report = sequence->report();
   result.kv_budget = report.budget;
+  result.kv_bytes_peak = report.bytes_peak;
+  result.hidden_bytes = report.hidden_bytes;
   if (report.decode.rows_held_mean > 0) {
     result.decode_rows.read_share = report.decode.rows_read_mean / report.decode.rows_held_mean;
     result.decode_rows.summary_bytes = report.decode.summary_bytes;
@@ -173,6 +185,10 @@ BenchRow BenchRunner::row_of(const BenchCase& test) const {
                .model = engine_->model(),
                .model_type = model_type_of(engine_->model()),
                .isa = std::string(engine_->kernels()),
+               .engine = options_.common.engine,
+               .products = products_of(*engine_, test),
+               .decode_table = options_.common.decode.table,
+               .build_commit = kBuildCommit,
                .cpu_info = cpu_name(),
                .test_time = time_now()};
   const auto found = machine_.find(test.n_threads);

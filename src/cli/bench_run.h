@@ -7,13 +7,36 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/process.h"
 #include "cli/bench_options.h"
 #include "cli/bench_row.h"
 #include "restkv/engine.h"
 
 namespace restkv {
+
+// The process's peak of resident memory from begin() on. Where the system cannot start it anew,
+// only the first peak of an otherwise unused process is known.
+class PeakMemory {
+ public:
+  // used: the process has had other work, whose memory must not count.
+  explicit PeakMemory(bool used, bool (*reset)() = reset_peak_rss) : used_(used), reset_(reset) {}
+  void begin() {
+    const bool anew = reset_();
+    known_ = anew || !used_;
+    used_ = true;
+  }
+  [[nodiscard]] std::optional<std::size_t> bytes() const {
+    return known_ ? std::optional(peak_rss_bytes()) : std::nullopt;
+  }
+
+ private:
+  bool used_;
+  bool (*reset_)();
+  bool known_ = false;
+};
 
 // Keeps the engine and the filled cache from case to case while they fit. One at a time in a
 // process: the peak of its memory is part of the result.
@@ -25,7 +48,8 @@ class BenchRunner {
       : model_path_(std::move(model_path)),
         options_(options),
         machine_(std::move(machine)),
-        cancel_(cancel) {}
+        cancel_(cancel),
+        peak_(!machine_.empty()) {}
 
   // kCancelled when the flag is raised; what was measured of this case is lost. Otherwise as the
   // engine says.
@@ -38,6 +62,8 @@ class BenchRunner {
     RowCounts prefill_rows;
     RowCounts decode_rows;
     std::size_t kv_bytes = 0;
+    std::size_t kv_bytes_peak = 0;
+    std::size_t hidden_bytes = 0;
     std::string kv_budget;
   };
   Result<void> prepare(const BenchCase& test);
@@ -60,6 +86,7 @@ class BenchRunner {
   std::optional<Sequence> base_;  // the cache at its depth; of the case prepared last
   std::optional<BenchCase> prepared_;
   std::vector<float> logits_;
+  PeakMemory peak_;
 };
 
 }  // namespace restkv

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/build_commit.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/pull.h"
@@ -79,7 +80,7 @@ int dispatch(Arguments args) {
     return 0;
   }
   if (name == "--version") {
-    std::printf("restkv %s\n", kVersion);
+    std::printf("restkv %s (%s)\n", kVersion, kBuildCommit);
     return 0;
   }
   for (const Command& command : kCommands) {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "base/names.h"
+#include "cli/bench_lists.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
 #include "sparse/pattern.h"
@@ -87,7 +88,8 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
                      " (" + options.policies + ")",
                  &options.policies, "RESTKV_ARG_KV_POLICY");
   flags.add_text({"--kv-budget"}, "N|P%",
-                 "tokens to keep per KV head and layer, or percent of the prompt, or a list (" +
+                 "tokens to keep per KV head and layer, or percent of the prompt, or a list, or a "
+                 "range like 128-1024*2 (" +
                      options.budgets + ")",
                  &options.budgets, "RESTKV_ARG_KV_BUDGET");
   flags.add_text(
@@ -289,11 +291,11 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
     }
   }
   RESTKV_ASSIGN(const DecodeOptions decode, parse_decode_flags(options.decode));
+  RESTKV_ASSIGN(const auto budgets, parse_budget_list("--kv-budget", options.budgets));
   std::vector<KvOptions> variants;
   for (const Choice& policy : policies) {
     const bool keeps_all = find_policy(policy.name)->keeps_all;
-    for (const std::string& budget_text : split_list(options.budgets)) {
-      RESTKV_ASSIGN(const Budget budget, Budget::parse(budget_text));
+    for (const Budget& budget : budgets) {
       for (const Choice& allocator : allocators) {
         KvOptions variant = options.kv;
         variant.policy = policy.name;
@@ -303,8 +305,7 @@ Result<std::vector<KvOptions>> expand_variants(const CommonOptions& options) {
         variant.budget = budget;
         variant.decode = decode;
         RESTKV_TRY(check_combination(variant, options.prefill));
-        const bool first_of_policy =
-            &allocator == allocators.data() && budget_text == split_list(options.budgets).front();
+        const bool first_of_policy = &allocator == allocators.data() && &budget == budgets.data();
         if (!keeps_all || first_of_policy) variants.push_back(std::move(variant));
       }
     }

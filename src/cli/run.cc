@@ -153,6 +153,7 @@ Result<void> Answers::answer(Read read, std::optional<std::size_t> question) {
   KvReport report = read.sequence.report();
   if (question) {
     report.bytes_peak = std::max(report.bytes_peak, read.report.bytes_peak);
+    report.hidden_bytes = std::max(report.hidden_bytes, read.report.hidden_bytes);
     report.compress_ms += read.report.compress_ms;
   }
   const AnswerTimings timings = answer_timings(read.tokens, read.timings, report, generated);

@@ -184,10 +184,14 @@ QueryRing Engine::State::query_ring(const Variant& variant) const {
                     .window = variant.window()});
 }
 
+PassProducts Engine::State::products(PassProducts::Phase phase, std::size_t n_token) const {
+  return {.phase = phase, .choice = product_choice(), .n_token = n_token};
+}
+
 Pass Engine::State::pass(PassProducts::Phase phase, std::size_t n_token) {
   return {.kernels = *kernels,
           .threads = threads,
-          .products = {.phase = phase, .choice = product_choice(), .n_token = n_token},
+          .products = products(phase, n_token),
           .buffers = buffers};
 }
 
@@ -225,6 +229,12 @@ Result<std::unique_ptr<Engine>> Engine::load(const EngineOptions& options) try {
 const ModelInfo& Engine::model() const { return state_->info; }
 int Engine::threads() const { return state_->threads.count(); }
 std::string_view Engine::kernels() const { return state_->kernels->name; }
+std::string Engine::prefill_products(std::size_t n_token) const {
+  return state_->model->product_names(state_->products(PassProducts::Phase::kPrefill, n_token));
+}
+std::string Engine::decode_products() const {
+  return state_->model->product_names(state_->products(PassProducts::Phase::kDecode, 1));
+}
 std::size_t Engine::cache_bytes() const { return state_->counter->now(); }
 std::size_t Engine::cache_bytes_peak() const { return state_->counter->peak(); }
 void Engine::reset_cache_peak() { state_->counter->reset_peak(); }

@@ -30,6 +30,11 @@ class HiddenStates {
   // REQUIRES: part of the view that the last take() gave, for the same tokens.
   void put(std::size_t first, View2<const float> changed);
 
+  // What reserve() took.
+  [[nodiscard]] std::size_t bytes() const {
+    return floats_.size() * sizeof(float) + halves_.size();
+  }
+
  private:
   const KernelTable& kernels_;
   const Threads& threads_;

@@ -43,6 +43,7 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
   PrefillTimings timings;
   std::vector<float> logits;
   std::size_t peak = 0;
+  std::size_t hidden = 0;
   for (std::size_t first = 0; first < tokens.size();) {
     const std::size_t count = piece_size(*state.variant, tokens.size() - first);
     const PrefillOptions piece = options_of_piece(options, first, count, tokens.size());
@@ -61,11 +62,13 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
     state.report = std::move(outcome.reports.front());
     state.next_position += static_cast<Position>(count);
     peak = std::max(peak, state.report.bytes_peak);
+    hidden = std::max(hidden, state.report.hidden_bytes);
     timings.total_ms += engine.last_prefill.total_ms;
     timings.compress_ms += engine.last_prefill.compress_ms;
     first += count;
   }
   state.report.bytes_peak = peak;
+  state.report.hidden_bytes = hidden;
   state.report.compress_ms = timings.compress_ms;
   engine.last_prefill = timings;
   last_logits = std::move(logits);

@@ -301,6 +301,8 @@ KvReport PrefillRun::report(const VariantRun& run) const {
   const RowCounts counts = count_rows(config_, run.cache, seen);
   CacheShape full = run.cache.shape();
   full.sets = 1;
+  std::size_t hidden_bytes = hidden_.bytes();
+  for (const Replay& replay : replays_) hidden_bytes += replay.hidden.size() * sizeof(float);
   return {.policy = std::string(variant.policy().name),
           .allocator = std::string(variant.allocator_info().name),
           .options = variant.all_options(),
@@ -318,6 +320,7 @@ KvReport PrefillRun::report(const VariantRun& run) const {
           .bytes = run.cache.bytes(),
           .bytes_full = full_cache_bytes(full, seen),
           .bytes_peak = run.peak_bytes,
+          .hidden_bytes = hidden_bytes,
           .end_tokens_max = counts.most,
           .compress_ms = run.compress_ms,
           .granularity = std::string(granularity_name(

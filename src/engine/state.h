@@ -62,6 +62,7 @@ struct Engine::State {
   [[nodiscard]] std::size_t shareable_tokens(std::size_t tokens) const;
   // A ring without queries yet, for as many as the variant wants to keep. Throws std::bad_alloc.
   [[nodiscard]] QueryRing query_ring(const Variant& variant) const;
+  [[nodiscard]] PassProducts products(PassProducts::Phase phase, std::size_t n_token) const;
   [[nodiscard]] Pass pass(PassProducts::Phase phase, std::size_t n_token);
 };
 

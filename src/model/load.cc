@@ -1,9 +1,11 @@
 // Model::load: every tensor is looked up by name, its shape checked, and small ones copied to f32.
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <string>
 #include <unordered_set>
+#include <utility>
 
 #include "base/check.h"
 #include "model/model.h"
@@ -222,6 +224,24 @@ bool Model::rows_depend_on_company(const PassProducts& products) const {
     }
   }
   return false;
+}
+
+std::string Model::product_names(const PassProducts& products) const {
+  std::vector<Product> used;
+  for (const LayerWeights& layer : layers_) {
+    for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
+                                 &layer.up, &layer.down}) {
+      if (*linear) used.push_back(products.of(*linear));
+    }
+  }
+  std::string names;
+  for (const auto& [product, name] :
+       {std::pair{Product::kPacked, "packed"}, std::pair{Product::kQuantised, "quantised"},
+        std::pair{Product::kExpandedGemm, "expanded"}, std::pair{Product::kExactDot, "exact"}}) {
+    if (std::ranges::find(used, product) == used.end()) continue;
+    names.append(names.empty() ? "" : "+").append(name);
+  }
+  return names;
 }
 
 ModelInfo Model::info() const {

@@ -84,6 +84,9 @@ class Model {
   // Whether a token's row of some layer may have other bits in other company (tensor/linear.h).
   [[nodiscard]] bool rows_depend_on_company(const PassProducts& products) const;
 
+  // The products of all layers by their names (restkv/engine.h), each once, with a + between.
+  [[nodiscard]] std::string product_names(const PassProducts& products) const;
+
   // hidden: [tokens, n_embd]. REQUIRES: every token in [0, n_vocab).
   void embed(const Pass& pass, std::span<const Token> tokens, View2<float> hidden) const;
 

@@ -43,6 +43,33 @@ TEST(NumberList, RefusesEverythingElse) {
   EXPECT_FALSE(parse_number_list("-p", "0-8*2", 0, 100).ok());  // 0 times 2 is 0
 }
 
+std::string budgets(const char* text) {
+  const auto parsed = parse_budget_list("--kv-budget", text);
+  if (!parsed.ok()) return parsed.error().message;
+  std::string all;
+  for (const Budget& budget : *parsed) all += budget.text() + " ";
+  return all;
+}
+
+TEST(BudgetList, HasRangesOfTokensAndPercentages) {
+  EXPECT_EQ(budgets("1024"), "1024 ");
+  EXPECT_EQ(budgets("12.5%,64"), "12.5% 64 ");
+  EXPECT_EQ(budgets("128-1024*2"), "128 256 512 1024 ");
+  EXPECT_EQ(budgets("10%,64-128+32,7"), "10% 64 96 128 7 ");
+}
+
+TEST(BudgetList, RefusesEverythingElse) {
+  const std::string budget = "a budget is a number of tokens or a percentage like 10%, not ";
+  for (const char* text : {"", "-5", "a", "10%-50%", "10-50%", "0"}) {
+    EXPECT_EQ(budgets(text), budget + "'" + text + "'");
+  }
+  EXPECT_EQ(budgets("5,"), budget + "''");
+  EXPECT_EQ(budgets("9-1"), "--kv-budget '9-1' runs from high to low");
+  EXPECT_EQ(budgets("0-8"), "--kv-budget takes numbers from 1 to 1000000000, not '0-8'");
+  EXPECT_EQ(budgets("64-128*1"), "--kv-budget '64-128*1' never gets to its end");
+  EXPECT_NE(budgets("64-").find("--kv-budget takes numbers and ranges like"), std::string::npos);
+}
+
 TEST(NumberPair, IsTwoNumbers) {
   EXPECT_EQ(parse_number_pair("-pg", "512,128", 1000).value(), (std::pair{512LL, 128LL}));
   EXPECT_EQ(parse_number_pair("-pg", "0,1000", 1000).value(), (std::pair{0LL, 1000LL}));

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/bench_output.h"
+#include "cli/bench_run.h"
 
 namespace restkv {
 namespace {
@@ -46,6 +47,16 @@ BenchRow two_samples() {
   row.ttft_ms = {1000, 2000};
   row.kv_bytes = 3 << 20;
   row.peak_rss_bytes = 5 << 20;
+  row.test.kv.window = 48;
+  row.test.kv.sinks = 2;
+  row.test.kv.protect = Protect::kPaper;
+  row.test.kv.group_score = GroupScore::kMax;
+  row.test.kv.seed = 77;
+  row.engine.order = WeightOrder::kKeep;
+  row.engine.hidden_type = KvType::kBf16;
+  row.products = "expanded, quantised";
+  row.decode_table = "sizes.json";
+  row.build_commit = "abc1234";
   return row;
 }
 
@@ -154,6 +165,17 @@ TEST(BenchWriter, JsonHasTheFieldsOfLlamaBenchAndOurs) {
   EXPECT_EQ(row["fill"], "prompt");
   EXPECT_EQ(row["isa"], "ref");
   EXPECT_FALSE(row.contains("limit_share"));
+  EXPECT_EQ(row["kv_group"], "max");
+  EXPECT_EQ(row["kv_window"], 48);
+  EXPECT_EQ(row["kv_sink"], 2);
+  EXPECT_EQ(row["kv_protect"], "paper");
+  EXPECT_EQ(row["decode_table"], "sizes.json");
+  EXPECT_EQ(row["seed"], 77);
+  EXPECT_EQ(row["products"], "expanded, quantised");
+  EXPECT_EQ(row["repack"], false);
+  EXPECT_EQ(row["hidden_type"], "bf16");
+  EXPECT_EQ(row["use_mmap"], true);
+  EXPECT_EQ(row["build_commit"], "abc1234");
 }
 
 TEST(BenchWriter, JsonWithoutRowsIsAnEmptyArray) {
@@ -166,6 +188,33 @@ TEST(BenchWriter, JsonSaysNullWhereThereIsNoFirstToken) {
   row.ttft_ms.clear();
   const auto writer = BenchWriter::make(BenchFormat::kJsonl, {});
   EXPECT_TRUE(nlohmann::json::parse(writer->row(row))["ttft_ms"].is_null());
+}
+
+TEST(BenchWriter, APeakThatIsNotKnownIsLeftOut) {
+  BenchRow row = two_samples();
+  row.peak_rss_bytes.reset();
+  const auto text = [&](BenchFormat format) { return BenchWriter::make(format, {})->row(row); };
+  EXPECT_TRUE(nlohmann::json::parse(text(BenchFormat::kJsonl))["peak_rss_bytes"].is_null());
+  EXPECT_TRUE(text(BenchFormat::kMarkdown).ends_with("|      3.0 |          |\n"));
+  EXPECT_NE(text(BenchFormat::kSql).find("3145728, 0, 0, NULL, "), std::string::npos);
+  EXPECT_NE(text(BenchFormat::kCsv).find("\"3145728\",\"0\",\"0\",\"\","), std::string::npos);
+}
+
+bool cannot() { return false; }
+bool can() { return true; }
+
+// A system that cannot start the peak anew would give a row the memory of those before it.
+TEST(PeakMemory, IsOfOneRowOrNotKnown) {
+  PeakMemory anew(/*used=*/true, can);
+  PeakMemory once(/*used=*/false, cannot);
+  PeakMemory never(/*used=*/true, cannot);
+  for (const bool first : {true, false}) {
+    for (PeakMemory* peak : {&anew, &once, &never}) peak->begin();
+    EXPECT_TRUE(anew.bytes().has_value());
+    EXPECT_EQ(once.bytes().has_value(), first);
+    EXPECT_FALSE(never.bytes().has_value());
+  }
+  EXPECT_GT(anew.bytes().value_or(0), 1U << 20U);
 }
 
 TEST(BenchWriter, JsonlHasARowInEachLine) {
@@ -188,6 +237,8 @@ TEST(BenchWriter, SqlMakesItsTableOnce) {
   EXPECT_NE(text.find("'folder/it''s \"a\".gguf'"), std::string::npos) << text;
   EXPECT_NE(text.find("\n  avg_ts REAL"), std::string::npos);
   EXPECT_NE(text.find("\n  n_prompt INTEGER"), std::string::npos);
+  EXPECT_NE(text.find("\n  use_mmap INTEGER"), std::string::npos);
+  EXPECT_NE(text.find(", 'expanded, quantised', 0, 'bf16', 1, "), std::string::npos) << text;
 }
 
 TEST(BenchWriter, TheTableShowsColumnsThatTellRowsApart) {
@@ -201,8 +252,12 @@ TEST(BenchWriter, TheTableShowsColumnsThatTellRowsApart) {
                                                             .allocator = true,
                                                             .fill = true,
                                                             .limit = true,
+                                                            .fields = {"products", "kv_window"},
                                                             .policy_width = 15});
-  for (const char* name : {"batch", "type_k", "type_v", "allocator", "fill", "of the limit"}) {
+  EXPECT_EQ(plain.find("products"), std::string::npos);
+  EXPECT_NE(full.find("|        48 | expanded, quantised  |"), std::string::npos) << full;
+  for (const char* name : {"batch", "type_k", "type_v", "allocator", "fill", "of the limit",
+                           "products", "kv_window"}) {
     EXPECT_NE(full.find(std::string(" ") + name + " "), std::string::npos) << name << full;
   }
   // All lines of a table are as wide as its head.

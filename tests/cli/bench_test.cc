@@ -10,12 +10,17 @@
 #include <string>
 #include <vector>
 
+#include "base/threads.h"
 #include "cli/program.h"
+#include "support/random_model.h"
 
 namespace restkv::testing {
 namespace {
 
 using Words = std::vector<std::string>;
+
+// docs/performance.md states it.
+constexpr double kPeakConstant = 96.0 * 1048576;
 
 ProgramEnd bench(const Words& more) {
   Words args = {"bench", "-m", scratch_folder() + "/tiny.gguf", "-t", "1", "-r", "2"};
@@ -53,6 +58,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{"Budget",
                  {"--kv-policy", "snapkv", "--kv-budget", "64,20"},
                  "a budget of 20 tokens is below the 36 protected rows"},
+        BadInput{"BudgetRange",
+                 {"--kv-policy", "snapkv", "--kv-budget", "64-40"},
+                 "--kv-budget '64-40' runs from high to low"},
+        BadInput{"DecodeBudgetRange",
+                 {"--decode-attn", "quest", "--decode-budget", "64-128*0"},
+                 "--decode-budget '64-128*0' never gets to its end"},
         BadInput{"Allocator", {"--kv-alloc", "nope"}, "unknown allocator 'nope'"},
         BadInput{
             "Output", {"-o", "xml"}, "unknown output 'xml' (known: md, csv, json, jsonl, sql)"},
@@ -97,7 +108,7 @@ TEST(Bench, KnowsTheGranularity) {
 TEST(Bench, MeasuresEveryCombinationOnce) {
   const auto rows =
       rows_of({"-p", "8,16", "-n", "4", "-pg", "8,2", "-d", "0,64", "-b", "16,32", "-ctk",
-               "f16,q8_0", "--kv-policy", "full,streaming-llm", "--kv-budget", "40,50"});
+               "f16,q8_0", "--kv-policy", "full,streaming-llm", "--kv-budget", "40-50+10"});
   // tests x depths x batches x types x (full once, the other with two budgets)
   ASSERT_EQ(rows.size(), 4U * 2 * 2 * 2 * 3);
   std::set<std::string> seen;
@@ -113,6 +124,48 @@ TEST(Bench, MeasuresEveryCombinationOnce) {
     EXPECT_GT(row["peak_rss_bytes"].get<double>(), 1e6);
     EXPECT_EQ(row["ttft_ms"].is_null(), row["n_prompt"] == 0);
   }
+}
+
+// A row says how it was computed. The tiny model's weights are f32, which has no packed form.
+TEST(Bench, RowsSayHowTheyWereComputed) {
+  const auto usual = rows_of({"-p", "8,64", "-n", "2", "-pg", "64,2"});
+  ASSERT_EQ(usual.size(), 4U);
+  EXPECT_EQ(usual[0]["products"], "quantised");
+  EXPECT_EQ(usual[1]["products"], "expanded");
+  EXPECT_EQ(usual[2]["products"], "quantised");
+  EXPECT_EQ(usual[3]["products"], "expanded, quantised");
+  EXPECT_EQ(usual[0]["repack"], true);
+  EXPECT_EQ(usual[0]["use_mmap"], true);
+  EXPECT_EQ(usual[0]["hidden_type"], "f32");
+  EXPECT_NE(usual[0]["build_commit"], "");
+  const auto other =
+      rows_of({"-p",          "8",   "-n",        "0",         "-pg",           "8,2",
+               "--products",  "f32", "-nr",       "--no-mmap", "--hidden-type", "bf16",
+               "--kv-window", "8",   "--kv-sink", "1",         "--kv-protect",  "paper",
+               "--kv-group",  "max", "--seed",    "3",         "--kv-policy",   "snapkv"});
+  ASSERT_EQ(other.size(), 2U);
+  EXPECT_EQ(other[0]["products"], "expanded");
+  EXPECT_EQ(other[1]["products"], "expanded, exact");
+  EXPECT_EQ(other[0]["repack"], false);
+  EXPECT_EQ(other[0]["use_mmap"], false);
+  EXPECT_EQ(other[0]["hidden_type"], "bf16");
+  EXPECT_EQ(other[0]["kv_window"], 8);
+  EXPECT_EQ(other[0]["kv_sink"], 1);
+  EXPECT_EQ(other[0]["kv_protect"], "paper");
+  EXPECT_EQ(other[0]["kv_group"], "max");
+  EXPECT_EQ(other[0]["seed"], 3);
+}
+
+TEST(Bench, TheTableShowsWhatWasAskedForAllRows) {
+  const ProgramEnd end = bench({"-p", "8", "-n", "2", "--no-warmup", "--products", "f32",
+                                "--hidden-type", "bf16", "--kv-window", "8"});
+  EXPECT_EQ(end.status, 0) << end.err;
+  EXPECT_NE(end.out.find("| kv_window | products             | hidden_type | test "),
+            std::string::npos)
+      << end.out;
+  EXPECT_NE(end.out.find("|         8 | expanded             | bf16        | pp8 "),
+            std::string::npos)
+      << end.out;
 }
 
 // Prefill patterns and decode methods are lists too; dense takes no budget and stands once.
@@ -185,6 +238,82 @@ TEST(Bench, ComparesWithTheMachineWhereAsked) {
     EXPECT_GT(share, 0);
     EXPECT_NEAR(row["limit_share"].get<double>(), share, 1e-5 + 1e-3 * share);
     EXPECT_EQ(row["limit"], by_flops > by_bytes ? "flops" : "bandwidth");
+  }
+}
+
+// On one thread and on all, whatever the rows have.
+TEST(Bench, MeasuresTheMachineOnOneThreadAndOnAll) {
+  if (!std::string(RESTKV_BUILD_TYPE).starts_with("Rel")) {
+    GTEST_SKIP() << "reads a third of a GiB several times: too slow unless optimised";
+  }
+  const ProgramEnd end = bench({"-p", "0", "-n", "0", "--machine"});
+  EXPECT_EQ(end.status, 0) << end.err;
+  const int all = Threads(0).count();
+  EXPECT_NE(end.out.find("machine: 1 thread "), std::string::npos) << end.out;
+  if (all > 1) {
+    EXPECT_NE(end.out.find("machine: " + std::to_string(all) + " threads "), std::string::npos)
+        << end.out;
+  }
+}
+
+// What a prompt takes of the process is in the report: its weights, its hidden states, what the
+// cache held at the most; and a constant. The model is shallow and wide, so that the hidden states
+// are most of it.
+TEST(Bench, ThePeakOfAPromptIsWhatTheReportSays) {
+  const std::string path = scratch_folder() + "/wide.gguf";
+  RandomModel model = random_llama();
+  model.n_layer = 2;
+  model.n_embd = 1024;
+  ASSERT_TRUE(random_model_file(model).write(path).ok());
+  struct Setting {
+    const char* hidden_type;
+    double element;  // bytes
+    const char* policy;
+    double
+        scratch;  // bytes a token, at the most: where scores are made, the window's probabilities
+  };
+  for (const Setting& setting : {Setting{"f32", 4, "streaming-llm", 0},
+                                 {"bf16", 2, "streaming-llm", 0},
+                                 {"bf16", 2, "rest-kv", 512}}) {
+    const ProgramEnd end = run_program({"bench",
+                                        "-m",
+                                        path,
+                                        "-t",
+                                        "1",
+                                        "-r",
+                                        "1",
+                                        "-p",
+                                        "2048,12288",
+                                        "-n",
+                                        "0",
+                                        "--prefill",
+                                        "tri-shape",
+                                        "--kv-policy",
+                                        setting.policy,
+                                        "--kv-budget",
+                                        "128",
+                                        "--hidden-type",
+                                        setting.hidden_type,
+                                        "-o",
+                                        "json"});
+    ASSERT_EQ(end.status, 0) << end.err;
+    const auto rows = nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+    ASSERT_EQ(rows.size(), 2U);
+    double rest[2];
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto& row = rows[i];
+      const double hidden = row["n_prompt"].get<double>() * 1024 * setting.element;
+      EXPECT_GE(row["hidden_bytes"].get<double>(), hidden);
+      EXPECT_LE(row["hidden_bytes"].get<double>(), hidden + 512 * 1024 * 4) << "and a chunk in f32";
+      if (row["peak_rss_bytes"].is_null()) GTEST_SKIP() << "this system cannot reset the peak";
+      rest[i] = row["peak_rss_bytes"].get<double>() - row["model_size"].get<double>() -
+                row["hidden_bytes"].get<double>() - row["kv_bytes_peak"].get<double>();
+      EXPECT_LE(rest[i], kPeakConstant) << row;
+    }
+    // Of 26 to 47 MiB that the longer prompt takes more, all but this is reported. Large arrays end
+    // somewhere in a huge page of 2 MiB.
+    EXPECT_GE(rest[1] - rest[0], -double(1U << 20U)) << rows;
+    EXPECT_LE(rest[1] - rest[0], setting.scratch * 10240 + 3 * double(1U << 20U)) << rows;
   }
 }
 

@@ -40,6 +40,7 @@ TEST(Json, OneVariantIsAnObjectWithTheBytesOfItsRows) {
   EXPECT_EQ(kv["bytes"], pages_bytes(50));
   EXPECT_EQ(kv["bytes_full"], pages_bytes(n));
   EXPECT_EQ(kv["bytes_peak"], pages_bytes(50) + n * kRowBytes);
+  EXPECT_EQ(kv["hidden_bytes"], n * 64 * sizeof(float));
   EXPECT_EQ(answer["usage"], (json{{"prompt_tokens", n}, {"completion_tokens", 5}}));
   EXPECT_EQ(answer["tokens"].size(), 5U);
   EXPECT_EQ(answer["stop"], "limit");
