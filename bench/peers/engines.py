@@ -4,6 +4,7 @@ Everything that is installed lies under ${XDG_CACHE_HOME:-~/.cache}/restkv/peers
 each peer; nothing touches the work tree.
 """
 
+import functools
 import json
 import os
 import signal
@@ -199,10 +200,11 @@ class Restkv(Engine):
     def program() -> Path:
         return Path(os.environ.get("RESTKV_PROGRAM") or ROOT / "build" / "bin" / "restkv")
 
+    @functools.cache
     def version(self) -> str:
-        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-        return commit or "unknown"
+        """The commit that the program was built from, as it says itself: "restkv 0.1.0 (abc1234)"."""
+        said = subprocess.run([str(self.program()), "--version"], capture_output=True, text=True, check=False).stdout
+        return said.strip().rpartition("(")[2].rstrip(")") if "(" in said else "unknown"
 
     def command(self, model: str, threads: int, task: Task) -> list[str]:
         return [str(self.program()), "bench", *common(model, threads, task), *self.options, "-r", "1", "-o", "json"]

@@ -126,9 +126,57 @@ def limit_table(rows: list[dict]) -> str:
     return table(["depth", "engine", "% reading", "% writing"], body)
 
 
+# What a row of each section was measured at, and what the document calls the section.
+SECTIONS = {"depth": ("depth {n_depth}", "at depths"), "length": ("a prompt of {n_prompt}", "of whole prompts"),
+            "synthetic": ("made-up rows at depth {n_depth}", "with made-up rows"),
+            "openvino": ("depth {n_depth} beside OpenVINO GenAI", "beside OpenVINO GenAI")}
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+def number(n: int) -> str:
+    return NUMBERS[n] if n < len(NUMBERS) else str(n)
+
+
+def restkv_version(data: dict) -> str:
+    """The version of most rows, and which sections are of others: "abc1234 (at depths: def5678)"."""
+    last = data["versions"].get(RESTKV, "unknown")
+    of_section = {section: [row.get("version", last) for row in data["measured"]
+                            if row["section"] == section and row["engine"] == RESTKV] for section in SECTIONS}
+    every = [version for versions in of_section.values() for version in versions]
+    usual = statistics.mode(every) if every else last
+    others = [f"{SECTIONS[section][1]}: {' and '.join(dict.fromkeys(versions))}"
+              for section, versions in of_section.items() if set(versions) - {usual}]
+    return usual + (f" ({'; '.join(others)})" if others else "")
+
+
+def measured_in_parts(rows: list[dict]) -> list[str]:
+    """What an interrupted run and its continuations measured at different times."""
+    parts: dict[str, dict[str, set]] = {}
+    for row in rows:
+        if row["section"] in SECTIONS and "run" in row:
+            what = SECTIONS[row["section"]][0].format(**row)
+            parts.setdefault(what, {}).setdefault(row["run"], set()).add(row["pair"])
+    notes = []
+    for what, runs in parts.items():
+        counts = [len(pairs) for _, pairs in sorted(runs.items())]
+        if len(counts) > 1:
+            first = f"{number(counts[0])} round" + ("s" if counts[0] != 1 else "")
+            later = "".join(f" and later {number(count)}" for count in counts[1:])
+            notes.append(f"The processes of {what} were measured in {number(len(counts))} parts, {first}{later}.")
+    return notes
+
+
+def sentence(note: str) -> str:
+    """With a capital, unless it begins with a name, and with a full stop."""
+    if note.startswith(("the ", "no ")):
+        note = note[0].upper() + note[1:]
+    return note if note.endswith(".") else note + "."
+
+
 def text_of(data: dict, pictures: list[str]) -> str:
     rows = data["measured"]
-    versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    versions = ", ".join(f"{name} {restkv_version(data) if name == RESTKV else version}"
+                         for name, version in data["versions"].items())
     machine = data["machine"]
     parts = ["## Side by side"]
     if data["quick"]:
@@ -154,9 +202,11 @@ def text_of(data: dict, pictures: list[str]) -> str:
                      "of two prompts.\n\n" + depth_table(rows, "openvino", "prompt_ts")
                      + "\nWriting.\n\n" + depth_table(rows, "openvino", "gen_ts"))
     settings = [f"- {where}: reading {best['prompt']}; writing {best['gen']}" for where, best in data["settings"].items()]
-    parts.append("### Settings of the peers, the best of those tried\n\n" + "\n".join(settings))
-    if data["notes"]:
-        parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {clean(note)}" for note in data["notes"]))
+    parts.append("### Settings of the peers, the best of those tried\n\nEach was tried once at each of these depths. What "
+                 "was best at the deepest of them was taken at greater depths as well, and for whole prompts what was best "
+                 "there for reading.\n\n" + "\n".join(settings))
+    if notes := [sentence(clean(note)) for note in data["notes"]] + measured_in_parts(rows):
+        parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
