@@ -1,5 +1,5 @@
 # cmake -DSOURCE=folder -DOUTPUT=file -P build_commit.cmake
-# Writes the definition of kBuildCommit, and touches the file only where it changes.
+# Writes the definition of build_commit(), and touches the file only where it changes.
 set(commit "unknown")
 find_program(GIT git)
 # Only a repository of its own: a release unpacked within another one has none.
@@ -15,7 +15,7 @@ file(CONFIGURE OUTPUT ${OUTPUT} @ONLY CONTENT [[
 
 namespace restkv {
 
-const char* const kBuildCommit = "@commit@";
+const char* build_commit() { return "@commit@"; }
 
 }  // namespace restkv
 ]])

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -140,12 +141,12 @@ std::string gemm_from(const Linear& linear, Product other, const std::vector<std
                       const Threads& threads) {
   LinearScratch scratch;
   std::string from = "never";
-  for (auto m = rows.rbegin(); m != rows.rend(); ++m) {
-    if (seconds_of(linear, Product::kExpandedGemm, *m, threads, scratch) >=
-        seconds_of(linear, other, *m, threads, scratch)) {
+  for (const std::size_t m : std::ranges::reverse_view(rows)) {
+    if (seconds_of(linear, Product::kExpandedGemm, m, threads, scratch) >=
+        seconds_of(linear, other, m, threads, scratch)) {
       break;
     }
-    from = std::to_string(*m);
+    from = std::to_string(m);
   }
   return from;
 }

@@ -36,8 +36,8 @@ std::string model_type_of(const ModelInfo& model) {
 
 // Of each phase that the test has.
 std::string products_of(const Engine& engine, const BenchCase& test) {
-  const std::string prompt = engine.prefill_products(test.n_prompt);
-  const std::string generated = engine.decode_products();
+  std::string prompt = engine.prefill_products(test.n_prompt);
+  std::string generated = engine.decode_products();
   if (test.n_prompt == 0) return generated;
   return test.n_gen == 0 || prompt == generated ? prompt : prompt + ", " + generated;
 }
@@ -188,7 +188,7 @@ BenchRow BenchRunner::row_of(const BenchCase& test) const {
                .engine = options_.common.engine,
                .products = products_of(*engine_, test),
                .decode_table = options_.common.decode.table,
-               .build_commit = kBuildCommit,
+               .build_commit = build_commit(),
                .cpu_info = cpu_name(),
                .test_time = time_now()};
   const auto found = machine_.find(test.n_threads);

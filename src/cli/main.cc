@@ -80,7 +80,7 @@ int dispatch(Arguments args) {
     return 0;
   }
   if (name == "--version") {
-    std::printf("restkv %s (%s)\n", kVersion, kBuildCommit);
+    std::printf("restkv %s (%s)\n", kVersion, build_commit());
     return 0;
   }
   for (const Command& command : kCommands) {
