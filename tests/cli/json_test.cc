@@ -180,5 +180,22 @@ TEST(Json, SeveralQuestionsAskOneCompressedText) {
   EXPECT_EQ(run_json(full)["tokens"], run_json(agnostic)["tokens"]);
 }
 
+// The question is read densely on top of the text; what is reported is how the text was read.
+TEST(Json, APatternIsThatOfTheTextWhenTheQuestionComesLater) {
+  const std::vector<std::string> pattern = {"--prefill", "tri-shape:init=64:local=128"};
+  const json alone = run_json(pattern)["prefill"];
+  ASSERT_LT(alone["density"], 1.0);
+  std::vector<std::string> args = pattern;
+  args.insert(args.end(), {"--kv-mode", "agnostic", "-p", "What is it?", "-p", "Who wrote it?"});
+  const json both = run_json(args);
+  ASSERT_EQ(both.size(), 2U);
+  for (const json& one : both) {
+    EXPECT_EQ(one["prefill"]["dense_because"], "");
+    EXPECT_EQ(one["prefill"]["options"], alone["options"]);
+    EXPECT_EQ(one["prefill"]["layer_density"], alone["layer_density"]);
+    EXPECT_GT(one["prefill"]["attention_ms"], 0);
+  }
+}
+
 }  // namespace
 }  // namespace restkv::testing
