@@ -225,8 +225,14 @@ Result<void> print_rows(const Cells& cells, const std::string& context,
 
 Result<std::vector<BlockTable>> read_tables(const Options& options, const ModelInfo& model) {
   std::vector<BlockTable> tables;
-  for (const std::string& path : options.tables) {
+  for (std::size_t e = 0; e < kEstimators.size(); ++e) {
+    const std::string& path = options.tables.at(e);
     RESTKV_ASSIGN(BlockTable table, read_block_table(path));
+    if (!table.estimator.empty() && table.estimator != kEstimators.at(e)) {
+      return Error{ErrorCode::kInvalidArgument, path + ": was measured with the boxes of " +
+                                                    table.estimator + ", not of " +
+                                                    kEstimators.at(e)};
+    }
     if (table.fingerprint != model.fingerprint) {
       return Error{ErrorCode::kInvalidArgument, path + ": was measured on another model"};
     }

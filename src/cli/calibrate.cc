@@ -9,12 +9,13 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/session.h"
+#include "eval/tasks/ruler_qa_common.h"
 
 namespace restkv {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: restkv calibrate [-m MODEL] [-f FILE] [-o FILE] [options]\n\n"
+    "usage: restkv calibrate [-m MODEL] [-f FILE | --data DIR] [-o FILE] [options]\n\n"
     "Measures how much of each head's attention blocks of 16, 32, 64 and 128 rows catch, and "
     "writes "
     "a table of block sizes for --decode-attn ab-sparse --decode-table FILE.";
@@ -24,25 +25,39 @@ struct CalibrateOptions {
   CommonOptions common;
   CalibrationOptions calibration;
   std::string file;
+  std::string data_dir;
   std::string output;
 };
 
+// What is read: -f, or SQuAD of the data folder, or nothing of these, for text of our own.
+Result<std::string> text_file(const CalibrateOptions& options) {
+  if (!options.file.empty() || options.data_dir.empty()) return options.file;
+  TaskRequest request;
+  request.data_dir = options.data_dir;
+  return squad_path(request);
+}
+
 Result<int> run(CalibrateOptions& options, const InterruptGuard& interrupt) {
+  RESTKV_ASSIGN(const std::string file, text_file(options));
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
   const std::string output =
       options.output.empty() ? session.engine->model().path + ".blocks.json" : options.output;
   const CalibrationOptions& calibration = options.calibration;
   RESTKV_ASSIGN(
-      const BlockTableOrigin origin,
-      calibrate_to_file(session,
-                        {.text_file = options.file, .output = output, .calibration = calibration},
+      const Calibration made,
+      calibrate_to_file(session, {.text_file = file, .output = output, .calibration = calibration},
                         interrupt));
+  const BlockTableOrigin& origin = made.origin;
   std::printf(
-      "%s\nattention caught on %zu passages of %s%s: %.2f %%, with blocks of %zu rows for "
-      "all %.2f %%\n",
-      output.c_str(), calibration.held_back > 0 ? calibration.held_back : calibration.passages,
-      origin.texts.c_str(), calibration.held_back > 0 ? " held back" : "", 100 * origin.recall,
-      calibration.mean_rows, 100 * origin.recall_uniform);
+      "%s\n%zu passages of %s measured, %s mean %d, %s\n"
+      "attention caught on %zu passages%s, %zu of %zu rows read (budget %s): %.2f %%, with blocks "
+      "of "
+      "%zu for all heads %.2f %%\n",
+      output.c_str(), origin.passages, made.table.texts.c_str(), made.table.mean.c_str(),
+      made.table.mean_rows, made.table.estimator.c_str(),
+      origin.held_back > 0 ? origin.held_back : origin.passages,
+      origin.held_back > 0 ? " held back" : "", origin.rows, origin.tokens, origin.budget.c_str(),
+      100 * origin.recall, calibration.mean_rows, 100 * origin.recall_uniform);
   return 0;
 }
 
@@ -52,13 +67,18 @@ void add_flags(FlagSet& flags, CalibrateOptions& options) {
   flags.add_text({"-f", "--file"}, "FNAME",
                  "text, or a SQuAD file, whose paragraphs are read (default: text of our own)",
                  &options.file);
+  flags.add_text({"--data"}, "DIR",
+                 "folder with the benchmarks' files: SQuAD's, where -f names none",
+                 &options.data_dir, "RESTKV_ARG_DATA");
   flags.add_text({"-o", "--output"}, "FNAME", "table to write (default: beside the model)",
                  &options.output);
   flags.add_integer(
       {"--passages"}, "passages to measure on (50)", 1, kMostTokens,
       [&calibration](long long v) { calibration.passages = static_cast<std::size_t>(v); });
   flags.add_integer(
-      {"--held-back"}, "more passages, to judge the table by (10)", 0, kMostTokens,
+      {"--held-back"},
+      "more passages, to judge the table by (as many as the text has, at least 1, at most 10)", 0,
+      kMostTokens,
       [&calibration](long long v) { calibration.held_back = static_cast<std::size_t>(v); });
   flags.add_integer(
       {"--tokens"}, "tokens of a passage (2048)", 65, kMostTokens,
@@ -98,6 +118,9 @@ int calibrate_command(Arguments args) {
   checked.decode = *decode;
   if (auto fits = check_kv_options(checked); !fits.ok()) return report_usage(fits.error());
   options.calibration.decode = *decode;
+  if (auto fits = check_calibration(options.calibration); !fits.ok()) {
+    return report_usage(fits.error());
+  }
   print_notices(flags);
   const InterruptGuard interrupt;
   auto status = run(options, interrupt);

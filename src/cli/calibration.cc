@@ -151,19 +151,42 @@ class CalibrationRun {
   Threads threads_;
 };
 
-BlockTableOrigin origin_of(const CalibrationOptions& options, const SelectionPlan& plan,
-                           const Budget& budget) {
-  const auto type_name = [](SummaryType type) {
-    return type == SummaryType::kInt4 ? "int4" : type == SummaryType::kInt8 ? "int8" : "f16";
-  };
-  return {.estimator = plan.box == BoxKind::kCentred ? "arkvale" : "quest",
-          .summaries = type_name(plan.summaries),
-          .mean = options.mean == BlockMean::kHarmonic ? "harmonic" : "arithmetic",
-          .mean_rows = static_cast<int>(options.mean_rows),
-          .budget = budget.text(),
-          .passages = options.passages,
-          .held_back = options.held_back,
-          .tokens = options.tokens};
+// What decode must be asked for to read as it was measured.
+struct Settings {
+  ParamValues values;
+  SelectionPlan plan;
+  Budget budget;
+};
+
+Result<Settings> settings_of(const DecodeOptions& decode) {
+  const DecodeMethodInfo* method = find_decode_method(decode.method);
+  if (method == nullptr || !method->takes_table) {
+    return invalid("'" + decode.method + "' takes no table of block sizes: ab-sparse does");
+  }
+  const auto block =
+      std::ranges::find(decode.method_options, "block", &ParamValues::Assignment::first);
+  if (block != decode.method_options.end()) {
+    return invalid("all block sizes are measured: block=" + block->second + " says nothing here");
+  }
+  RESTKV_ASSIGN(ParamValues values,
+                ParamValues::parse(method->name, method->params, decode.method_options));
+  RESTKV_ASSIGN(Budget budget, Budget::parse(method->default_budget));
+  if (decode.budget) budget = *decode.budget;
+  const SelectionPlan plan = method->plan(values);
+  return Settings{.values = std::move(values), .plan = plan, .budget = budget};
+}
+
+// How a text of so many passages is divided.
+Result<std::size_t> held_back_of(const CalibrationOptions& options, std::size_t tokens) {
+  const std::size_t passages = tokens / options.tokens;
+  const std::size_t least = options.held_back.value_or(1);
+  if (passages < options.passages + least) {
+    return invalid("the text has " + std::to_string(tokens) + " tokens; " +
+                   std::to_string(options.passages + least) + " passages of " +
+                   std::to_string(options.tokens) + " need " +
+                   std::to_string((options.passages + least) * options.tokens));
+  }
+  return options.held_back.value_or(std::min(kMostHeldBack, passages - options.passages));
 }
 
 }  // namespace
@@ -179,40 +202,43 @@ Result<std::string> calibration_text(const std::string& path, std::string& name)
   return text;
 }
 
+Result<void> check_calibration(const CalibrationOptions& options) {
+  RESTKV_ASSIGN([[maybe_unused]] const Settings settings, settings_of(options.decode));
+  return {};
+}
+
 Result<Calibration> calibrate(Session& session, const std::string& text,
                               const CalibrationOptions& options, const PrefillOptions& prefill,
-                              const std::function<void(std::size_t)>& on_progress) {
-  const DecodeMethodInfo* method = find_decode_method(options.decode.method);
-  if (method == nullptr || !method->takes_table) {
-    return invalid("'" + options.decode.method + "' takes no table of block sizes: ab-sparse does");
-  }
-  RESTKV_ASSIGN(const ParamValues values,
-                ParamValues::parse(method->name, method->params, options.decode.method_options));
-  const SelectionPlan plan = method->plan(values);
-  RESTKV_ASSIGN(Budget budget, Budget::parse(method->default_budget));
-  if (options.decode.budget) budget = *options.decode.budget;
+                              const CalibrationWatch& on_progress) {
+  RESTKV_ASSIGN(const Settings settings, settings_of(options.decode));
   RESTKV_ASSIGN(
       const std::vector<Token> tokens,
       session.vocabulary->tokenize(text, {.special = SpecialText::kPlain, .bos = Bos::kByModel}));
-  const std::size_t passages = options.passages + options.held_back;
-  if (tokens.size() / options.tokens < passages) {
-    return invalid("the text has " + std::to_string(tokens.size()) + " tokens; " +
-                   std::to_string(passages) + " passages of " + std::to_string(options.tokens) +
-                   " need " + std::to_string(passages * options.tokens));
-  }
-  CalibrationRun run(session, options, plan, budget);
+  RESTKV_ASSIGN(const std::size_t n_held_back, held_back_of(options, tokens.size()));
+  const std::size_t passages = options.passages + n_held_back;
+  CalibrationRun run(session, options, settings.plan, settings.budget);
   if (run.heads().empty()) return invalid("no layer is read in part: there is nothing to measure");
   Measured seen;
   Measured held_back;
+  if (on_progress) on_progress(0, passages);
   for (std::size_t i = 0; i < passages; ++i) {
     const auto passage = std::span(tokens).subspan(i * options.tokens, options.tokens);
     RESTKV_TRY(run.read(passage, prefill, i < options.passages ? seen : held_back));
-    if (on_progress) on_progress(i + 1);
+    if (on_progress) on_progress(i + 1, passages);
   }
-  Calibration result{.table = run.table(seen), .origin = origin_of(options, plan, budget)};
+  Calibration result{.table = run.table(seen),
+                     .origin = {.budget = settings.budget.text(),
+                                .rows = recall_rows(settings.budget, options.tokens),
+                                .passages = options.passages,
+                                .held_back = n_held_back,
+                                .tokens = options.tokens}};
+  result.table.estimator = settings.values.choice("estimator");
+  result.table.summaries = settings.values.choice("summaries");
+  result.table.mean = options.mean == BlockMean::kHarmonic ? "harmonic" : "arithmetic";
+  result.table.mean_rows = static_cast<int>(options.mean_rows);
   const std::vector<int> uniform(result.table.block_rows.size(),
                                  static_cast<int>(options.mean_rows));
-  const Measured& judge = options.held_back > 0 ? held_back : seen;
+  const Measured& judge = n_held_back > 0 ? held_back : seen;
   result.origin.recall = run.recall(judge, result.table.block_rows);
   result.origin.recall_uniform = run.recall(judge, uniform);
   result.origin.model = session.engine->model().name;
@@ -220,25 +246,28 @@ Result<Calibration> calibrate(Session& session, const std::string& text,
   return result;
 }
 
-Result<BlockTableOrigin> calibrate_to_file(Session& session, const CalibrationJob& job,
-                                           const InterruptGuard& interrupt) {
+Result<Calibration> calibrate_to_file(Session& session, const CalibrationJob& job,
+                                      const InterruptGuard& interrupt) {
   std::string name;
   RESTKV_ASSIGN(const std::string text, calibration_text(job.text_file, name));
   const CalibrationOptions& calibration = job.calibration;
   const auto progress = make_progress(stderr);
-  progress->begin({.label = "measuring block sizes",
-                   .unit = ProgressUnit::kTokens,
-                   .total = (calibration.passages + calibration.held_back) * calibration.tokens});
   PrefillOptions prefill;
   prefill.cancel = &interrupt.flag();
-  RESTKV_ASSIGN(Calibration made,
-                calibrate(session, text, calibration, prefill, [&](std::size_t passages) {
-                  progress->update(passages * calibration.tokens);
-                }));
+  RESTKV_ASSIGN(
+      Calibration made,
+      calibrate(session, text, calibration, prefill, [&](std::size_t done, std::size_t passages) {
+        if (done == 0) {
+          progress->begin({.label = "measuring block sizes",
+                           .unit = ProgressUnit::kTokens,
+                           .total = passages * calibration.tokens});
+        }
+        progress->update(done * calibration.tokens);
+      }));
   progress->end();
-  made.origin.texts = name;
+  made.table.texts = name;
   RESTKV_TRY(write_text_file(job.output, block_table_text(made.table, made.origin)));
-  return made.origin;
+  return made;
 }
 
 }  // namespace restkv

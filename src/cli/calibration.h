@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,15 @@
 
 namespace restkv {
 
+inline constexpr std::size_t kMostHeldBack = 10;
+
 struct CalibrationOptions {
   DecodeOptions decode;  // of a method that takes a table: estimator, summaries, budget, layers
   std::size_t passages = 50;
-  std::size_t held_back = 10;  // more passages, on which the table is measured afterwards
-  std::size_t tokens = 2048;   // of a passage
+  // More passages, on which the table is measured afterwards. Empty: as many as the text has, at
+  // least 1 and at most kMostHeldBack.
+  std::optional<std::size_t> held_back;
+  std::size_t tokens = 2048;  // of a passage
   BlockMean mean = BlockMean::kHarmonic;
   std::size_t mean_rows = 32;
 };
@@ -34,10 +39,15 @@ struct Calibration {
 // file as it is. Empty path: text of our own. `name` becomes what reports call it.
 Result<std::string> calibration_text(const std::string& path, std::string& name);
 
-// kInvalidArgument: the text is too short, or the options are wrong; what Engine::prefill() says.
+using CalibrationWatch = std::function<void(std::size_t passages_done, std::size_t passages)>;
+// What can be refused without a model. kInvalidArgument: a method that takes no table, one size for
+// all blocks, wrong options.
+Result<void> check_calibration(const CalibrationOptions& options);
+// kInvalidArgument: the text is too short; what check_calibration() and Engine::prefill() say.
+// on_progress: with 0 before the first passage, and after each.
 Result<Calibration> calibrate(Session& session, const std::string& text,
                               const CalibrationOptions& options, const PrefillOptions& prefill,
-                              const std::function<void(std::size_t passages_done)>& on_progress);
+                              const CalibrationWatch& on_progress);
 
 struct CalibrationJob {
   std::string text_file;  // as calibration_text()
@@ -46,7 +56,7 @@ struct CalibrationJob {
 };
 // The same with a progress bar; the table is written to a file, as a whole. What calibrate() and
 // write_text_file() say.
-Result<BlockTableOrigin> calibrate_to_file(Session& session, const CalibrationJob& job,
-                                           const InterruptGuard& interrupt);
+Result<Calibration> calibrate_to_file(Session& session, const CalibrationJob& job,
+                                      const InterruptGuard& interrupt);
 
 }  // namespace restkv

@@ -16,6 +16,9 @@ double mean_density(const PrefillReport& report) {
                                       : sum / static_cast<double>(report.layer_density.size());
 }
 
+// A prompt that is read in pieces: the later ones see what is left of the earlier ones.
+bool is_approximation(const KvReport& report) { return report.schedule.starts_with("chunk:"); }
+
 double per_second(double count, double ms) { return ms > 0 ? count * 1000.0 / ms : 0.0; }
 
 template <typename... Values>
@@ -73,7 +76,11 @@ nlohmann::ordered_json decode_json(const DecodeReport& report) {
   return {{"decode_attn", report.method},
           {"decode_budget", report.budget},
           {"options", options},
+          {"block_sizes", block_sizes_text(report)},
           {"table", report.table},
+          {"table_mean", report.table_mean},
+          {"table_mean_rows", report.table_mean_rows},
+          {"table_texts", report.table_texts},
           {"steps", report.steps},
           {"rows_read_mean", report.rows_read_mean},
           {"rows_held_mean", report.rows_held_mean},
@@ -98,6 +105,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"allocator", report.allocator},
         {"granularity", report.granularity},
         {"schedule", report.schedule},
+        {"approximation", is_approximation(report)},
         {"options", options},
         {"untouched", report.untouched},
         {"prompt_tokens", report.prompt_tokens},
@@ -163,7 +171,7 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
   }
   if (report.schedule != "once") {
     text += format("schedule   %s%s", report.schedule.c_str(),
-                   report.schedule.starts_with("chunk") ? " (an approximation)" : "");
+                   is_approximation(report) ? " (an approximation)" : "");
     text += format(": dropped after %zu generated tokens, %.1f rows per layer and head, %.1f ms\n",
                    report.compressions, report.generated_dropped, report.generated_compress_ms);
   }
@@ -174,10 +182,12 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
                  mib(report.bytes).c_str(), share, mib(report.bytes_full).c_str(),
                  mib(report.bytes_peak).c_str(), mib(peak_rss_bytes()).c_str());
   if (report.decode.method != "dense") {
-    text += format("reads      %s, budget %s%s%s: %.1f of %.1f rows per step and head\n",
-                   report.decode.method.c_str(), report.decode.budget.c_str(),
-                   report.decode.table.empty() ? "" : ", ", report.decode.table.c_str(),
-                   report.decode.rows_read_mean, report.decode.rows_held_mean);
+    const DecodeReport& decode = report.decode;
+    text += "reads      " + decode.method + ", budget " + decode.budget;
+    if (!decode.table.empty()) text += ", " + decode.table;
+    text += ", " + block_sizes_text(decode);
+    text += format(": %.1f of %.1f rows per step and head\n", decode.rows_read_mean,
+                   decode.rows_held_mean);
   }
   return text;
 }

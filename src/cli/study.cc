@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/report_file.h"
 #include "eval/study.h"
+#include "eval/tasks/ruler_qa_common.h"
 
 namespace restkv {
 namespace {
@@ -134,10 +135,10 @@ Result<std::string> Study::block_table(EvalSession& opened, bool is_users) const
   if (!beside.empty()) return beside;
   const std::string path = options_.folder + "/" + opened.settings.model + ".blocks.json";
   if (leads(ranks_) && !std::filesystem::exists(path)) {
-    const std::string squad = options_.eval.data_dir + "/ruler/squad_dev_v2.0.json";
-    const bool published = !options_.eval.data_dir.empty() && std::filesystem::exists(squad);
+    const TaskRequest& request = opened.settings.request;
+    const std::string squad = has_squad(request) ? squad_path(request).value() : "";
     const bool small = options_.scale == "trial" || options_.scale == "small";
-    CalibrationJob job{.text_file = published ? squad : "", .output = path, .calibration = {}};
+    CalibrationJob job{.text_file = squad, .output = path, .calibration = {}};
     RESTKV_ASSIGN(job.calibration.decode,
                   parse_decode_flags({.method = "ab-sparse", .budget = {}, .table = {}}));
     job.calibration.passages = small ? 12 : 40;

@@ -158,15 +158,37 @@ DecodeReport decode_report(const Sequence::State& sequence) {
   const auto mean = [&](std::size_t rows) {
     return reads.heads > 0 ? static_cast<double>(rows) / static_cast<double>(reads.heads) : 0.0;
   };
-  const BlockTable* table = variant.options().decode.table.get();
-  return {.method = std::string(variant.decode_method().name),
-          .budget = variant.decode_budget_text(),
-          .options = variant.decode_params().all(),
-          .table = table != nullptr ? table->name : std::string(),
-          .steps = reads.steps,
-          .rows_read_mean = mean(reads.rows_read),
-          .rows_held_mean = mean(reads.rows_held),
-          .summary_bytes = sequence.summaries.bytes()};
+  DecodeReport report{.method = std::string(variant.decode_method().name),
+                      .budget = variant.decode_budget_text(),
+                      .options = variant.decode_params().all(),
+                      .table = {},
+                      .table_mean = {},
+                      .table_texts = {},
+                      .steps = reads.steps,
+                      .rows_read_mean = mean(reads.rows_read),
+                      .rows_held_mean = mean(reads.rows_held),
+                      .summary_bytes = sequence.summaries.bytes()};
+  if (const BlockTable* table = variant.options().decode.table.get(); table != nullptr) {
+    report.table = table->name;
+    report.table_mean = table->mean;
+    report.table_mean_rows = table->mean_rows;
+    report.table_texts = table->texts;
+    std::erase_if(report.options, [](const auto& option) { return option.first == "block"; });
+  }
+  return report;
+}
+
+std::string block_sizes_text(const DecodeReport& report) {
+  if (!report.table.empty()) {
+    std::string text = "a block size for each head, ";
+    text += report.table_mean.empty() ? "of a mean that the table does not name"
+                                      : report.table_mean + " mean";
+    if (report.table_mean_rows > 0) text += " " + std::to_string(report.table_mean_rows);
+    return text + ", measured on " +
+           (report.table_texts.empty() ? "texts that the table does not name" : report.table_texts);
+  }
+  const auto block = std::ranges::find(report.options, "block", &ParamValues::Assignment::first);
+  return block == report.options.end() ? "" : "blocks of " + block->second + " for all heads";
 }
 
 }  // namespace restkv

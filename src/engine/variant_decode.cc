@@ -7,11 +7,32 @@
 #include "engine/variant.h"
 
 namespace restkv {
+namespace {
+
+Error invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
+
+// A table is an answer to how large blocks of one estimator should be: it leaves no size to ask
+// for, and says nothing about the boxes of another.
+Result<void> check_table_settings(const DecodeOptions& options, const ParamValues& values) {
+  const BlockTable& table = *options.table;
+  const auto named =
+      std::ranges::find(options.method_options, "block", &ParamValues::Assignment::first);
+  if (named != options.method_options.end()) {
+    return invalid("block=" + named->second + " and the block sizes of " + table.name +
+                   " exclude each other");
+  }
+  const std::string estimator(values.choice("estimator"));
+  if (!table.estimator.empty() && table.estimator != estimator) {
+    return invalid(table.name + ": the block sizes were measured with the boxes of " +
+                   table.estimator + ", not of " + estimator + " (" + options.method +
+                   ":estimator=" + table.estimator + ")");
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<void> Variant::make_decode() {
-  const auto invalid = [](std::string message) {
-    return Error{ErrorCode::kInvalidArgument, std::move(message)};
-  };
   const DecodeOptions& options = options_.decode;
   decode_method_ = find_decode_method(options.method);
   if (decode_method_ == nullptr) {
@@ -34,6 +55,7 @@ Result<void> Variant::make_decode() {
       return std::ranges::find(kBlockSizes, static_cast<std::size_t>(rows)) != kBlockSizes.end();
     });
     if (!complete || !known) return invalid(table.name + ": no table of block sizes 16 to 128");
+    RESTKV_TRY(check_table_settings(options, decode_params_));
   }
   if (method.plan == nullptr) {
     if (options.budget) return invalid(name + " decode attention reads everything: no budget");

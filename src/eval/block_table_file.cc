@@ -1,8 +1,13 @@
 #include "eval/block_table_file.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 
+#include "base/names.h"
+#include "base/quote.h"
 #include "eval/json_file.h"
 #include "sparse/selection_plan.h"
 
@@ -11,6 +16,9 @@ namespace {
 
 constexpr std::string_view kFormat = "restkv block sizes 1";
 constexpr std::size_t kMostHeads = 1 << 20;
+constexpr std::array<std::string_view, 2> kEstimators = {"quest", "arkvale"};
+constexpr std::array<std::string_view, 3> kSummaries = {"f16", "int8", "int4"};
+constexpr std::array<std::string_view, 2> kMeans = {"harmonic", "arithmetic"};
 
 bool is_block_size(int rows) {
   return std::ranges::find(kBlockSizes, static_cast<std::size_t>(rows)) != kBlockSizes.end();
@@ -33,6 +41,32 @@ bool take_sizes(const nlohmann::json& layers, BlockTable& table) {
   return true;
 }
 
+// One of some words, where it is there at all.
+Result<void> take_word(const JsonRecord& record, std::string_view field,
+                       std::span<const std::string_view> words, std::string& target) {
+  if (!record.has(field)) return {};
+  RESTKV_ASSIGN(target, record.text(field));
+  if (std::ranges::find(words, target) != words.end()) return {};
+  return record.wrong("field " + quoted(field) + " must be one of " +
+                      listed(words, std::identity()) + ", not " + quoted(std::string_view(target)));
+}
+
+// How the sizes were found.
+Result<void> take_origin(const JsonRecord& record, BlockTable& table) {
+  RESTKV_TRY(take_word(record, "estimator", kEstimators, table.estimator));
+  RESTKV_TRY(take_word(record, "summaries", kSummaries, table.summaries));
+  RESTKV_TRY(take_word(record, "mean", kMeans, table.mean));
+  if (record.has("mean_rows")) {
+    RESTKV_ASSIGN(const long long rows, record.integer("mean_rows"));
+    if (rows < 1 || rows > 1024) return record.wrong("mean_rows is no number of rows");
+    table.mean_rows = static_cast<int>(rows);
+  }
+  if (record.has("texts")) {
+    RESTKV_ASSIGN(table.texts, record.text("texts"));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<BlockTable> read_block_table(const std::string& path) {
@@ -53,6 +87,7 @@ Result<BlockTable> read_block_table(const std::string& path) {
   if (!json.contains("block_rows") || !take_sizes(json["block_rows"], table)) {
     return wrong("block_rows must hold 16, 32, 64 or 128 for each layer and KV head");
   }
+  RESTKV_TRY(take_origin(JsonRecord(json, path), table));
   return table;
 }
 
@@ -67,13 +102,14 @@ std::string block_table_text(const BlockTable& table, const BlockTableOrigin& or
       {"format", kFormat},
       {"model", origin.model},
       {"fingerprint", table.fingerprint},
-      {"estimator", origin.estimator},
-      {"summaries", origin.summaries},
+      {"estimator", table.estimator},
+      {"summaries", table.summaries},
       {"sizes", kBlockSizes},
-      {"mean", origin.mean},
-      {"mean_rows", origin.mean_rows},
+      {"mean", table.mean},
+      {"mean_rows", table.mean_rows},
       {"budget", origin.budget},
-      {"texts", origin.texts},
+      {"rows", origin.rows},
+      {"texts", table.texts},
       {"texts_hash", origin.texts_hash},
       {"passages", origin.passages},
       {"held_back", origin.held_back},

@@ -11,15 +11,11 @@
 
 namespace restkv {
 
-// How a table came about; for people, not read back.
+// How a table came about, beside what the table itself says; for people, not read back.
 struct BlockTableOrigin {
-  std::string model = {};      // its name
-  std::string estimator = {};  // "quest" or "arkvale"
-  std::string summaries = {};  // element type of the boxes
-  std::string mean = {};       // "harmonic" or "arithmetic"
-  int mean_rows = 0;           // what the mean was held to
-  std::string budget = {};     // as typed
-  std::string texts = {};      // the file, or "built-in"
+  std::string model = {};   // its name
+  std::string budget = {};  // as typed
+  std::size_t rows = 0;     // of a whole passage that a head was given to read
   std::string texts_hash = {};
   std::size_t passages = 0;
   std::size_t held_back = 0;  // passages that the two shares below were measured on; 0: the others
@@ -29,6 +25,7 @@ struct BlockTableOrigin {
 };
 
 // kNotFound, kIo; kCorrupt: not such a file. The message names the file and what is wrong with it.
+// A file may leave out how the sizes were found: estimator, summaries, mean, mean_rows and texts.
 Result<BlockTable> read_block_table(const std::string& path);
 // The text of such a file, with a line break at the end.
 std::string block_table_text(const BlockTable& table, const BlockTableOrigin& origin);

@@ -39,7 +39,17 @@ std::string options_text(const KvReport& report, const EvalVariant& variant) {
   for (const auto& [name, value] : report.prefill.options) add("prefill." + name, value);
   if (!report.prefill.dense_because.empty()) add("prefill.read", "dense");
   for (const auto& [name, value] : report.decode.options) add("decode." + name, value);
-  if (!report.decode.table.empty()) add("decode.table", variant.decode_table);
+  if (report.decode.table.empty()) return text;
+  add("decode.table", variant.decode_table);
+  if (!report.decode.table_mean.empty()) {
+    add("decode.table_mean", report.decode.table_mean);
+    add("decode.table_mean_rows", std::to_string(report.decode.table_mean_rows));
+  }
+  if (!report.decode.table_texts.empty()) {
+    std::string texts = report.decode.table_texts;  // a value has no blanks
+    std::ranges::replace(texts, ' ', '_');
+    add("decode.table_texts", texts);
+  }
   return text;
 }
 

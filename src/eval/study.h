@@ -38,7 +38,8 @@ std::span<const std::string_view> study_scales();
 // study's list that this program has.
 Result<std::vector<StudyPart>> study_parts(std::string_view scale);
 
-// Gives the variants that read by blocks the table of a file. As read_block_table().
+// Gives the variants that read by blocks the table of a file. As read_block_table();
+// kInvalidArgument when it is for another estimator.
 Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::string& path);
 
 // Suites of which the model's full cache answers less than kLeastFullScore, with that share.

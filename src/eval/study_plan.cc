@@ -195,6 +195,7 @@ Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::stri
   for (EvalVariant& variant : variants) {
     if (!dimension_matters(variant, *dimension)) continue;
     RESTKV_TRY(set_dimension(variant, *dimension, path));
+    RESTKV_TRY(check_variant(variant));
   }
   return {};
 }

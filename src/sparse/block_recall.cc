@@ -109,8 +109,7 @@ Caught HeadAttention::recall(std::size_t block_rows) {
 Caught HeadAttention::caught(std::size_t query, std::size_t block_rows) {
   const std::size_t n = rows_.positions.size();
   const std::size_t seen = end_[query];
-  const std::size_t budget =
-      std::max(request_.least_rows, decode_budget_rows(request_.budget, seen));
+  const std::size_t budget = recall_rows(request_.budget, seen, request_.least_rows);
   if (budget >= seen) return {.attention = 1, .rows = 1};
   const std::span<const float> scores =
       std::span(scores_).first(summarised_blocks(seen, block_rows));
@@ -133,6 +132,10 @@ Caught HeadAttention::caught(std::size_t query, std::size_t block_rows) {
 }
 
 }  // namespace
+
+std::size_t recall_rows(const Budget& budget, std::size_t seen, std::size_t least_rows) {
+  return std::min(seen, std::max(least_rows, decode_budget_rows(budget, seen)));
+}
 
 void add_block_recall(const LayerObservation& layer, const RecallRequest& request,
                       std::span<HeadRecall> sums) {

@@ -16,6 +16,11 @@ namespace restkv {
 // blocks more rows than small ones, and the sizes could not be compared.
 inline constexpr std::size_t kLeastRecallRows = 3 * kBlockSizes.back();
 
+// Rows that a query which sees `seen` may read: the budget's, raised to least_rows; never more than
+// it sees.
+[[nodiscard]] std::size_t recall_rows(const Budget& budget, std::size_t seen,
+                                      std::size_t least_rows = kLeastRecallRows);
+
 // Adds to sums[h], for every KV head h and each of kBlockSizes, the attention that the newest
 // queries pay to the rows that decode would read for them: the mean over the observed queries and
 // the query heads of the group. A query sees the rows up to its own position, its blocks are scored

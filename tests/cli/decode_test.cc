@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ TEST(DecodeFlags, TheAnswerSaysWhatWasRead) {
   const json dense = run_json({"--kv-policy", "full"})["decode"];
   EXPECT_EQ(dense["decode_attn"], "dense");
   EXPECT_EQ(dense["decode_budget"], "100%");
+  EXPECT_EQ(dense["block_sizes"], "");
   EXPECT_EQ(dense["steps"], 4);  // the fifth token ends the answer unread
   EXPECT_EQ(dense["rows_read_mean"], dense["rows_held_mean"]);
 
@@ -28,6 +30,7 @@ TEST(DecodeFlags, TheAnswerSaysWhatWasRead) {
   EXPECT_EQ(quest["decode_attn"], "quest");
   EXPECT_EQ(quest["decode_budget"], "64");
   EXPECT_EQ(quest["options"]["block"], "16");
+  EXPECT_EQ(quest["block_sizes"], "blocks of 16 for all heads");
   EXPECT_EQ(quest["rows_held_mean"], dense["rows_held_mean"]);
   EXPECT_GT(quest["rows_read_mean"], 48);  // 3 full pages and the one that is being filled
   EXPECT_LE(quest["rows_read_mean"], 64);
@@ -35,6 +38,7 @@ TEST(DecodeFlags, TheAnswerSaysWhatWasRead) {
 
   const json sparse = run_json({"--kv-policy", "full", "--decode-attn", "ab-sparse"})["decode"];
   EXPECT_EQ(sparse["decode_budget"], "4%");
+  EXPECT_EQ(sparse["block_sizes"], "blocks of 32 for all heads");
   EXPECT_EQ(sparse["options"]["summaries"], "int4");
 }
 
@@ -57,6 +61,19 @@ TEST(DecodeFlags, ATableThatIsNoTableIsRefused) {
         head + R"(, "block_rows": [[17], [16]]})", head + R"(, "block_rows": [["16"], [16]]})"}) {
     std::ofstream(path) << text;
     expect_refused(run_arguments({"--decode-attn", "ab-sparse", "--decode-table", path}), path);
+  }
+  // How it was made may be missing, but not be something else.
+  const std::string sizes = head + R"(, "block_rows": [[16], [16]], )";
+  for (const auto& [field, wanted] : std::map<std::string, std::string>{
+           {R"("estimator": "guess")", "'estimator' must be one of quest, arkvale, not 'guess'"},
+           {R"("summaries": 4)", "'summaries' must be a string"},
+           {R"("mean": "geometric")", "'mean' must be one of harmonic, arithmetic"},
+           {R"("mean_rows": -1)", "mean_rows is no number of rows"},
+           {R"("texts": 1)", "'texts' must be a string"}}) {
+    std::ofstream(path) << sizes << field << "}";
+    expect_refused(run_arguments({"--decode-attn", "ab-sparse", "--decode-table", path}),
+                   path + ": ");
+    expect_refused(run_arguments({"--decode-attn", "ab-sparse", "--decode-table", path}), wanted);
   }
 }
 

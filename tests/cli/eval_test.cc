@@ -264,9 +264,19 @@ TEST(Eval, DecodeAttentionsTakeBudgetsAndTables) {
     const std::string attention = row["decode_attn"];
     ++seen[attention + " " + row["decode_budget"].get<std::string>()];
     const std::string options = row["options"];
-    EXPECT_EQ(options.find("decode.block=") != std::string::npos, attention != "dense") << options;
     const bool has_table = row["variant_json"].contains("decode_table");
+    EXPECT_EQ(options.find("decode.block=") != std::string::npos,
+              attention != "dense" && !has_table)
+        << options;
     EXPECT_EQ(options.find("decode.table=") != std::string::npos, has_table) << options;
+    const json sizes = attention == "dense" ? json(nullptr)
+                       : has_table          ? json(
+                                         "a block size for each head, harmonic mean 32, "
+                                                  "measured on long.txt")
+                       : attention == "quest" ? json("blocks of 16 for all heads")
+                                              : json("blocks of 32 for all heads");
+    EXPECT_EQ(row["block_sizes"], sizes) << options;
+    EXPECT_EQ(row["approximation"], false);
     if (row["generated_tokens"] < 2) continue;  // no step
     EXPECT_GT(row["rows_read"], 0) << row;
     // Quest reads the first two layers whole: all of this model.
@@ -283,6 +293,12 @@ TEST(Eval, DecodeAttentionsTakeBudgetsAndTables) {
                                               {"quest 25%", 2},
                                               {"ab-sparse:dense-layers=0 64", 4},
                                               {"ab-sparse:dense-layers=0 25%", 4}}));
+  // What does not go with a table is refused before the model is loaded.
+  const ProgramEnd sized =
+      run_program(eval_args(database, {"--policies", "full", "--decode-attns", "ab-sparse:block=64",
+                                       "--decode-table", table, "-m", "/nowhere.gguf"}));
+  EXPECT_EQ(sized.status, 2);
+  EXPECT_NE(sized.err.find("block=64"), std::string::npos) << sized.err;
   // A table of another model is refused by name.
   std::string text = json::parse(std::ifstream(table)).dump();
   const std::string fingerprint = json::parse(text)["fingerprint"];

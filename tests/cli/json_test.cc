@@ -107,11 +107,13 @@ TEST(Json, SeveralVariantsAreAnArrayOfWhatEachPrintsAlone) {
 TEST(Json, StatesTheScheduleAndTheMode) {
   const json once = run_json({"--kv-policy", "tova", "--kv-budget", "50"});
   EXPECT_EQ(once["kv"]["schedule"], "once");
+  EXPECT_EQ(once["kv"]["approximation"], false);
   EXPECT_EQ(once["kv"]["compressions"], 0);
   EXPECT_EQ(once["mode"], "aware");
 
   const json cap = run_json({"--kv-policy", "tova", "--kv-budget", "50", "--kv-schedule", "cap"});
   EXPECT_EQ(cap["kv"]["schedule"], "cap");
+  EXPECT_EQ(cap["kv"]["approximation"], false);
   EXPECT_EQ(cap["kv"]["kept_tokens_max"], 50);
   EXPECT_EQ(cap["kv"]["end_tokens_max"], 50);
   EXPECT_EQ(cap["kv"]["compressions"], 4);
@@ -122,6 +124,7 @@ TEST(Json, StatesTheScheduleAndTheMode) {
   ASSERT_EQ(pieces.size(), 2U);
   for (const json& one : pieces) {
     EXPECT_EQ(one["kv"]["schedule"], "chunk:200");
+    EXPECT_EQ(one["kv"]["approximation"], true);
     EXPECT_EQ(one["kv"]["prompt_tokens"], once["kv"]["prompt_tokens"]);
     EXPECT_LT(one["kv"]["bytes_peak"], once["kv"]["bytes_peak"]);
   }

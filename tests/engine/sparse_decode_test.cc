@@ -418,7 +418,10 @@ TEST(SparseDecode, ATableGivesEachHeadItsBlockSize) {
   tabled.decode.table = table;
   auto run = engine.prefill(tokens, tabled);
   EXPECT_EQ(engine.decode(run.sequence, next), logits);
-  EXPECT_EQ(run.sequence.report().decode.table, "table");
+  const DecodeReport report = run.sequence.report().decode;
+  EXPECT_EQ(report.table, "table");
+  for (const auto& [name, value] : report.options) EXPECT_NE(name, "block") << value;
+  EXPECT_EQ(block_sizes_text(expected.sequence.report().decode), "blocks of 64 for all heads");
   table->block_rows[3] = 16;
   auto mixed = engine.prefill(tokens, tabled);
   EXPECT_NE(engine.decode(mixed.sequence, next), logits);
@@ -444,7 +447,13 @@ TEST(SparseDecode, WhatDoesNotFitIsRefusedByName) {
   EXPECT_NE(message(options).find("another model"), std::string::npos);
   options.decode.table = table_for(engine->model(), 48);
   EXPECT_NE(message(options).find("block sizes"), std::string::npos);
-  options.decode.table = table_for(engine->model(), 32);
+  const auto measured = table_for(engine->model(), 32);
+  options.decode.table = measured;
+  options.decode.method_options = {{"block", "32"}};
+  EXPECT_NE(message(options).find("block=32"), std::string::npos);
+  options.decode.method_options.clear();
+  measured->estimator = "arkvale";
+  EXPECT_NE(message(options).find("boxes of arkvale, not of quest"), std::string::npos);
   options.decode.method = "quest";
   EXPECT_NE(message(options).find("takes no table"), std::string::npos);
   EXPECT_NE(message(with_decode("dense", {}, 100)).find("no budget"), std::string::npos);

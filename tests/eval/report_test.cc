@@ -80,6 +80,37 @@ TEST(Report, JsonHasRowsAndSummary) {
   EXPECT_TRUE(found);
 }
 
+// What the columns do not say in words: pieces, and the sizes of blocks.
+TEST(Report, NamesApproximationsAndBlockSizes) {
+  ReportData data = some_data();
+  data.rows[0].schedule = "chunk:2048";
+  data.rows[1].decode_attn = "ab-sparse";
+  data.rows[1].options = "decode.estimator=quest decode.block=32 decode.summaries=int4";
+  data.rows[2].decode_attn = "ab-sparse:estimator=arkvale";
+  data.rows[2].options =
+      "decode.estimator=arkvale decode.table=0123abcd decode.table_mean=harmonic "
+      "decode.table_mean_rows=32 decode.table_texts=squad.json";
+  data.rows[3].options = "decode.block=32 decode.table=0123abcd";  // as rows once had it
+  const auto json = nlohmann::json::parse(report_json(data));
+  EXPECT_EQ(json["rows"][0]["approximation"], true);
+  EXPECT_EQ(json["rows"][1]["approximation"], false);
+  EXPECT_TRUE(json["rows"][0]["block_sizes"].is_null());
+  EXPECT_EQ(json["rows"][1]["block_sizes"], "blocks of 32 for all heads");
+  const std::string measured =
+      "a block size for each head, harmonic mean 32, measured on squad.json";
+  EXPECT_EQ(json["rows"][2]["block_sizes"], measured);
+  EXPECT_NE(json["rows"][3]["block_sizes"].get<std::string>().find("does not name"),
+            std::string::npos);
+  for (const std::string& text : {report_markdown(data), report_html(data)}) {
+    EXPECT_NE(text.find("ab-sparse: blocks of 32 for all heads"), std::string::npos);
+    EXPECT_NE(text.find("ab-sparse:estimator=arkvale: " + measured), std::string::npos);
+    EXPECT_NE(text.find("read in pieces: chunk:2048"), std::string::npos);
+  }
+  const std::string plain = report_markdown(some_data());
+  EXPECT_EQ(plain.find("Decode by blocks"), std::string::npos);
+  EXPECT_EQ(plain.find("Approximations"), std::string::npos);
+}
+
 // Read again by the rules of RFC 4180.
 std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
   std::vector<std::vector<std::string>> lines(1);

@@ -283,6 +283,15 @@ TEST(Variant, ADecodeAttentionMayHaveOptionsAndATable) {
   ASSERT_TRUE(again.ok()) << again.error().message;
   EXPECT_NE(variant_json(again->front()).dump(), text);
   EXPECT_EQ(variant_json(again->back()), variant_json(variants->back()));
+  // Boxes of another estimator, and a size beside the table.
+  write_table(R"([[16], [32]], "estimator": "quest")");
+  EXPECT_NE(message_of(list).find("boxes of quest, not of arkvale"), std::string::npos)
+      << message_of(list);
+  write_table(R"([[16], [32]], "estimator": "arkvale")");
+  EXPECT_TRUE(read(list).ok());
+  std::string sized = list;
+  sized.replace(sized.find("=arkvale"), 8, "=arkvale:block=32");
+  EXPECT_NE(message_of(sized).find("block=32"), std::string::npos) << message_of(sized);
 }
 
 TEST(Variant, BrokenFilesNameElementAndField) {

@@ -173,6 +173,14 @@ TEST(BlockRecall, TellsTheShareThatWasRead) {
   }
 }
 
+TEST(BlockRecall, SaysHowManyRowsAQueryIsGiven) {
+  const Budget few{.unit = Budget::Unit::kPercent, .amount = 4};
+  EXPECT_EQ(recall_rows(few, 2048), 384U);  // three blocks of 128, not 81 rows
+  EXPECT_EQ(recall_rows(few, 2048, 0), 81U);
+  EXPECT_EQ(recall_rows(few, 300), 300U);
+  EXPECT_EQ(recall_rows({.unit = Budget::Unit::kPercent, .amount = 50}, 2048), 1024U);
+}
+
 TEST(BlockRecall, ABudgetOfEverythingCatchesEverything) {
   const Threads threads(1);
   const Layer layer(2);

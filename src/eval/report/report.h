@@ -31,7 +31,8 @@ std::span<const ReportFormat> report_formats();
 // kInvalidArgument lists the names.
 Result<const ReportFormat*> find_report_format(std::string_view name);
 
-// {"rows": [{every column of the store but the kept tokens}], "summary": [{level, name, length,
+// {"rows": [{every column of the store but the kept tokens, and what row_notes.h says of it:
+// approximation, block_sizes}], "summary": [{level, name, length,
 // variant, policy, budget, allocator, samples, mean, variances, against_full, ...}], "methods":
 // [{model, suite, budget, first, second, ...}]}. Scores are 0 .. 1; a number that does not exist is
 // null.

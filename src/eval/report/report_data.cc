@@ -4,6 +4,7 @@
 
 #include "base/names.h"
 #include "eval/report/report.h"
+#include "eval/report/row_notes.h"
 
 namespace restkv {
 namespace {
@@ -76,6 +77,9 @@ Json row_json(const EvalRow& row) {
     if (!parsed.is_discarded()) json[name] = std::move(parsed);
   }
   if (row.depth < 0) json["depth"] = nullptr;
+  json["approximation"] = is_approximation(row);
+  const std::string sizes = row_block_sizes(row);
+  json["block_sizes"] = sizes.empty() ? Json(nullptr) : Json(sizes);
   return json;
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/format.h"
+#include "eval/report/row_notes.h"
 
 namespace restkv {
 namespace {
@@ -192,15 +193,19 @@ void add_tables(const ReportData& data, const std::vector<std::string>& variants
   }
 }
 
+std::string joined(const std::set<std::string>& values) {
+  std::string text;
+  for (const std::string& value : values) text += (text.empty() ? "" : "; ") + value;
+  return text;
+}
+
 // The different values of a field, joined.
 std::string values_of(const ReportData& data, std::string EvalRow::* field) {
   std::set<std::string> values;
   for (const EvalRow& row : data.rows) {
     if (!(row.*field).empty()) values.insert(row.*field);
   }
-  std::string text;
-  for (const std::string& value : values) text += (text.empty() ? "" : "; ") + value;
-  return text;
+  return joined(values);
 }
 
 }  // namespace
@@ -230,14 +235,27 @@ std::vector<std::string> report_facts(const ReportData& data) {
   for (const std::int64_t seed : seeds) {
     seed_text += (seed_text.empty() ? "" : ", ") + std::to_string(seed);
   }
-  return {"Model: " + values_of(data, &EvalRow::model) + " (SHA-256 " +
-              values_of(data, &EvalRow::fingerprint) + ")",
-          "restkv " + values_of(data, &EvalRow::version) + ", kernels " +
-              values_of(data, &EvalRow::kernels) + ", settings " +
-              values_of(data, &EvalRow::settings),
-          "Rows: " + std::to_string(data.rows.size()) + "; seeds of the samples: " + seed_text,
-          "Wording of the prompts: " + values_of(data, &EvalRow::wording) +
-              "; texts: " + values_of(data, &EvalRow::source)};
+  std::vector<std::string> facts = {
+      "Model: " + values_of(data, &EvalRow::model) + " (SHA-256 " +
+          values_of(data, &EvalRow::fingerprint) + ")",
+      "restkv " + values_of(data, &EvalRow::version) + ", kernels " +
+          values_of(data, &EvalRow::kernels) + ", settings " + values_of(data, &EvalRow::settings),
+      "Rows: " + std::to_string(data.rows.size()) + "; seeds of the samples: " + seed_text,
+      "Wording of the prompts: " + values_of(data, &EvalRow::wording) +
+          "; texts: " + values_of(data, &EvalRow::source)};
+  const auto add_if_any = [&facts](const std::string& title, const std::set<std::string>& notes) {
+    if (!notes.empty()) facts.push_back(title + ": " + joined(notes));
+  };
+  std::set<std::string> blocks;
+  std::set<std::string> approximations;
+  for (const EvalRow& row : data.rows) {
+    const std::string sizes = row_block_sizes(row);
+    if (!sizes.empty()) blocks.insert(row.decode_attn + ": " + sizes);
+    if (is_approximation(row)) approximations.insert(row.schedule);
+  }
+  add_if_any("Decode by blocks", blocks);
+  add_if_any("Approximations, because a prompt is read in pieces", approximations);
+  return facts;
 }
 
 }  // namespace restkv

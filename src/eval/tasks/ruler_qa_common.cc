@@ -115,8 +115,12 @@ constexpr std::array kCrafts = {"mason", "carpenter", "smith", "engineer", "arch
 
 bool has_squad(const TaskRequest& request) { return has_data(request, kSquadFile); }
 
+Result<std::string> squad_path(const TaskRequest& request) {
+  return data_path(request, kSquadFile);
+}
+
 Result<DocumentSet> load_squad(const TaskRequest& request) {
-  RESTKV_ASSIGN(const std::string path, data_path(request, kSquadFile));
+  RESTKV_ASSIGN(const std::string path, squad_path(request));
   RESTKV_ASSIGN(const nlohmann::json file, read_json_file(path));
   RESTKV_ASSIGN(const std::vector<JsonRecord> articles, JsonRecord(file, path).list("data"));
   std::vector<std::vector<Paragraph>> read;

@@ -28,6 +28,8 @@ struct DocumentSet {
 // ruler/squad_dev_v2.0.json: every paragraph; the questions that can be answered, in file order.
 Result<DocumentSet> load_squad(const TaskRequest& request);
 bool has_squad(const TaskRequest& request);
+// Of that file. As data_path().
+Result<std::string> squad_path(const TaskRequest& request);
 
 // ruler/hotpot_dev_distractor.json, or its first hundred questions in
 // ruler/hotpot_dev_distractor_100.json.

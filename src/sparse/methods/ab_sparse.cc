@@ -5,7 +5,7 @@
 // Open in the publication and ours: the first block and the last are always read and counted; the
 // budget is the same number of rows for every head, so a head reads max(3, round(budget / size))
 // blocks; the first two layers read everything, as Quest's; blocks are chosen per KV head by its
-// best query head.
+// best query head. docs/ab_sparse.md says so to users.
 
 #include "restkv/decode_options.h"
 #include "sparse/selection_plan.h"
