@@ -5,6 +5,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <utility>
 
 #include "base/names.h"
 #include "base/quote.h"
@@ -98,7 +99,7 @@ std::string block_table_text(const BlockTable& table, const BlockTableOrigin& or
     const auto first = table.block_rows.begin() + layer * n_kv_head;
     layers.push_back(std::vector<int>(first, first + n_kv_head));
   }
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"format", kFormat},
       {"model", origin.model},
       {"fingerprint", table.fingerprint},
@@ -118,6 +119,13 @@ std::string block_table_text(const BlockTable& table, const BlockTableOrigin& or
       {"recall_uniform", origin.recall_uniform},
       {"block_rows", layers},
   };
+  // What a table does not say, its file leaves out.
+  for (const auto& [field, is_known] :
+       {std::pair("estimator", !table.estimator.empty()),
+        std::pair("summaries", !table.summaries.empty()), std::pair("mean", !table.mean.empty()),
+        std::pair("mean_rows", table.mean_rows != 0), std::pair("texts", !table.texts.empty())}) {
+    if (!is_known) json.erase(field);
+  }
   return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
