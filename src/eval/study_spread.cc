@@ -114,7 +114,7 @@ void correct(const std::vector<SpreadDifference*>& differences) {
 }
 
 std::string way_text(const WayOfReading& way) {
-  const std::string what =
+  std::string what =
       way.policy == "full"
           ? "AB-Sparse " + way.read
           : "ReST-KV " + way.kept + (way.read.empty() ? std::string() : " + AB-Sparse " + way.read);
