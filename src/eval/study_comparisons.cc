@@ -29,46 +29,17 @@ std::string schedule_of(const std::string& variant) {
   return at == std::string::npos ? "" : variant.substr(at, variant.find(' ', at) - at);
 }
 
-// The table of one suite: ReST-KV minus each other method.
-struct MethodTable {
-  std::vector<std::string> budgets;                                 // in order of appearance
-  std::map<std::string, std::map<std::string, std::string>> cells;  // method, budget
-  std::size_t prompts = 0;
-};
-
-void add_to(MethodTable& table, const MethodComparison& methods) {
+void add_to(BudgetTable& table, const MethodComparison& methods) {
   const bool first = is_rest_kv(methods.first);
   const std::string& own = first ? methods.first : methods.second;
   const std::string& other = first ? methods.second : methods.first;
   // Schedules meet their like; those that ReST-KV was not run with meet it as it is by default.
   if (!schedule_of(own).empty() && schedule_of(own) != schedule_of(other)) return;
   std::string& cell =
-      table.cells[short_label(without_budget(other, methods.budget))][methods.budget];
+      table.cell({0, short_label(without_budget(other, methods.budget))}, methods.budget);
   if (!cell.empty() && schedule_of(own).empty()) return;  // it has met its like
   cell = difference_text(methods.comparison, first ? 1 : -1);
   table.prompts = std::max(table.prompts, methods.comparison.pairs);
-  if (std::ranges::find(table.budgets, methods.budget) == table.budgets.end()) {
-    table.budgets.push_back(methods.budget);
-  }
-}
-
-std::string table_text(const std::string& title, const MethodTable& table) {
-  std::string text = "| " + title + format(", %zu prompts |", table.prompts);
-  std::string line = "|---|";
-  for (const std::string& budget : table.budgets) {
-    text += " " + budget + " |";
-    line += "---|";
-  }
-  text += "\n" + line + "\n";
-  for (const auto& [method, cells] : table.cells) {
-    text += "| " + method + " |";
-    for (const std::string& budget : table.budgets) {
-      const auto cell = cells.find(budget);
-      text += " " + (cell == cells.end() ? std::string() : cell->second) + " |";
-    }
-    text += "\n";
-  }
-  return text;
 }
 
 }  // namespace
@@ -81,6 +52,30 @@ std::string difference_text(const Comparison& comparison, double sign) {
   const std::string text = format("%+.1f (%+.1f to %+.1f)", sign * interval.estimate * 100 + 0.0,
                                   low * 100 + 0.0, high * 100 + 0.0);
   return is_told_apart(comparison) ? "**" + text + "**" : text;
+}
+
+std::string& BudgetTable::cell(const Row& row, const std::string& budget) {
+  if (std::ranges::find(budgets, budget) == budgets.end()) budgets.push_back(budget);
+  return cells[row][budget];
+}
+
+std::string budget_table_text(const std::string& title, const BudgetTable& table) {
+  std::string text = "| " + title + format(", %zu prompts |", table.prompts);
+  std::string line = "|---|";
+  for (const std::string& budget : table.budgets) {
+    text += " " + budget + " |";
+    line += "---|";
+  }
+  text += "\n" + line + "\n";
+  for (const auto& [row, cells] : table.cells) {
+    text += "| " + row.second + " |";
+    for (const std::string& budget : table.budgets) {
+      const auto cell = cells.find(budget);
+      text += " " + (cell == cells.end() ? std::string() : cell->second) + " |";
+    }
+    text += "\n";
+  }
+  return text;
 }
 
 std::string short_label(std::string variant) {
@@ -120,7 +115,7 @@ std::string findings_against_full(const ReportData& data) {
 }
 
 std::string findings_between_methods(const ReportData& data) {
-  std::vector<std::pair<std::string, MethodTable>> tables;
+  std::vector<std::pair<std::string, BudgetTable>> tables;
   for (const MethodComparison& methods : data.summary.methods) {
     if (!is_rest_kv(methods.first) && !is_rest_kv(methods.second)) continue;
     if (is_rest_kv(methods.first) && is_rest_kv(methods.second) &&
@@ -130,12 +125,12 @@ std::string findings_between_methods(const ReportData& data) {
     if (is_part_taken_out(methods.first) || is_part_taken_out(methods.second)) continue;
     if (methods.first.ends_with(kByQueryHead) || methods.second.ends_with(kByQueryHead)) continue;
     const std::string title = suite_text(methods.suite, methods.model);
-    if (tables.empty() || tables.back().first != title) tables.emplace_back(title, MethodTable{});
+    if (tables.empty() || tables.back().first != title) tables.emplace_back(title, BudgetTable{});
     add_to(tables.back().second, methods);
   }
   std::string text;
   for (const auto& [title, table] : tables) {
-    text += (text.empty() ? "" : "\n") + table_text(title, table);
+    text += (text.empty() ? "" : "\n") + budget_table_text(title, table);
   }
   if (text.empty()) return text;
   return "ReST-KV minus the other method, points (95 %), by budget.\n\n" + text;
@@ -149,7 +144,7 @@ std::string findings_of_granularity(const ReportData& data) {
                          entry.name == methods.suite && entry.variant == variant;
       if (is_it) bytes = entry.bytes;
     }
-    return format("%.2f", bytes / (1024.0 * 1024.0));
+    return mib_text(bytes);
   };
   std::string rows;
   for (const MethodComparison& methods : data.summary.methods) {

@@ -2,8 +2,12 @@
 
 // The parts of the study's text, each in Markdown; empty where the rows have nothing of the kind.
 
+#include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "eval/report/report.h"
 
@@ -25,6 +29,18 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 [[nodiscard]] bool is_told_apart(const Comparison& comparison);
 // "+30.5 (+26.2 to +35.2)" points, in bold where it is told apart from 0. `sign` -1 turns it round.
 [[nodiscard]] std::string difference_text(const Comparison& comparison, double sign);
+
+// A table of one suite: a line for each of what is compared, a column for each budget.
+struct BudgetTable {
+  using Row = std::pair<std::size_t, std::string>;          // its rank, and its name
+  std::vector<std::string> budgets;                         // in order of appearance
+  std::map<Row, std::map<std::string, std::string>> cells;  // by budget
+  std::size_t prompts = 0;
+
+  // Empty when it is new.
+  std::string& cell(const Row& row, const std::string& budget);
+};
+[[nodiscard]] std::string budget_table_text(const std::string& title, const BudgetTable& table);
 
 // Every other method at the same budget: a table for each suite, a column for each budget.
 [[nodiscard]] std::string findings_between_methods(const ReportData& data);

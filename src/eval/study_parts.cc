@@ -28,45 +28,18 @@ constexpr std::array<Part, 3> kParts = {
      {"window over neighbours that follows the drift (without: plain maximum)",
       "rest-kv:smoothing=max"}}};
 
-struct PartTable {
-  std::vector<std::string> budgets;                                 // in order of appearance
-  std::map<std::size_t, std::map<std::string, std::string>> cells;  // part, budget
-  std::size_t prompts = 0;
-};
-
 // "rest-kv 64" of "rest-kv:ema=off 64"; nothing of a variant that has the part.
 std::string whole_of(const Part& part, const std::string& variant) {
   if (!variant.starts_with(std::string(part.without) + " ")) return "";
   return "rest-kv" + variant.substr(part.without.size());
 }
 
-void add_to(PartTable& table, std::size_t p, const MethodComparison& methods) {
+void add_to(BudgetTable& table, std::size_t p, const MethodComparison& methods) {
   const bool first = whole_of(kParts[p], methods.second) == methods.first;
   if (!first && whole_of(kParts[p], methods.first) != methods.second) return;
-  table.cells[p][methods.budget] = difference_text(methods.comparison, first ? 1 : -1);
+  table.cell({p, std::string(kParts[p].what)}, methods.budget) =
+      difference_text(methods.comparison, first ? 1 : -1);
   table.prompts = std::max(table.prompts, methods.comparison.pairs);
-  if (std::ranges::find(table.budgets, methods.budget) == table.budgets.end()) {
-    table.budgets.push_back(methods.budget);
-  }
-}
-
-std::string table_text(const std::string& title, const PartTable& table) {
-  std::string text = "| " + title + format(", %zu prompts |", table.prompts);
-  std::string line = "|---|";
-  for (const std::string& budget : table.budgets) {
-    text += " " + budget + " |";
-    line += "---|";
-  }
-  text += "\n" + line + "\n";
-  for (const auto& [p, cells] : table.cells) {
-    text += "| " + std::string(kParts[p].what) + " |";
-    for (const std::string& budget : table.budgets) {
-      const auto cell = cells.find(budget);
-      text += " " + (cell == cells.end() ? std::string() : cell->second) + " |";
-    }
-    text += "\n";
-  }
-  return text;
 }
 
 // ---- templates ---------------------------------------------------------------------------------
@@ -158,7 +131,7 @@ std::string power_text(const ReportData& data, const std::string& model, const s
 }  // namespace
 
 std::string findings_of_parts(const ReportData& data) {
-  std::vector<std::pair<std::string, PartTable>> tables;
+  std::vector<std::pair<std::string, BudgetTable>> tables;
   for (const MethodComparison& methods : data.summary.methods) {
     for (std::size_t p = 0; p < kParts.size(); ++p) {
       if (whole_of(kParts[p], methods.first).empty() &&
@@ -166,13 +139,13 @@ std::string findings_of_parts(const ReportData& data) {
         continue;
       }
       const std::string title = suite_text(methods.suite, methods.model);
-      if (tables.empty() || tables.back().first != title) tables.emplace_back(title, PartTable{});
+      if (tables.empty() || tables.back().first != title) tables.emplace_back(title, BudgetTable{});
       add_to(tables.back().second, p, methods);
     }
   }
   std::string text;
   for (const auto& [title, table] : tables) {
-    if (!table.cells.empty()) text += (text.empty() ? "" : "\n") + table_text(title, table);
+    if (!table.cells.empty()) text += (text.empty() ? "" : "\n") + budget_table_text(title, table);
   }
   if (text.empty()) return text;
   return "What each part adds: ReST-KV minus ReST-KV without it, points (95 %), by budget.\n\n" +

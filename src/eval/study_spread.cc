@@ -27,9 +27,7 @@ struct WayOfReading {
   std::string policy;
   std::string kept;  // budget of the policy; empty for the full cache
   std::string read;  // budget of AB-Sparse; empty where everything is read
-  // By a step: means over the samples that took one, 0 where none was measured.
-  double rows = 0;  // of a KV head and layer
-  double bytes = 0;
+  std::optional<StepReading> reading;
 };
 // What the study compares is each method with its own defaults.
 bool is_way(const EvalRow& row, const WayOfReading& way) {
@@ -41,15 +39,11 @@ bool is_way(const EvalRow& row, const WayOfReading& way) {
 }
 
 WayOfReading measured(const ReportData& data, const std::string& model, WayOfReading way) {
-  std::size_t n = 0;
+  std::vector<const EvalRow*> rows;
   for (const EvalRow& row : data.rows) {
-    if (row.model != model || !is_way(row, way) || row.rows_held <= 0) continue;
-    ++n;
-    way.rows += row.rows_read;
-    way.bytes += bytes_read(row);
+    if (row.model == model && is_way(row, way)) rows.push_back(&row);
   }
-  way.rows /= static_cast<double>(std::max<std::size_t>(n, 1));
-  way.bytes /= static_cast<double>(std::max<std::size_t>(n, 1));
+  way.reading = mean_reading(rows);
   return way;
 }
 
@@ -57,7 +51,9 @@ WayOfReading measured(const ReportData& data, const std::string& model, WayOfRea
 // measured, the one of the same number.
 const WayOfReading& nearest(const std::vector<WayOfReading>& ways, const WayOfReading& way) {
   const auto distance = [&](const WayOfReading& other) {
-    if (way.bytes > 0 && other.bytes > 0) return std::abs(std::log(other.bytes / way.bytes));
+    if (way.reading && other.reading) {
+      return std::abs(std::log(other.reading->bytes / way.reading->bytes));
+    }
     const std::string& number = other.read.empty() ? other.kept : other.read;
     return number == way.read ? 0.0 : 1e9;
   };
@@ -118,8 +114,8 @@ std::string way_text(const WayOfReading& way) {
       way.policy == "full"
           ? "AB-Sparse " + way.read
           : "ReST-KV " + way.kept + (way.read.empty() ? std::string() : " + AB-Sparse " + way.read);
-  if (way.bytes <= 0) return what;
-  return what + format(" (%.0f rows, %.2f MiB)", way.rows, way.bytes / (1024.0 * 1024.0));
+  if (!way.reading) return what;
+  return what + format(" (%.0f rows, ", way.reading->rows) + mib_text(way.reading->bytes) + " MiB)";
 }
 
 // The ways that a model's rows have, each with what it reads.
@@ -147,12 +143,15 @@ WaysOfModel ways_of(const ReportData& data, const std::string& model) {
   }
   WaysOfModel ways;
   for (const auto& [rows, budget] : kept) {
-    ways.kept.push_back(measured(data, model, {.policy = "rest-kv", .kept = budget, .read = ""}));
+    ways.kept.push_back(
+        measured(data, model, {.policy = "rest-kv", .kept = budget, .read = "", .reading = {}}));
   }
   for (const auto& [rows, budget] : budgets) {
-    ways.read.push_back(measured(data, model, {.policy = "full", .kept = "", .read = budget}));
+    ways.read.push_back(
+        measured(data, model, {.policy = "full", .kept = "", .read = budget, .reading = {}}));
     ways.both.push_back(measured(
-        data, model, {.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget}));
+        data, model,
+        {.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget, .reading = {}}));
   }
   return ways;
 }

@@ -118,21 +118,6 @@ void correct(const std::vector<Comparison*>& family) {
   }
 }
 
-void set_reading(const Rows& rows, SummaryEntry& entry) {
-  double read = 0;
-  double bytes = 0;
-  std::size_t n = 0;
-  for (const EvalRow* row : rows) {
-    if (row->rows_held <= 0) continue;
-    ++n;
-    read += row->rows_read;
-    bytes += bytes_read(*row);
-  }
-  if (n == 0) return;
-  entry.rows_read = read / static_cast<double>(n);
-  entry.bytes_read = bytes / static_cast<double>(n);
-}
-
 // Rows of the prompt that a step reads: those that are kept, or the measured part of them; where no
 // step was measured, as many as the decode budget allows.
 double readable_rows(const EvalRow& row) {
@@ -171,7 +156,7 @@ SummaryEntry entry_of(const Group& group, const Rows& rows) {
   entry.kept_share = share([&](const EvalRow& row) { return of_prompt(row, row.kept_tokens); });
   entry.read_share = share([&](const EvalRow& row) { return of_prompt(row, readable_rows(row)); });
   entry.bytes = share([](const EvalRow& row) { return row.bytes; });
-  set_reading(rows, entry);
+  entry.reading = mean_reading(rows);
   entry.truncated = share([](const EvalRow& row) { return row.truncated; });
   entry.looping = share([](const EvalRow& row) { return row.looping; });
   entry.unanswered = share([](const EvalRow& row) { return row.answered == 0; });
@@ -246,9 +231,18 @@ void correct_against_full(Summary& summary) {
 
 }  // namespace
 
-double bytes_read(const EvalRow& row) {
-  return static_cast<double>(row.bytes) * row.rows_read / row.rows_held +
-         static_cast<double>(row.summary_bytes);
+std::optional<StepReading> mean_reading(std::span<const EvalRow* const> rows) {
+  StepReading sum;
+  double n = 0;
+  for (const EvalRow* row : rows) {
+    if (row->rows_held <= 0) continue;
+    ++n;
+    sum.rows += row->rows_read;
+    sum.bytes += static_cast<double>(row->bytes) * row->rows_read / row->rows_held +
+                 static_cast<double>(row->summary_bytes);
+  }
+  if (n == 0) return std::nullopt;
+  return StepReading{.rows = sum.rows / n, .bytes = sum.bytes / n};
 }
 
 void name_models(std::span<EvalRow> rows) {

@@ -42,9 +42,14 @@ struct Comparison {
 // beginning of the fingerprint behind it where another model has the same name.
 void name_models(std::span<EvalRow> rows);
 
-// Bytes of the cache that a step of the answer read, rows and summaries. Rows read have the bytes
-// that those after the prompt had. REQUIRES: a step was taken.
-[[nodiscard]] double bytes_read(const EvalRow& row);
+// What a step of the answer reads: means over the samples that took one.
+struct StepReading {
+  double rows = 0;  // of a KV head and layer
+  double bytes =
+      0;  // of the cache: rows, each with the bytes of one after the prompt, and summaries
+};
+// Nothing where no sample took a step.
+[[nodiscard]] std::optional<StepReading> mean_reading(std::span<const EvalRow* const> rows);
 
 struct SummaryEntry {
   std::string model;  // as name_models() calls it
@@ -61,10 +66,8 @@ struct SummaryEntry {
   double kept_share = 1;  // rows kept of the prompt, mean over samples
   double read_share = 1;  // those of them that a step may read; as many, where all are read
   double bytes = 0;       // of the cache after the prompt, mean
-  // By a step of the answer, means over the samples that took one; nothing where none did.
-  std::optional<double> rows_read;   // of a KV head and layer
-  std::optional<double> bytes_read;  // of the cache: rows and summaries
-  double truncated = 0;              // share of the answers
+  std::optional<StepReading> reading;
+  double truncated = 0;  // share of the answers
   double looping = 0;
   double unanswered = 0;
   // Against the full cache on the same prompts; nothing for itself, or where it was not run. The

@@ -105,9 +105,10 @@ TEST(Summary, WhatAStepReads) {
   rows[1].rows_read = rows[1].rows_held = 100;
   const auto summary = summarise(rows, {});
   const SummaryEntry& all = entry(*summary, SummaryLevel::kSuite, "suite", "full");
-  EXPECT_EQ(all.rows_read, 100);
-  EXPECT_EQ(all.bytes_read, (4050 + 6000) / 2.0);
-  EXPECT_FALSE(entry(*summarise(two_tasks(), {}), SummaryLevel::kSuite, "suite", "full").rows_read);
+  ASSERT_TRUE(all.reading);
+  EXPECT_EQ(all.reading->rows, 100);
+  EXPECT_EQ(all.reading->bytes, (4050 + 6000) / 2.0);
+  EXPECT_FALSE(entry(*summarise(two_tasks(), {}), SummaryLevel::kSuite, "suite", "full").reading);
 }
 
 TEST(Summary, SpreadsAreSeparate) {

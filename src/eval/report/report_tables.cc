@@ -74,8 +74,6 @@ ReportTable score_table(const Entries& entries, const std::vector<std::string>& 
   return table;
 }
 
-std::string mib_text(double bytes) { return format("%.2f", bytes / (1024.0 * 1024.0)); }
-
 ReportTable overview_table(const Entries& entries) {
   ReportTable table{
       .title = "Overview",
@@ -93,8 +91,8 @@ ReportTable overview_table(const Entries& entries) {
                           {std::to_string(entry->samples)},
                           {percent_text(entry->kept_share)},
                           {mib_text(entry->bytes)},
-                          {entry->rows_read ? format("%.0f", *entry->rows_read) : "-"},
-                          {entry->bytes_read ? mib_text(*entry->bytes_read) : "-"},
+                          {entry->reading ? format("%.0f", entry->reading->rows) : "-"},
+                          {entry->reading ? mib_text(entry->reading->bytes) : "-"},
                           {percent_text(entry->truncated)},
                           {percent_text(entry->looping)},
                           {percent_text(entry->unanswered)}});
@@ -209,6 +207,8 @@ std::string values_of(const ReportData& data, std::string EvalRow::* field) {
 }
 
 }  // namespace
+
+std::string mib_text(double bytes) { return format("%.2f", bytes / (1024.0 * 1024.0)); }
 
 std::string percent_text(double share) { return format("%.1f", share * 100); }
 

@@ -35,6 +35,7 @@ std::vector<std::string> report_facts(const ReportData& data);
 
 // "12.3", of a share.
 [[nodiscard]] std::string percent_text(double share);
+[[nodiscard]] std::string mib_text(double bytes);  // "3.05"
 // "0.041", "< 0.001".
 [[nodiscard]] std::string p_text(double p);
 
