@@ -33,11 +33,29 @@ constexpr std::string_view kNoModel = "none";
 struct StudyOptions {
   EvalOptions eval;
   std::string scale = "small";
+  StudyAmounts amounts;
   std::string folder = "study";
   std::string strong_model = std::string(kStrongModel);
   std::string block_table;  // empty: measured
   bool only_write = false;  // run nothing
 };
+
+// As a reader of the results would type it.
+std::string command_of(const StudyOptions& options) {
+  const StudyAmounts& amounts = options.amounts;
+  std::string command = "restkv study --scale " + options.scale;
+  if (amounts.arithmetic_samples > 0) {
+    command += " --arithmetic-samples " + std::to_string(amounts.arithmetic_samples);
+  }
+  if (amounts.ruler_samples > 0) {
+    command += " --ruler-samples " + std::to_string(amounts.ruler_samples);
+  }
+  std::string lengths;
+  for (const std::size_t length : amounts.ruler_lengths) {
+    lengths += (lengths.empty() ? " --lengths " : ",") + std::to_string(length);
+  }
+  return command + lengths;
+}
 
 // The same bytes for all ranks: rank 0's.
 std::string agreed(std::string mine, Ranks* ranks) {
@@ -183,7 +201,7 @@ Result<int> Study::write() const {
   RESTKV_ASSIGN(results.prompts, read_report(database(PromptForm::kByTask), {}));
   auto plain = read_report(database(PromptForm::kPlain), {});
   if (plain.ok()) results.plain = &*plain;
-  results.command = "restkv study --scale " + options_.scale;
+  results.command = command_of(options_);
   for (const auto& [name, picture] : study_pictures(results.prompts)) {
     RESTKV_TRY(write_text_file(path(name), picture));
   }
@@ -222,10 +240,17 @@ int study_command(Arguments args) {
   options.eval.database.clear();
   FlagSet flags(kUsage);
   add_sample_flags(flags, options.eval);
-  for (const char* name : {"--lengths", "--samples", "--db"}) flags.remove(name);
+  for (const char* name : {"--samples", "--db"}) flags.remove(name);
   flags.begin_section("study");
   flags.add_text({"--scale"}, "NAME", listed(study_scales(), std::identity()) + " (small)",
                  &options.scale);
+  flags.add_integer({"--arithmetic-samples"}, "of GSM8K and of MultiArith (as the scale has)", 1,
+                    1 << 30, [&options](long long n) {
+                      options.amounts.arithmetic_samples = static_cast<std::size_t>(n);
+                    });
+  flags.add_integer(
+      {"--ruler-samples"}, "of each task and length of RULER (as the scale has)", 1, 1 << 30,
+      [&options](long long n) { options.amounts.ruler_samples = static_cast<std::size_t>(n); });
   flags.add_text({"-o", "--output"}, "DIR", "folder of the results (study)", &options.folder);
   flags.add_text({"--db"}, "FILE", "SQLite file, made or gone on with (DIR/study.db)",
                  &options.eval.database);
@@ -243,7 +268,8 @@ int study_command(Arguments args) {
   if (auto checked = check_eval_options(options.eval); !checked.ok()) {
     return report_usage(checked.error());
   }
-  auto parts = study_parts(options.scale);
+  options.amounts.ruler_lengths = options.eval.lengths;
+  auto parts = study_parts(options.scale, options.amounts);
   if (!parts.ok()) return report_usage(parts.error());
   for (StudyPart& part : *parts) {
     for (EvalVariant& variant : part.variants) {

@@ -34,9 +34,17 @@ struct StudyPart {
 // model of half a billion parameters; medium: a night; large: days.
 std::span<const std::string_view> study_scales();
 
+// In the place of what a scale takes; 0 and empty: as the scale has it.
+struct StudyAmounts {
+  std::size_t arithmetic_samples = 0;
+  std::size_t ruler_samples = 0;  // of each task and length
+  std::vector<std::size_t> ruler_lengths;
+};
+
 // kInvalidArgument for an unknown scale; the message lists them. The methods are those of the
 // study's list that this program has.
-Result<std::vector<StudyPart>> study_parts(std::string_view scale);
+Result<std::vector<StudyPart>> study_parts(std::string_view scale,
+                                           const StudyAmounts& amounts = {});
 
 // Gives the variants that read by blocks the table of a file. As read_block_table();
 // kInvalidArgument when it is for another estimator.

@@ -160,14 +160,17 @@ std::vector<std::string> plain_tasks(const Scale& size) {
 
 std::span<const std::string_view> study_scales() { return kScales; }
 
-Result<std::vector<StudyPart>> study_parts(std::string_view scale) {
+Result<std::vector<StudyPart>> study_parts(std::string_view scale, const StudyAmounts& amounts) {
   const auto* const found = std::ranges::find(kScales, scale);
   if (found == std::end(kScales)) {
     return Error{ErrorCode::kInvalidArgument, "unknown scale '" + std::string(scale) +
                                                   "' (known: " + listed(kScales, std::identity()) +
                                                   ")"};
   }
-  const Scale size = scale_of(static_cast<std::size_t>(found - std::begin(kScales)));
+  Scale size = scale_of(static_cast<std::size_t>(found - std::begin(kScales)));
+  if (amounts.arithmetic_samples > 0) size.arithmetic_samples = amounts.arithmetic_samples;
+  if (amounts.ruler_samples > 0) size.ruler_samples = amounts.ruler_samples;
+  if (!amounts.ruler_lengths.empty()) size.ruler_lengths = amounts.ruler_lengths;
   return std::vector<StudyPart>{
       {.title = "arithmetic",
        .tasks = {"gsm8k/few-shot", "multiarith/few-shot"},

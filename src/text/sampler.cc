@@ -3,6 +3,7 @@
 #include <llama.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -38,6 +39,38 @@ Result<void> validate(const SamplerOptions& options, std::size_t n_vocab) {
   return {};
 }
 
+// The first of the largest in [begin, end) and its value; NaN is never larger.
+struct Largest {
+  float value = -std::numeric_limits<float>::infinity();
+  std::size_t at = 0;
+};
+
+void look_through(std::span<const float> logits, std::size_t begin, std::size_t end,
+                  Largest& largest) {
+  // Lanes and short blocks, so that the compiler makes vector instructions of the maximum and only
+  // one block is searched for its place.
+  constexpr std::size_t kLanes = 16;
+  constexpr std::size_t kBlock = 64 * kLanes;
+  for (std::size_t block = begin; block < end; block += kBlock) {
+    const std::span<const float> part = logits.subspan(block, std::min(kBlock, end - block));
+    std::array<float, kLanes> most;
+    most.fill(largest.value);
+    std::size_t i = 0;
+    for (; i + kLanes <= part.size(); i += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        const float logit = part[i + lane];
+        most[lane] = logit > most[lane] ? logit : most[lane];
+      }
+    }
+    for (; i < part.size(); ++i) most[0] = part[i] > most[0] ? part[i] : most[0];
+    const float value = *std::ranges::max_element(most);
+    if (!(value > largest.value)) continue;
+    largest = {
+        .value = value,
+        .at = block + static_cast<std::size_t>(std::ranges::find(part, value) - part.begin())};
+  }
+}
+
 }  // namespace
 
 Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab) {
@@ -69,7 +102,12 @@ Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab
     add(llama_sampler_init_temp(options.temperature));
     add(llama_sampler_init_dist(options.seed.value_or(LLAMA_DEFAULT_SEED)));
   }
-  return Sampler(std::move(chain), n_vocab);
+  Sampler sampler(std::move(chain), n_vocab);
+  const bool penalises = options.repeat_penalty != 1.0F && options.repeat_last_n != 0;
+  sampler.takes_largest_ = options.temperature <= 0 && !penalises;
+  sampler.forbidden_ = options.forbidden;
+  std::ranges::sort(sampler.forbidden_);
+  return sampler;
 }
 
 Sampler::Sampler(std::unique_ptr<llama_sampler, FreeChain> chain, std::size_t n_vocab)
@@ -83,6 +121,7 @@ void Sampler::FreeChain::operator()(llama_sampler* chain) const { llama_sampler_
 
 Token Sampler::sample(std::span<const float> logits) {
   RESTKV_CHECK(logits.size() == candidates_.size());
+  if (takes_largest_) return largest(logits);
   for (std::size_t i = 0; i < logits.size(); ++i) {
     candidates_[i] = {static_cast<Token>(i), logits[i], 0.0F};
   }
@@ -94,6 +133,20 @@ Token Sampler::sample(std::span<const float> logits) {
   return array.data[selected ? array.selected : 0].id;
 }
 
+// What the chain would pick, without a table of candidates: a vocabulary of 150,000 tokens makes
+// that a few per cent of a decode step.
+Token Sampler::largest(std::span<const float> logits) const {
+  Largest found;
+  std::size_t begin = 0;
+  for (const Token token : forbidden_) {
+    const auto at = static_cast<std::size_t>(token);
+    if (at > begin) look_through(logits, begin, at, found);
+    begin = std::max(begin, at + 1);
+  }
+  look_through(logits, begin, logits.size(), found);
+  return static_cast<Token>(found.at);
+}
+
 void Sampler::accept(Token token) {
   RESTKV_CHECK(token >= 0 && static_cast<std::size_t>(token) < candidates_.size());
   llama_sampler_accept(chain_.get(), token);
@@ -101,7 +154,10 @@ void Sampler::accept(Token token) {
 
 Sampler Sampler::clone() const {
   std::unique_ptr<llama_sampler, FreeChain> chain(llama_sampler_clone(chain_.get()));
-  return Sampler(std::move(chain), candidates_.size());
+  Sampler copy(std::move(chain), candidates_.size());
+  copy.takes_largest_ = takes_largest_;
+  copy.forbidden_ = forbidden_;
+  return copy;
 }
 
 }  // namespace restkv

@@ -55,8 +55,11 @@ class Sampler {
     void operator()(llama_sampler* chain) const;
   };
   Sampler(std::unique_ptr<llama_sampler, FreeChain> chain, std::size_t n_vocab);
+  [[nodiscard]] Token largest(std::span<const float> logits) const;
 
   std::unique_ptr<llama_sampler, FreeChain> chain_;
+  bool takes_largest_ = false;                // greedy, and nothing changes a logit that is allowed
+  std::vector<Token> forbidden_;              // increasing
   std::vector<llama_token_data> candidates_;  // [n_vocab], scratch of sample()
 };
 

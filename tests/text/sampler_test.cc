@@ -80,6 +80,29 @@ TEST(Sampler, GreedyTakesTheLargestAndTheLowestOfEquals) {
   }
 }
 
+// A penalty of 1.0000001 changes no order here, but keeps the sampler on libllama's own chain.
+TEST(Sampler, GreedyIsWhatTheChainPicksAtEveryLengthAndWithForbiddenTokens) {
+  std::mt19937 generator(11);
+  for (const std::size_t n : {1, 2, 15, 16, 17, 1023, 1024, 1025, 5000}) {
+    for (int round = 0; round < 30; ++round) {
+      std::vector<float> logits(n);
+      for (float& logit : logits) logit = static_cast<float>(generator() % 40) - 20.0F;
+      SamplerOptions options{.temperature = 0};
+      for (int i = 0; i < round; ++i) {
+        const auto at = generator() % n;
+        logits[at] = 50;  // the largest are forbidden
+        if (n > 40) options.forbidden.push_back(static_cast<Token>(at));
+      }
+      options.repeat_penalty = 1.0F;
+      Sampler fast = make(options, n);
+      options.repeat_penalty = 1.0000001F;
+      Sampler chain = make(options, n);
+      EXPECT_EQ(fast.sample(logits), chain.sample(logits)) << n << " tokens, round " << round;
+      EXPECT_EQ(fast.clone().sample(logits), chain.sample(logits));
+    }
+  }
+}
+
 TEST(Sampler, TopOneIsGreedy) {
   Sampler sampler = make({.top_k = 1, .seed = 3});
   for (unsigned seed = 0; seed < 50; ++seed) {
