@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <span>
 #include <string>
 #include <utility>
@@ -27,6 +28,7 @@
 #include "cli/questions.h"
 #include "cli/session.h"
 #include "eval/decode_answers.h"
+#include "eval/variant.h"
 #include "restkv/policy.h"
 
 namespace restkv {
@@ -93,11 +95,29 @@ struct Row {
   double density = 0;  // of the prefill's attention, mean over layers, summed over prompts
 };
 
+// A way to read a part of the full cache goes by its own name.
+bool only_reads_less(const KvOptions& variant) {
+  return find_policy(variant.policy)->keeps_all && variant.decode.method != "dense";
+}
+
 std::string method_of(const KvOptions& variant) {
+  if (only_reads_less(variant)) {
+    KvOptions without_budget = variant;
+    without_budget.decode.budget.reset();
+    return decode_text(without_budget);
+  }
   std::string name = policy_text(variant);
-  if (variant.allocator != "uniform") name += " + " + variant.allocator;
+  if (variant.allocator != "uniform") name += " + " + allocator_text(variant);
+  if (variant.granularity == Granularity::kQueryHead) name += " + query-head";
   if (variant.schedule.kind != Schedule::Kind::kOnce) name += " " + variant.schedule.text();
+  if (variant.decode.method != "dense") name += " read by " + decode_text(variant);
   return name;
+}
+
+// Rows kept, or read where all are kept; nothing where all are kept and read.
+std::string budget_of(const KvOptions& variant) {
+  if (only_reads_less(variant)) return variant.decode.budget ? variant.decode.budget->text() : "";
+  return find_policy(variant.policy)->keeps_all ? "" : variant.budget.text();
 }
 
 double mean_density(const PrefillReport& report) {
@@ -112,7 +132,7 @@ void count(std::size_t index, std::size_t tokens, const std::string& text, Row& 
   row.right += found ? 1 : 0;
   std::fprintf(stderr, "%2zu %5zu tokens  %-8s %-22s %-6s %-5s %s\n", index + 1, tokens,
                std::string(query_mode_name(row.mode)).c_str(), method_of(*row.variant).c_str(),
-               row.variant->budget.text().c_str(), found ? "right" : "wrong",
+               budget_of(*row.variant).c_str(), found ? "right" : "wrong",
                text.substr(0, 60).c_str());
 }
 
@@ -189,7 +209,7 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
     RESTKV_ASSIGN(const std::vector<std::string> text, answers({&again[i], 1}, own));
     if (text.front() != texts[i]) {
       return Error{ErrorCode::kInternal, method_of(*rows[i].variant) + " " +
-                                             rows[i].variant->budget.text() +
+                                             budget_of(*rows[i].variant) +
                                              ": another answer alone than in a batch"};
     }
   }
@@ -240,23 +260,33 @@ Result<std::vector<std::string>> Retrieval::answers(std::span<Sequence> sequence
   return texts;
 }
 
-void print_table(const std::vector<Row>& rows, const std::vector<std::string>& budgets) {
+// A line for each method, in the order of the rows; a column for each budget.
+void print_table(const std::vector<Row>& rows) {
+  std::vector<std::string> methods;
+  std::vector<std::string> budgets;
+  std::map<std::pair<std::string, std::string>, int> right;
+  const auto note = [](std::vector<std::string>& names, const std::string& name) {
+    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
+  };
+  for (const Row& row : rows) {
+    note(methods, method_of(*row.variant));
+    note(budgets, budget_of(*row.variant));
+    right[{method_of(*row.variant), budget_of(*row.variant)}] = row.right;
+  }
   std::printf("| method |");
-  for (const std::string& budget : budgets) std::printf(" %s |", budget.c_str());
+  for (const std::string& budget : budgets) {
+    std::printf(" %s |", budget.empty() ? "all" : budget.c_str());
+  }
   std::printf("\n|---|");
   for (std::size_t i = 0; i < budgets.size(); ++i) std::printf("---|");
   std::printf("\n");
-  for (std::size_t i = 0; i < rows.size();) {
-    const std::string method = method_of(*rows[i].variant);
-    std::size_t next = i;
-    while (next < rows.size() && method_of(*rows[next].variant) == method) ++next;
+  for (const std::string& method : methods) {
     std::printf("| `%s` |", method.c_str());
-    // A method without a budget stands once.
-    for (std::size_t b = 0; b < budgets.size(); ++b) {
-      std::printf(" %d |", rows[std::min(i + b, next - 1)].right);
+    for (const std::string& budget : budgets) {
+      const auto found = right.find({method, budget});
+      std::printf(" %s |", found == right.end() ? "" : std::to_string(found->second).c_str());
     }
     std::printf("\n");
-    i = next;
   }
 }
 
@@ -269,7 +299,7 @@ Result<void> write_rows(const std::string& path, const std::string& prefill,
     nlohmann::ordered_json line;
     line["mode"] = query_mode_name(row.mode);
     line["method"] = method_of(*row.variant);
-    line["budget"] = find_policy(row.variant->policy)->keeps_all ? "" : row.variant->budget.text();
+    line["budget"] = budget_of(*row.variant);
     line["prefill"] = prefill;
     line["density"] = row.density / kPrompts;
     line["tokens"] = row.tokens / kPrompts;
@@ -287,12 +317,21 @@ struct RetrievalOptions {
   CommonOptions common;
   std::string modes = "aware";
   std::string schedules = "once";
+  std::string variants_file;  // empty: the product of the lists
   std::string rows_file;
   std::size_t alone = 0;
 };
 
 Result<std::vector<KvOptions>> variants_of(const RetrievalOptions& options) {
   std::vector<KvOptions> all;
+  if (!options.variants_file.empty()) {
+    EvalVariant defaults;
+    defaults.kv = options.common.kv;
+    RESTKV_ASSIGN(const std::vector<EvalVariant> listed,
+                  read_variants(options.variants_file, defaults));
+    for (const EvalVariant& variant : listed) all.push_back(options_of(variant));
+    return all;
+  }
   for (const std::string& schedule : split_list(options.schedules)) {
     CommonOptions common = options.common;
     RESTKV_ASSIGN(common.kv.schedule, Schedule::parse(schedule));
@@ -326,7 +365,7 @@ Result<int> measure(const RetrievalOptions& options, const std::vector<KvOptions
     std::printf("\n%s\n\n", mode == QueryMode::kAware
                                 ? "The question is read before rows are dropped:"
                                 : "Rows are dropped before the question is read:");
-    print_table(rows, split_list(common.budgets));
+    print_table(rows);
     std::fflush(stdout);
     if (!options.rows_file.empty()) {
       RESTKV_TRY(write_rows(options.rows_file, prefill_text(common.prefill), rows));
@@ -351,6 +390,9 @@ int main_with(Arguments args) {
       "when rows are dropped: once, chunk:N, and every:N or cap, which act on the answer "
       "(once)",
       &options.schedules, "");
+  flags.add_text({"--variants"}, "FILE",
+                 "variants as `restkv eval --variants` takes them, in the place of the lists",
+                 &options.variants_file, "");
   flags.add_text({"--rows"}, "FILE", "a line of JSON for each row is added to this file",
                  &options.rows_file, "");
   flags.add_integer({"--alone"},

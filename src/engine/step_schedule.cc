@@ -62,9 +62,12 @@ StepSchedule::StepSchedule(Engine::State& engine, std::span<Sequence::State* con
       watch.due = schedule.kind == Schedule::Kind::kCap ||
                   sequence->generated.steps + 1 >= schedule.interval;
       watch.compress = watch.due && seen > watch.budget.rows;
-      watch.sums = has(variant.needs(), Needs::kColumnSums);
       watch.newest = watch.compress && variant.newest_query_only();
     }
+    // Where nothing goes before the next turn, that turn chooses by what the answer looked at too.
+    // A selector computes a part of the attention of a step, which says nothing about the others.
+    watch.sums = has(variant.needs(), Needs::kColumnSums) && !variant.policy().keeps_all &&
+                 variant.selection() == nullptr;
     if (watch.compress) watch.keep.resize(static_cast<std::size_t>(config_.n_layer));
     if (watch.watched()) {
       watch.weights.resize(static_cast<std::size_t>(config_.n_layer) * heads * watch.sets());

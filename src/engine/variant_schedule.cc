@@ -63,7 +63,8 @@ Result<void> Variant::check_granularity() const {
   }
   if (!scores_by_group_ && !policy_->keeps_all) {
     return invalid("the largest score of a group does not go with " + name +
-                   ", whose score is no mean over the query heads of a group (use mean)");
+                   ", whose score makes one score for a whole group and none for each of its query "
+                   "heads (use mean)");
   }
   return {};
 }

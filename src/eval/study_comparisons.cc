@@ -42,7 +42,43 @@ void add_to(BudgetTable& table, const MethodComparison& methods) {
   table.prompts = std::max(table.prompts, methods.comparison.pairs);
 }
 
+// ReST-KV on one side, under the other's schedule or none of its own.
+bool is_of_the_question(const MethodComparison& methods) {
+  const auto asks = [](const std::string& own, const std::string& other) {
+    return is_rest_kv(own) && !own.ends_with(kByQueryHead) &&
+           (schedule_of(own).empty() || schedule_of(own) == schedule_of(other));
+  };
+  return asks(methods.first, methods.second) || asks(methods.second, methods.first);
+}
+
+void correct(const std::vector<Comparison*>& family) {
+  std::vector<double> p;
+  for (const Comparison* comparison : family) p.push_back(comparison->p);
+  const std::vector<double> corrected = holm(p);
+  for (std::size_t i = 0; i < family.size(); ++i) family[i]->p_holm = corrected[i];
+}
+
 }  // namespace
+
+ReportData for_the_question(const ReportData& data) {
+  ReportData asked = data;
+  std::erase_if(asked.summary.methods,
+                [](const MethodComparison& methods) { return !is_of_the_question(methods); });
+  // By model and suite.
+  std::map<std::pair<std::string, std::string>, std::vector<Comparison*>> of_full;
+  std::map<std::pair<std::string, std::string>, std::vector<Comparison*>> of_methods;
+  for (SummaryEntry& entry : asked.summary.entries) {
+    if (entry.level == SummaryLevel::kSuite && is_rest_kv(entry.variant) && entry.against_full) {
+      of_full[{entry.model, entry.name}].push_back(&*entry.against_full);
+    }
+  }
+  for (MethodComparison& methods : asked.summary.methods) {
+    of_methods[{methods.model, methods.suite}].push_back(&methods.comparison);
+  }
+  for (const auto& [where, family] : of_full) correct(family);
+  for (const auto& [where, family] : of_methods) correct(family);
+  return asked;
+}
 
 bool is_told_apart(const Comparison& comparison) { return comparison.p_holm < 0.05; }
 

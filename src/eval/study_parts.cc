@@ -104,8 +104,8 @@ std::string extent_text(const Extent& extent) {
          std::to_string(extent.seeds.size()) + (extent.seeds.size() == 1 ? " seed)" : " seeds)");
 }
 
-// How many comparisons of methods there are, how many are told apart, and how small a difference
-// such a comparison finds.
+// How many comparisons of ReST-KV with another method there are, how many are told apart, and how
+// small a difference such a comparison finds.
 std::string power_text(const ReportData& data, const std::string& model, const std::string& suite) {
   std::size_t all = 0;
   std::size_t apart = 0;
@@ -118,7 +118,7 @@ std::string power_text(const ReportData& data, const std::string& model, const s
   }
   if (all == 0) return "";
   std::string text =
-      format(" Of %zu pairs of methods at one budget, %zu are told apart", all, apart);
+      format(" Of %zu comparisons of ReST-KV at one budget, %zu are told apart", all, apart);
   if (detectable.empty()) return text + ".";
   const auto middle = detectable.begin() + static_cast<std::ptrdiff_t>(detectable.size() / 2);
   std::nth_element(detectable.begin(), middle, detectable.end());

@@ -41,15 +41,17 @@ std::string figures_of(const ReportData& data) {
 }  // namespace
 
 std::string study_markdown(const StudyResults& results) {
-  const ReportData& data = results.prompts;
+  const ReportData data = for_the_question(results.prompts);
   std::string text =
       "# Does ReST-KV carry over to arithmetic, and how much do RULER scores vary?\n\n"
       "Made by `" +
       results.command + "`; [all figures](" + std::string(kStudyFigures) +
-      "). Every method saw the same prompts. A difference counts only when its p-value, corrected "
-      "for all comparisons of its kind by Holm's method, is below 0.05: those are in bold. The "
-      "others are not told apart by these samples, which does not make the methods equally "
-      "good.\n\n";
+      "). Every method saw the same prompts. A difference counts only when its p-value is below "
+      "0.05 after Holm's correction: those are in bold. Corrected are, on each model and suite, "
+      "ReST-KV's comparisons with the full cache for one another, and its comparisons with other "
+      "methods, with itself without a part and with rows of query heads for one another; the file "
+      "of all figures has every pair of methods and corrects for all of them. Others are not told "
+      "apart by these samples, which does not make the methods equally good.\n\n";
   const auto section = [&text](const char* title, const std::string& findings) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();

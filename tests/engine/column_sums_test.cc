@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/bare_engine.h"
+#include "engine/decode.h"
 #include "engine/plain_model.h"
 #include "engine/variant.h"
 
@@ -23,7 +24,8 @@ struct Reading {
   Company company = Company::kAlone;  // of a variant that keeps rows of each query head
   int threads = 1;
   std::size_t chunk = 64;
-  std::string kernels = {};  // empty: the best
+  std::string kernels = {};   // empty: the best
+  std::size_t generated = 0;  // so many of the tokens come one by one
 };
 
 std::vector<Token> prompt_of(const RandomModel& model) {
@@ -47,15 +49,24 @@ Sums engine_sums(const RandomModel& model, const Reading& reading) {
     variants.push_back(Variant::make(options).value());
   }
   const std::vector<Token> tokens = prompt_of(model);
+  const std::span<const Token> prompt(tokens.data(), tokens.size() - reading.generated);
   const PrefillOptions prefill;
   std::vector<float> logits;
   auto outcome =
-      run_prefill(state, {.tokens = tokens, .variants = variants, .options = &prefill}, logits);
+      run_prefill(state, {.tokens = prompt, .variants = variants, .options = &prefill}, logits);
   EXPECT_TRUE(outcome.ok());
+  Sequence::State sequence{.variant = variants.front(),
+                           .cache = std::move(outcome->caches.front()),
+                           .next_position = static_cast<Position>(prompt.size()),
+                           .report = {}};
+  Sequence::State* const alone[] = {&sequence};
+  for (const Token token : std::span(tokens).subspan(prompt.size())) {
+    EXPECT_TRUE(run_decode(state, alone, {&token, 1}, {logits.data(), 1, logits.size()}).ok());
+  }
   Sums sums;
   for (int layer = 0; layer < model.n_layer; ++layer) {
     for (int h = 0; h < model.n_kv_head; ++h) {
-      sums.push_back(outcome->caches.front().column_sums(layer, h));
+      sums.push_back(sequence.cache.column_sums(layer, h));
     }
   }
   return sums;
@@ -105,6 +116,17 @@ TEST_P(ColumnSums, AreWhatAPlainLoopGives) {
   ASSERT_EQ(sums.size(), expected.size());
   for (std::size_t i = 0; i < sums.size(); ++i) {
     // Rows that left a window that slides are not held any more.
+    ASSERT_LE(sums[i].size(), expected[i].size()) << i;
+    EXPECT_TRUE(sums[i].size() == kPrompt || GetParam().sliding_window > 0) << i;
+    EXPECT_LE(mean_square_error(sums[i], std::span(expected[i]).last(sums[i].size())), 1e-8) << i;
+  }
+}
+
+// An answer looks at its prompt and at itself; a later turn chooses by that too.
+TEST_P(ColumnSums, CountTheQueriesOfTokensThatAreGenerated) {
+  const Sums expected = plain_sums(GetParam());
+  const Sums sums = engine_sums(GetParam(), {.generated = 40});
+  for (std::size_t i = 0; i < sums.size(); ++i) {
     ASSERT_LE(sums[i].size(), expected[i].size()) << i;
     EXPECT_TRUE(sums[i].size() == kPrompt || GetParam().sliding_window > 0) << i;
     EXPECT_LE(mean_square_error(sums[i], std::span(expected[i]).last(sums[i].size())), 1e-8) << i;
