@@ -29,6 +29,7 @@ constexpr std::string_view kUsage =
 
 constexpr std::string_view kStrongModel = "qwen2.5-coder-1.5b";
 constexpr std::string_view kNoModel = "none";
+constexpr std::string_view kUnclear = "unclear";  // in the place of a list of tasks
 
 struct StudyOptions {
   EvalOptions eval;
@@ -119,20 +120,30 @@ Result<void> Study::run_part(EvalSession& opened, const StudyPart& part) {
   return {};
 }
 
-// Runs the full cache alone. The part's tasks that it cannot do.
+// Runs the full cache alone, on as many samples as it takes to see. The part's tasks that it cannot
+// do.
 Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const StudyPart& part) {
   StudyPart alone = part;
   alone.variants.resize(1);
-  RESTKV_TRY(run_part(opened, alone));
   std::string names;
-  if (leads(ranks_)) {
-    RESTKV_ASSIGN(const ResultStore store, open_store(database(part.form), ranks_));
-    RESTKV_ASSIGN(const std::vector<EvalRow> rows, store.rows());
-    for (const auto& [suite, score] : suites_too_hard(rows, opened.settings.model)) {
-      names += suite + "/ ";
+  for (const std::size_t samples : {std::min(kAbilitySamples, part.samples), part.samples}) {
+    alone.samples = samples;
+    RESTKV_TRY(run_part(opened, alone));
+    names.clear();
+    if (leads(ranks_)) {
+      RESTKV_ASSIGN(const ResultStore store, open_store(database(part.form), ranks_));
+      RESTKV_ASSIGN(const std::vector<EvalRow> rows, store.rows());
+      if (samples < part.samples && !ability_is_clear(rows, opened.settings.model)) {
+        names = kUnclear;
+      } else {
+        for (const auto& [suite, score] : suites_too_hard(rows, opened.settings.model)) {
+          names += suite + "/ ";
+        }
+      }
     }
+    names = agreed(std::move(names), ranks_);
+    if (names != kUnclear) break;
   }
-  names = agreed(std::move(names), ranks_);
   std::vector<std::string> hard;
   for (const std::string& task : part.tasks) {
     if (names.find(task.substr(0, task.find('/')) + "/") != std::string::npos) {

@@ -54,6 +54,14 @@ Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::stri
 std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
                                               std::string_view model);
 
+// Whether more samples would hardly change the answer of suites_too_hard(): of each of the model's
+// suites the 95 % interval (Wilson's) of the full cache's share lies on one side of
+// kLeastFullScore. REQUIRES: scores in [0, 1].
+bool ability_is_clear(std::span<const EvalRow> rows, std::string_view model);
+
+// So many samples of a part that may be too hard go first; where they leave it open, all go.
+inline constexpr std::size_t kAbilitySamples = 20;
+
 // A full cache below this share of right answers means that the model cannot do the task, and a
 // comparison of caches says nothing.
 inline constexpr double kLeastFullScore = 0.3;

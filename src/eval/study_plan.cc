@@ -1,6 +1,7 @@
 // What the study runs.
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "base/names.h"
@@ -203,24 +204,46 @@ Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::stri
   return {};
 }
 
-std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
+namespace {
+
+// Of the full cache on one suite.
+struct FullScores {
+  double sum = 0;
+  double rows = 0;
+
+  [[nodiscard]] double mean() const { return sum / rows; }
+};
+std::map<std::string, FullScores> full_scores(std::span<const EvalRow> rows,
                                               std::string_view model) {
-  struct Sum {
-    double score = 0;
-    std::size_t rows = 0;
-  };
-  std::map<std::string, Sum> sums;
+  std::map<std::string, FullScores> scores;
   for (const EvalRow& row : rows) {
     if (row.model != model || row.variant != "full") continue;
-    sums[row.suite].score += row.score;
-    ++sums[row.suite].rows;
+    scores[row.suite].sum += row.score;
+    ++scores[row.suite].rows;
   }
+  return scores;
+}
+
+}  // namespace
+
+std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
+                                              std::string_view model) {
   std::map<std::string, double> hard;
-  for (const auto& [suite, sum] : sums) {
-    const double mean = sum.score / static_cast<double>(sum.rows);
-    if (mean < kLeastFullScore) hard[suite] = mean;
+  for (const auto& [suite, scores] : full_scores(rows, model)) {
+    if (scores.mean() < kLeastFullScore) hard[suite] = scores.mean();
   }
   return hard;
+}
+
+bool ability_is_clear(std::span<const EvalRow> rows, std::string_view model) {
+  constexpr double kDeviations = 1.959964;
+  return std::ranges::all_of(full_scores(rows, model), [](const auto& of_suite) {
+    const FullScores& scores = of_suite.second;
+    // Wilson (1927): the border is within the interval where the scores lie no more than so many
+    // of the deviations from it that it itself would have.
+    const double deviation = std::sqrt(kLeastFullScore * (1 - kLeastFullScore) / scores.rows);
+    return std::abs(scores.mean() - kLeastFullScore) > kDeviations * deviation;
+  });
 }
 
 }  // namespace restkv

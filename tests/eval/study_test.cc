@@ -96,6 +96,25 @@ TEST(Study, ATaskThatTheFullCacheFailsIsTooHard) {
   EXPECT_TRUE(suites_too_hard(rows, "other").empty());
 }
 
+// Wilson's 95 % intervals: 1 of 20 is 1 to 24 %, 3 are 5 to 36 %, 9 are 26 to 66 %, 11 are 34 to 74
+// %.
+TEST(Study, AFewSamplesShowAnAbilityThatIsFarFromTheBorder) {
+  const auto is_clear = [](int right) {
+    std::vector<EvalRow> rows;
+    for (int i = 0; i < 20; ++i) {
+      EvalRow row;
+      row.model = "m";
+      row.suite = "gsm8k";
+      row.variant = "full";
+      row.score = i < right ? 1 : 0;
+      rows.push_back(row);
+    }
+    return ability_is_clear(rows, "m");
+  };
+  for (const int right : {0, 1, 11, 20}) EXPECT_TRUE(is_clear(right)) << right;
+  for (const int right : {3, 6, 9}) EXPECT_FALSE(is_clear(right)) << right;
+}
+
 // Each query head with rows of its own, beside the same method per KV head.
 TEST(Study, ReStKvIsComparedPerKvHeadAndPerQueryHead) {
   for (const std::string_view scale : study_scales()) {
