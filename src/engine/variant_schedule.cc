@@ -63,7 +63,7 @@ Result<void> Variant::check_granularity() const {
   }
   if (!scores_by_group_ && !policy_->keeps_all) {
     return invalid("the largest score of a group does not go with " + name +
-                   ", whose score makes one score for a whole group and none for each of its query "
+                   ", which makes one score for a whole group and none for each of its query "
                    "heads (use mean)");
   }
   return {};
