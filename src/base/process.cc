@@ -4,10 +4,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <string>
 
 namespace restkv {
+namespace {
+
+std::atomic<std::size_t> most_before_resets = 0;
+
+}  // namespace
 
 // getrusage() knows more than this program: its peak includes that of the process which started
 // it, and outlives a reset.
@@ -23,7 +30,12 @@ std::size_t peak_rss_bytes() {
   return static_cast<std::size_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
 }
 
+std::size_t process_peak_rss_bytes() {
+  return std::max(most_before_resets.load(), peak_rss_bytes());
+}
+
 bool reset_peak_rss() {
+  most_before_resets = process_peak_rss_bytes();
   const int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
   if (file < 0) return false;
   const bool written = write(file, "5", 1) == 1;

@@ -226,13 +226,15 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
                  &options.common.decode.budget, "RESTKV_ARG_DECODE_BUDGET");
   add_model_flags(flags, options.common);
   // Here these are lists, or mean nothing.
-  for (const std::string_view name : {"-t", "-b", "-ctk", "-ctv", "-c", "--prefill"}) {
+  for (const std::string_view name : {"-t", "-b", "-ub", "-ctk", "-ctv", "-c", "--prefill"}) {
     flags.remove(name);
   }
   flags.add(list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,
                       &options.threads));
   flags.add(list_flag({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (512)", 1,
                       kMostBatch, &options.batches));
+  flags.add(list_flag({"-ub", "--ubatch-size"}, "the same; of -b and -ub the smaller one counts", 1,
+                      kMostBatch, &options.micro_batches));
   flags.add(type_flag({"-ctk", "--cache-type-k"},
                       "element types of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",
                       &options.types_k));
@@ -240,6 +242,23 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
   flags.add(
       type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)", &options.types_v));
 }
+
+namespace {
+
+// The smaller one of each pair of -b and -ub, each once.
+std::vector<long long> chunks_of(const BenchOptions& options) {
+  if (options.batches.empty() && options.micro_batches.empty()) return {kDefaultBatch};
+  std::vector<long long> chunks;
+  for (const long long batch : or_default(options.batches, kMostBatch)) {
+    for (const long long micro : or_default(options.micro_batches, kMostBatch)) {
+      const long long chunk = std::min(batch, micro);
+      if (std::ranges::find(chunks, chunk) == chunks.end()) chunks.push_back(chunk);
+    }
+  }
+  return chunks;
+}
+
+}  // namespace
 
 Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {
   const std::vector<Test> tests = tests_of(options);
@@ -250,7 +269,7 @@ Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {
   const auto all_processors = static_cast<long long>(Threads(0).count());
   std::vector<BenchCase> cases;
   for (const long long n_threads : or_default(options.threads, all_processors)) {
-    for (const long long n_batch : or_default(options.batches, kDefaultBatch)) {
+    for (const long long n_batch : chunks_of(options)) {
       for (const Treatment& treatment : treatments) {
         for (const long long n_depth : or_default(options.depths, 0LL)) {
           for (const Test& test : tests) {

@@ -28,6 +28,7 @@ struct BenchOptions {
   std::vector<long long> depths;
   std::vector<long long> threads;
   std::vector<long long> batches;
+  std::vector<long long> micro_batches;  // each with each of `batches`: the smaller one counts
   std::vector<KvType> types_k;
   std::vector<KvType> types_v;
   std::vector<PrefillAttention> prefills;
@@ -45,7 +46,7 @@ struct BenchCase {
   std::size_t n_gen = 0;
   std::size_t n_depth = 0;
   int n_threads = 0;
-  std::size_t n_batch = 0;
+  std::size_t n_batch = 0;  // prompt tokens that pass a layer at a time
   KvOptions kv;
   PrefillAttention prefill = {};
 };

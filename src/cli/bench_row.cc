@@ -136,6 +136,7 @@ std::vector<Field> fields_of(const BenchRow& row) {
   integer("model_size", row.model.weights.all_bytes);
   integer("model_n_params", row.model.weights.all);
   integer("n_batch", row.test.n_batch);
+  integer("n_ubatch", row.test.n_batch);
   integer("n_threads", static_cast<std::size_t>(row.test.n_threads));
   text("type_k", kv_type_name(kv.type_k));
   text("type_v", kv_type_name(kv.type_v));
@@ -153,8 +154,8 @@ std::vector<Field> fields_of(const BenchRow& row) {
                     row.prefill_density.empty() ? "" : number_text(mean_of(row.prefill_density))});
   text("decode_attn", with_options(kv.decode.method, kv.decode.method_options));
   text("decode_budget", kv.decode.budget ? kv.decode.budget->text() : "");
-  text("decode_table", row.decode_table);
-  text("fill", bench_fill_name(row.fill));
+  text("decode_table", row.test.kv.decode.table != nullptr ? row.decode_table : "");
+  text("fill", row.test.n_depth > 0 ? bench_fill_name(row.fill) : "");
   integer("seed", kv.seed);
   text("isa", row.isa);
   text("products", row.products);
@@ -177,6 +178,7 @@ std::vector<Field> fields_of(const BenchRow& row) {
   integer("hidden_bytes", row.hidden_bytes);
   fields.push_back({"peak_rss_bytes", FieldKind::kInteger,
                     row.peak_rss_bytes ? std::to_string(*row.peak_rss_bytes) : ""});
+  integer("process_peak_rss_bytes", row.process_peak_rss_bytes);
   number("gflops", seconds > 0 ? row.work.flops() / seconds / 1e9 : 0);
   number("attention_gflops", seconds > 0 ? row.work.attention_flops() / seconds / 1e9 : 0);
   number("gbps", seconds > 0 ? row.work.bytes() / seconds / 1e9 : 0);

@@ -39,6 +39,7 @@ struct BenchRow {
   // Of the process, from the filled depth to the end; nullopt where the system can only tell what
   // came before as well.
   std::optional<std::size_t> peak_rss_bytes = {};
+  std::size_t process_peak_rss_bytes = 0;    // since its start, the model's loading included
   BenchWork work = {};                       // of one sample
   std::optional<MachineSpeed> machine = {};  // on as many threads as the test
 };

@@ -73,6 +73,7 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
         .decode = decode_work(row.model, test.kv, test.n_gen, one.decode_rows)};
   }
   row.peak_rss_bytes = peak_.bytes();
+  row.process_peak_rss_bytes = process_peak_rss_bytes();
   return row;
 }
 

@@ -26,7 +26,6 @@ void add_ignored_flags(FlagSet& flags) {
   flags.add_ignored({"-kvo", "--kv-offload"}, "", kNoGpu);
   flags.add_ignored({"-nkvo", "--no-kv-offload"}, "", kNoGpu);
   flags.add_ignored({"-fa", "--flash-attn"}, "MODE", "attention is always done in tiles");
-  flags.add_ignored({"-ub", "--ubatch-size"}, "N", "-b alone says how many tokens pass at a time");
   flags.add_ignored({"-tb", "--threads-batch"}, "N", "-t sets the threads of all work");
   flags.add_ignored({"-C", "--cpu-mask"}, "M", "threads are placed by the system; taskset does it");
   flags.add_ignored({"-Cr", "--cpu-range"}, "LO-HI",

@@ -1,5 +1,6 @@
 // Flags that say which model is read, and how it is computed.
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -76,10 +77,17 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
       "longest context, 0 = what the model was trained for (" + std::to_string(options.context) +
           ")",
       0, kMaxTokens, [&options](long long v) { options.context = v; }, "LLAMA_ARG_CTX_SIZE");
-  flags.add_integer(
-      {"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (512)", 1, 1 << 20,
-      [&options](long long v) { options.engine.chunk = static_cast<std::size_t>(v); },
-      "LLAMA_ARG_BATCH");
+  const auto take_batch = [&options](std::size_t CommonOptions::* typed) {
+    return [&options, typed](long long v) {
+      options.*typed = static_cast<std::size_t>(v);
+      const auto [less, more] = std::minmax(options.batch, options.micro_batch);
+      options.engine.chunk = less > 0 ? less : more;
+    };
+  };
+  flags.add_integer({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (512)", 1,
+                    1 << 20, take_batch(&CommonOptions::batch), "LLAMA_ARG_BATCH");
+  flags.add_integer({"-ub", "--ubatch-size"}, "the same; of -b and -ub the smaller one counts", 1,
+                    1 << 20, take_batch(&CommonOptions::micro_batch), "LLAMA_ARG_UBATCH");
   flags.add_switch(
       {"--no-mmap"},
       "read the model into memory instead of mapping it; beside repacked weights it is held twice",

@@ -22,6 +22,9 @@ struct CommonOptions {
   std::string model;  // path or catalogue name; empty = the default model
   EngineOptions engine;
   long long context = 0;  // -c; 0 = what the model was trained for
+  // -b and -ub as typed, 0 = not: the smaller one is engine.chunk.
+  std::size_t batch = 0;
+  std::size_t micro_batch = 0;
 
   // Lists, as typed.
   std::string policies = "rest-kv";

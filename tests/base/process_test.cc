@@ -28,6 +28,9 @@ TEST(Process, ThePeakStaysUntilItIsReset) {
   EXPECT_GE(peak, before + kBytes / 2);
   ASSERT_TRUE(reset_peak_rss());
   EXPECT_LT(peak_rss_bytes(), peak - kBytes / 2);
+  EXPECT_GE(process_peak_rss_bytes(), peak);
+  touch_and_let_go();
+  EXPECT_GE(process_peak_rss_bytes(), peak);
 }
 
 }  // namespace

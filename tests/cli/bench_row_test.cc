@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -56,6 +58,7 @@ BenchRow two_samples() {
   row.engine.hidden_type = KvType::kBf16;
   row.products = "expanded, quantised";
   row.decode_table = "sizes.json";
+  row.test.kv.decode.table = std::make_shared<BlockTable>();
   row.build_commit = "abc1234";
   return row;
 }
@@ -176,6 +179,19 @@ TEST(BenchWriter, JsonHasTheFieldsOfLlamaBenchAndOurs) {
   EXPECT_EQ(row["hidden_type"], "bf16");
   EXPECT_EQ(row["use_mmap"], true);
   EXPECT_EQ(row["build_commit"], "abc1234");
+  EXPECT_EQ(row["n_batch"], 2048);
+  EXPECT_EQ(row["n_ubatch"], 2048);
+}
+
+// A list of ways to decode may have some that take no table; a cache without depth is not filled.
+TEST(BenchWriter, RowsNameOnlyWhatWasUsed) {
+  BenchRow row = two_samples();
+  row.test.kv.decode.table.reset();
+  row.test.n_depth = 0;
+  const auto writer = BenchWriter::make(BenchFormat::kJsonl, {});
+  const nlohmann::json line = nlohmann::json::parse(writer->row(row));
+  EXPECT_EQ(line["decode_table"], "");
+  EXPECT_EQ(line["fill"], "");
 }
 
 TEST(BenchWriter, JsonWithoutRowsIsAnEmptyArray) {

@@ -127,6 +127,16 @@ TEST(Bench, MeasuresEveryCombinationOnce) {
 }
 
 // A row says how it was computed. The tiny model's weights are f32, which has no packed form.
+TEST(Bench, TheSmallerOfBothBatchSizesCounts) {
+  std::vector<int> batches;
+  for (const auto& row : rows_of({"-p", "8", "-n", "0", "-b", "16,64", "-ub", "32,128"})) {
+    batches.push_back(row["n_batch"].get<int>());
+    EXPECT_EQ(row["n_ubatch"], row["n_batch"]);
+    EXPECT_GE(row["process_peak_rss_bytes"].get<double>(), row["peak_rss_bytes"].get<double>());
+  }
+  EXPECT_EQ(batches, (std::vector<int>{16, 32, 64}));
+}
+
 TEST(Bench, RowsSayHowTheyWereComputed) {
   const auto usual = rows_of({"-p", "8,64", "-n", "2", "-pg", "64,2"});
   ASSERT_EQ(usual.size(), 4U);
