@@ -19,7 +19,8 @@ using Clock = std::chrono::steady_clock;
 constexpr double kPassSeconds = 0.05;
 constexpr int kPasses = 8;
 constexpr std::size_t kBufferFloats = std::size_t{96} << 20U;  // 384 MiB, of all threads together
-constexpr std::size_t kShareUnit = 1024;                       // floats; as read_all() wants it
+constexpr std::size_t kShareUnit = 1024;                       // floats; as a ReadLoop wants it
+constexpr double kReadSeconds = 0.3;                           // for each way of reading
 
 double seconds_of(const std::function<void()>& work) {
   const Clock::time_point start = Clock::now();
@@ -57,18 +58,23 @@ Result<double> multiply_speed(const MultiplyLoop& loop, const Threads& threads,
 Result<double> read_speed(const Threads& threads, const std::atomic<bool>& cancel) {
   const auto n = static_cast<std::size_t>(threads.count());
   const std::size_t share = kBufferFloats / n / kShareUnit * kShareUnit;
-  AlignedArray<float> buffer(share * n);
+  // In the largest pages, as weights and caches are held.
+  AlignedArray<float> buffer(share * n, MemoryUse::kLarge);
   // The first touch places the memory; ones, so that no page stays the system's page of zeros.
   threads.for_each(n, [&](std::size_t i) { std::fill_n(buffer.data() + i * share, share, 1.0F); });
   double best = 0;
-  for (int i = 0; i < kPasses; ++i) {
-    RESTKV_TRY(check(cancel));
-    const double seconds = seconds_of([&] {
-      threads.for_each(n, [&](std::size_t part) {
-        kept_result.store(read_all(buffer.data() + part * share, share));
+  for (const ReadLoop& loop : read_loops()) {
+    double spent = 0;
+    while (spent < kReadSeconds) {
+      RESTKV_TRY(check(cancel));
+      const double seconds = seconds_of([&] {
+        threads.for_each(n, [&](std::size_t part) {
+          kept_result.store(loop.run(buffer.data() + part * share, share));
+        });
       });
-    });
-    best = std::max(best, static_cast<double>(share * n * sizeof(float)) / seconds);
+      spent += seconds;
+      best = std::max(best, static_cast<double>(share * n * sizeof(float)) / seconds);
+    }
   }
   return best;
 }

@@ -24,8 +24,15 @@ struct MultiplyLoop {
 // The loops that this machine can run; the first is always f32, by Highway's best instruction set.
 std::span<const MultiplyLoop> multiply_loops();
 
-// Reads every byte of the buffer once, by the widest loads, and returns their sum. n_float is a
+// Reads every byte of a buffer once, by the widest loads, and returns their sum. n_float is a
 // multiple of 1024; data is on a 64-byte boundary.
-float read_all(const float* data, std::size_t n_float);
+struct ReadLoop {
+  std::string_view name;
+  float (*run)(const float* data, std::size_t n_float);
+};
+
+// Which way is the fastest differs from machine to machine: as one stream, as one that is fetched
+// ahead, as four side by side.
+std::span<const ReadLoop> read_loops();
 
 }  // namespace restkv

@@ -1,6 +1,7 @@
 // The f32 loop and the reading loop, compiled by Highway once for each instruction set; the best is
 // picked at run time.
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/peak.h"
@@ -9,6 +10,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/peak/loops.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -52,18 +54,34 @@ float f32_loop(std::size_t steps) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(a, b)));
 }
 
-float read_loop(const float* HWY_RESTRICT data, std::size_t n) {
+constexpr std::size_t kAhead = 1024;  // floats: the next page of 4 KiB
+
+// kStreams parts of the buffer side by side.
+template <std::size_t kStreams, bool kFetch>
+float read_parts(const float* HWY_RESTRICT data, std::size_t n) {
   const hn::CappedTag<float, 256> d;
   const std::size_t lanes = hn::Lanes(d);
+  const std::size_t part = n / kStreams;
   auto s0 = hn::Zero(d), s1 = hn::Zero(d), s2 = hn::Zero(d), s3 = hn::Zero(d);
-  for (std::size_t i = 0; i < n; i += 4 * lanes) {
-    s0 = hn::Add(s0, hn::Load(d, data + i));
-    s1 = hn::Add(s1, hn::Load(d, data + i + lanes));
-    s2 = hn::Add(s2, hn::Load(d, data + i + 2 * lanes));
-    s3 = hn::Add(s3, hn::Load(d, data + i + 3 * lanes));
+  for (std::size_t i = 0; i < part; i += 4 * lanes) {
+    for (std::size_t stream = 0; stream < kStreams; ++stream) {
+      const float* const from = data + stream * part + i;
+      if constexpr (kFetch) {
+        const float* const ahead = data + std::min(stream * part + i + kAhead, n - 4 * lanes);
+        for (std::size_t j = 0; j < 4 * lanes; j += 16) hwy::Prefetch(ahead + j);
+      }
+      s0 = hn::Add(s0, hn::Load(d, from));
+      s1 = hn::Add(s1, hn::Load(d, from + lanes));
+      s2 = hn::Add(s2, hn::Load(d, from + 2 * lanes));
+      s3 = hn::Add(s3, hn::Load(d, from + 3 * lanes));
+    }
   }
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
 }
+
+float read_stream(const float* data, std::size_t n) { return read_parts<1, false>(data, n); }
+float read_ahead(const float* data, std::size_t n) { return read_parts<1, true>(data, n); }
+float read_four(const float* data, std::size_t n) { return read_parts<4, true>(data, n); }
 
 }  // namespace restkv::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -74,7 +92,9 @@ namespace {
 
 HWY_EXPORT(f32_operations_per_step);
 HWY_EXPORT(f32_loop);
-HWY_EXPORT(read_loop);
+HWY_EXPORT(read_stream);
+HWY_EXPORT(read_ahead);
+HWY_EXPORT(read_four);
 
 float best_f32_loop(std::size_t steps) { return HWY_DYNAMIC_DISPATCH(f32_loop)(steps); }
 
@@ -96,8 +116,18 @@ std::span<const MultiplyLoop> multiply_loops() {
   return kLoops;
 }
 
-float read_all(const float* data, std::size_t n_float) {
-  return HWY_DYNAMIC_DISPATCH(read_loop)(data, n_float);
+std::span<const ReadLoop> read_loops() {
+  static const ReadLoop kLoops[] = {
+      {.name = "one stream",
+       .run = [](const float* data,
+                 std::size_t n) { return HWY_DYNAMIC_DISPATCH(read_stream)(data, n); }},
+      {.name = "one stream, fetched ahead",
+       .run = [](const float* data,
+                 std::size_t n) { return HWY_DYNAMIC_DISPATCH(read_ahead)(data, n); }},
+      {.name = "four streams, fetched ahead", .run = [](const float* data, std::size_t n) {
+         return HWY_DYNAMIC_DISPATCH(read_four)(data, n);
+       }}};
+  return kLoops;
 }
 
 }  // namespace restkv
