@@ -1,5 +1,6 @@
 #include "eval/shared_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -65,14 +66,22 @@ Json rows_message(const EvalItem& item, const ItemRows& done) {
   return message;
 }
 
+bool is_list(const Json& value, bool (Json::*is_element)() const noexcept) {
+  return value.is_array() && std::ranges::all_of(value, [is_element](const Json& element) {
+           return (element.*is_element)();
+         });
+}
+
 Result<ItemRows> rows_of(const Json& message, const EvalItem& item) {
   const auto whole = [&](const char* field) {
     return message.contains(field) && message[field].is_number_unsigned();
   };
   if (!message.contains("rows") || !message["rows"].is_array() || !whole("tokens") ||
-      !whole("shared_tokens") || !message.contains("shared_ms")) {
+      !whole("shared_tokens") || !message.contains("shared_ms") ||
+      !message["shared_ms"].is_number()) {
     return broken();
   }
+  if (message.contains("pieces") && !is_list(message["pieces"], &Json::is_string)) return broken();
   ItemRows done;
   for (const Json& values : message["rows"]) {
     RESTKV_ASSIGN(done.rows.emplace_back(), row_of(values));
@@ -216,7 +225,10 @@ Result<void> follow_run(Ranks& ranks, const EvalPlan& plan, const RunItem& run_i
     }
     RESTKV_ASSIGN(const Json order, unpacked(message->bytes));
     if (order["kind"] == "end") return {};
-    if (order["kind"] != "item" || !order.contains("variants")) return broken();
+    if (order["kind"] != "item" || !order.contains("item") || !order.contains("hash") ||
+        !order.contains("variants") || !is_list(order["variants"], &Json::is_number_unsigned)) {
+      return broken();
+    }
     const EvalItem* found = nullptr;
     for (const EvalItem& item : plan.items) {
       if (order["item"] == item.number && order["hash"] == item.hash) found = &item;
@@ -229,6 +241,9 @@ Result<void> follow_run(Ranks& ranks, const EvalPlan& plan, const RunItem& run_i
     }
     EvalItem item = *found;
     item.variants = order["variants"].get<std::vector<std::size_t>>();
+    for (const std::size_t variant : item.variants) {
+      if (std::ranges::find(found->variants, variant) == found->variants.end()) return broken();
+    }
     RESTKV_ASSIGN(const ItemRows done, run_item(item));
     ranks.send(0, packed(rows_message(item, done)));
   }

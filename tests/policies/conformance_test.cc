@@ -189,9 +189,14 @@ TEST_P(Conformance, MeetsTheBudgetAndKeepsWhatIsProtected) {
   }
 }
 
-TEST_P(Conformance, KeepsEverythingThatFits) {
+// Allocators that divide even then are never asked by the engine.
+class Fitting : public Conformance {};
+bool divides_what_fits(const Pair& pair) {
+  return pair.allocator.starts_with("pyramid") || pair.allocator == "ada:form=ffy0";
+}
+
+TEST_P(Fitting, KeepsEverything) {
   const TestLayer layer = TestLayer::random(shapes()[1], 12);
-  if (is_pyramid() || rounds_heads()) return;  // divide even then; never asked
   for (const std::size_t budget : {shapes()[1].rows, shapes()[1].rows + 7}) {
     EXPECT_EQ(total(keep_of(GetParam(), layer.observation(), {.budget = budget})),
               2 * shapes()[1].rows);
@@ -232,16 +237,37 @@ TEST_P(Conformance, KeepsTheSameUnderEveryKernelTable) {
   }
 }
 
+// Where the place of a row is part of its score, equal rows are no ties.
+struct ByPlace {
+  std::string_view policy;
+  std::string_view why;
+};
+constexpr ByPlace kByPlace[] = {
+    {"chunkkv", "a chunk at an edge is pooled with zeros"},
+    {"lacache", "by position alone"},
+    {"lagkv", "a prompt below two parts keeps the newest"},
+    {"observed-attention", "divides by what position says"},
+    {"random", "by lot"},
+    {"streaming-llm", "by position alone"},
+};
+bool scores_by_place(std::string_view policy) {
+  return std::ranges::find(kByPlace, policy, &ByPlace::policy) != std::end(kByPlace);
+}
+// One allocator is enough: a tie is the policy's.
+class Ties : public Conformance {};
+bool may_tie(const Pair& pair) {
+  return pair.allocator == "uniform" && !find_policy(pair.policy)->keeps_all &&
+         !scores_by_place(pair.policy);
+}
+
+TEST(ScoresByPlace, NamePoliciesThatAreThere) {
+  for (const ByPlace& one : kByPlace) EXPECT_NE(find_policy(one.policy), nullptr) << one.policy;
+}
+
 // All keys and values are 0 and all queries alike: nothing tells the past rows apart but their
 // place.
-TEST_P(Conformance, BreaksTiesByPosition) {
+TEST_P(Ties, AreBrokenByPosition) {
   const std::string& policy = GetParam().policy;
-  if (keeps_all() || GetParam().allocator != "uniform") return;
-  if (policy == "random") return;                                // by lot
-  if (policy == "streaming-llm" || policy == "lacache") return;  // by position alone
-  if (policy == "chunkkv") return;             // a chunk at an edge is pooled with zeros
-  if (policy == "lagkv") return;               // a prompt below two parts keeps the newest
-  if (policy == "observed-attention") return;  // divides by what position says
   TestLayer layer({.rows = 60});
   layer.seal();
   // Average pooling with zeros beyond the edges lowers both ends, which are no ties.
@@ -297,7 +323,18 @@ TEST_P(Conformance, HandlesRaggedHeadsAndShortTurns) {
   }
 }
 
+std::vector<Pair> pairs_where(bool (*fits)(const Pair&)) {
+  std::vector<Pair> pairs = all_pairs();
+  std::erase_if(pairs, [fits](const Pair& pair) { return !fits(pair); });
+  return pairs;
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Conformance, testing::ValuesIn(all_pairs()), name_of);
+INSTANTIATE_TEST_SUITE_P(All, Fitting, testing::ValuesIn(pairs_where([](const Pair& pair) {
+                           return !divides_what_fits(pair);
+                         })),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(All, Ties, testing::ValuesIn(pairs_where(may_tie)), name_of);
 
 // Names are what users write; the tables are sorted and complete.
 template <typename Info>
