@@ -2,6 +2,7 @@
 
 // What a cache holds and what was dropped: every answer carries one.
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -49,6 +50,15 @@ struct KvReport {
   std::size_t query_bytes = 0;  // queries of the newest tokens, for the next score; not in bytes
   DecodeReport decode = {};     // as of now
   PrefillReport prefill = {};   // of the last prefill; the same for all variants that shared it
+
+  // A text and then the question about it, as one: the peaks are the larger ones, times add up, and
+  // `prefill` is the text's, for a question is read densely.
+  void add_earlier(const KvReport& text) {
+    bytes_peak = std::max(bytes_peak, text.bytes_peak);
+    hidden_bytes = std::max(hidden_bytes, text.hidden_bytes);
+    compress_ms += text.compress_ms;
+    prefill = text.prefill;
+  }
 };
 
 // Original positions that are held now, per layer and head that keeps rows of its own:

@@ -40,6 +40,12 @@ inline constexpr std::size_t kQuantBlock = 32;  // elements that share one scale
   return std::nullopt;
 }
 
+// What a whole layer of a cache with keys and values of these types is held in while a prompt is
+// read or rows are scored. Caches that differ in it cannot share a prefill.
+[[nodiscard]] constexpr KvType working_type(KvType type_k, KvType type_v) {
+  return type_k == KvType::kF32 || type_v == KvType::kF32 ? KvType::kF32 : KvType::kF16;
+}
+
 [[nodiscard]] constexpr bool kv_type_is_quantised(KvType type) {
   return type == KvType::kQ8_0 || type == KvType::kQ4_0;
 }

@@ -152,11 +152,7 @@ Result<void> Answers::answer(Read read, std::optional<std::size_t> question) {
                          read.logits, request));
   KvReport report = read.sequence.report();
   if (question) {
-    // A question is read densely: what a pattern did, it did to the text.
-    report.prefill = read.report.prefill;
-    report.bytes_peak = std::max(report.bytes_peak, read.report.bytes_peak);
-    report.hidden_bytes = std::max(report.hidden_bytes, read.report.hidden_bytes);
-    report.compress_ms += read.report.compress_ms;
+    report.add_earlier(read.report);
   }
   const AnswerTimings timings = answer_timings(read.tokens, read.timings, report, generated);
   if (!options_.json) {

@@ -47,7 +47,7 @@ Result<void> check_types(const ModelInfo& model, std::span<const KvOptions> vari
                        "that is a multiple of 32, not " + std::to_string(model.head_dim));
       }
     }
-    const bool f32 = options.type_k == KvType::kF32 || options.type_v == KvType::kF32;
+    const bool f32 = working_type(options.type_k, options.type_v) == KvType::kF32;
     any_f32 |= f32;
     any_other |= !f32;
   }
@@ -126,16 +126,29 @@ KeptPositions Sequence::kept_positions() const {
   return kept;
 }
 
-Sequence Sequence::fork() const {
-  return Sequence(std::make_unique<State>(State{.variant = state_->variant,
-                                                .cache = state_->cache.fork(),
-                                                .next_position = state_->next_position,
-                                                .report = state_->report,
-                                                .queries = state_->queries,
-                                                .generated = state_->generated,
-                                                .summaries = state_->summaries,
-                                                .decode_reads = state_->decode_reads,
-                                                .cursors = state_->cursors}));
+Sequence Sequence::fork() const { return Sequence(std::make_unique<State>(state_->fork())); }
+
+Sequence::State Sequence::State::fork() const {
+  return {.variant = variant,
+          .cache = cache.fork(),
+          .next_position = next_position,
+          .report = report,
+          .queries = queries,
+          .generated = generated,
+          .summaries = summaries,
+          .decode_reads = decode_reads,
+          .cursors = cursors};
+}
+
+void Sequence::State::take(PrefillOutcome& outcome, std::size_t i, std::size_t n_token) {
+  cache = std::move(outcome.caches[i]);
+  report = std::move(outcome.reports[i]);
+  queries = std::move(outcome.queries[i]);
+  cursors = std::move(outcome.cursors[i]);
+  generated = {};
+  summaries.clear();
+  decode_reads = {};
+  next_position += static_cast<Position>(n_token);
 }
 
 ProductChoice Engine::State::product_choice() const {
@@ -329,14 +342,7 @@ Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
                                                      .variants = {&target.variant, 1},
                                                      .options = &options},
                                                     last_logits));
-  target.cache = std::move(outcome.caches.front());
-  target.report = std::move(outcome.reports.front());
-  target.queries = std::move(outcome.queries.front());
-  target.cursors = std::move(outcome.cursors.front());
-  target.generated = {};
-  target.summaries.clear();
-  target.decode_reads = {};
-  target.next_position += static_cast<Position>(tokens.size());
+  target.take(outcome, 0, tokens.size());
   return {};
 } catch (const std::bad_alloc&) {
   return no_memory_for("a turn of " + std::to_string(tokens.size()) + " tokens");

@@ -57,10 +57,7 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
                                .variants = {&state.variant, 1},
                                .options = &piece},
                               logits));
-    state.cache = std::move(outcome.caches.front());
-    state.cursors = std::move(outcome.cursors.front());
-    state.report = std::move(outcome.reports.front());
-    state.next_position += static_cast<Position>(count);
+    state.take(outcome, 0, count);
     peak = std::max(peak, state.report.bytes_peak);
     hidden = std::max(hidden, state.report.hidden_bytes);
     timings.total_ms += engine.last_prefill.total_ms;

@@ -52,7 +52,6 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
     (by_query_head ? with_head_sums_ : with_column_sums_) |= has(needs, Needs::kColumnSums);
     (by_query_head ? with_head_columns_ : with_columns_) |= variant->has_column();
     renumbers_ |= variant->renumbers();
-    with_output_factors_ |= has(needs, Needs::kOutputProjection);
     with_query_statistics_ |= has(needs, Needs::kQueryStatistics);
     if (has(needs, Needs::kWindowQueries)) window_ = std::max(window_, variant->window());
     largest_window = std::max(largest_window, variant->window());
@@ -71,11 +70,10 @@ PrefillRun::PrefillRun(Engine::State& engine, const PrefillJob& job, SparsePrefi
 Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   const auto n_embd = static_cast<std::size_t>(config_.n_embd);
   const std::size_t chunk = chunk_size();
-  const bool f32_cache = runs_.front().cache.shape().type_k == KvType::kF32 ||
-                         runs_.front().cache.shape().type_v == KvType::kF32;
+  const CacheShape& shape = runs_.front().cache.shape();
   rows_.emplace(LayerRows::Shape{.n_kv_head = heads_,
                                  .head_dim = config_.head_dim,
-                                 .type = f32_cache ? KvType::kF32 : KvType::kF16,
+                                 .type = working_type(shape.type_k, shape.type_v),
                                  .with_column_sums = with_columns_,
                                  .head_sums = with_head_columns_ ? config_.group() : 0},
                 *engine_.counter);

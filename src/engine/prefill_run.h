@@ -162,7 +162,6 @@ class PrefillRun {
   bool with_columns_ = false;      // its rows carry a number, whatever it is
   bool with_head_sums_ = false;    // of each query head of a KV head
   bool with_head_columns_ = false;
-  bool with_output_factors_ = false;
   bool renumbers_ = false;  // of importance only for the one variant that continues a sequence
   bool with_query_statistics_ = false;
   std::size_t window_ = 0;  // queries that are kept for scoring

@@ -35,6 +35,8 @@ struct GeneratedCounts {
   double compress_ms = 0;
 };
 
+struct PrefillOutcome;
+
 struct Sequence::State {
   std::shared_ptr<const Variant> variant;
   KvCache cache;
@@ -45,6 +47,11 @@ struct Sequence::State {
   CacheSummaries summaries = {};  // of `cache`, for decode that reads a part of it
   DecodeReads decode_reads = {};
   PolicyCursors cursors = {};
+
+  // As Sequence::fork().
+  [[nodiscard]] State fork() const;
+  // Goes on with what a prefill of n_token more tokens made of its i-th variant.
+  void take(PrefillOutcome& outcome, std::size_t i, std::size_t n_token);
 };
 
 struct Engine::State {

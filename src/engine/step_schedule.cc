@@ -298,8 +298,7 @@ Result<void> StepSchedule::show_rows(const Watch& watch, int layer, Shown& shown
   }
   if (!variant.reads_rows() || watch.newest) return {};
   const CacheShape& shape = cache.shape();
-  const bool f32 = shape.type_k == KvType::kF32 || shape.type_v == KvType::kF32;
-  const KvType type = f32 ? KvType::kF32 : KvType::kF16;
+  const KvType type = working_type(shape.type_k, shape.type_v);
   const int heads = shown.observation.n_kv_head;
   if (!dense_ || dense_->shape().type != type || dense_->shape().n_kv_head != heads) {
     dense_.emplace(LayerRows::Shape{.n_kv_head = heads,

@@ -70,10 +70,9 @@ class SyntheticFill {
 
 Result<Sequence::State> SyntheticFill::run() {
   const CacheShape shape = cache_.shape();
-  const bool f32 = shape.type_k == KvType::kF32 || shape.type_v == KvType::kF32;
   LayerRows rows({.n_kv_head = config_.n_kv_head,
                   .head_dim = config_.head_dim,
-                  .type = f32 ? KvType::kF32 : KvType::kF16,
+                  .type = working_type(shape.type_k, shape.type_v),
                   .with_column_sums = shape.with_column_sums},
                  *engine_.counter);
   make_pool();

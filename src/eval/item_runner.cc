@@ -104,7 +104,7 @@ std::vector<std::vector<std::size_t>> ItemRunner::groups_of(const EvalItem& item
   for (const std::size_t v : item.variants) {
     const EvalVariant& variant = variants_[v];
     const KvOptions kv = options_of(variant);
-    const bool wide = kv.type_k == KvType::kF32 || kv.type_v == KvType::kF32;
+    const bool wide = working_type(kv.type_k, kv.type_v) == KvType::kF32;
     const bool alone = kv.schedule.kind == Schedule::Kind::kChunk;
     const bool is_dense = prefill_attention_of(variant).pattern == "dense";
     groups[{wide, reads_question_later(variant), alone ? v + 1 : 0, variant.prefill,
@@ -161,8 +161,8 @@ SharedPrefix* ItemRunner::beginning_of(const EvalItem& item, std::span<const KvO
                                        bool later) {
   const std::size_t tokens = item.prefix_tokens;
   if (tokens == 0 || (later && item.text_tokens < tokens)) return nullptr;
-  const bool wide =
-      options.front().type_k == KvType::kF32 || options.front().type_v == KvType::kF32;
+  const KvOptions& first = options.front();
+  const bool wide = working_type(first.type_k, first.type_v) == KvType::kF32;
   return &beginnings_.try_emplace(std::pair(wide, later), std::span(item.tokens).first(tokens))
               .first->second;
 }
@@ -223,9 +223,7 @@ Result<ItemRunner::Reading> ItemRunner::read_twice(const EvalItem& item,
     RESTKV_TRY(model_.engine.extend(sequence, tokens.subspan(item.text_tokens),
                                     watched(item.text_tokens, attention), last));
     KvReport& report = reading.reports.emplace_back(sequence.report());
-    report.bytes_peak = std::max(report.bytes_peak, text.bytes_peak);
-    report.prefill = text.prefill;
-    report.compress_ms += text.compress_ms;
+    report.add_earlier(text);
     reading.prefill_ms.push_back(text_ms + prefill_ms());
     reading.logits.insert(reading.logits.end(), last.begin(), last.end());
   }
