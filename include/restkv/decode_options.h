@@ -75,7 +75,7 @@ struct DecodeReport {
   // Per step, layer and KV head, layers that are always read whole included; 0 without a step.
   double rows_read_mean = 0;
   double rows_held_mean = 0;
-  std::size_t summary_bytes = 0;  // what the summaries of the blocks hold now
+  std::size_t summary_bytes = 0;  // what the blocks' summaries held in the last step
 };
 
 // How large the blocks are, in words: "blocks of 32 for all heads", or a table's mean and where its

@@ -13,7 +13,7 @@ Result<ReportData> read_report(const std::string& database, const ResamplingOpti
   data.title = "Results of " + std::filesystem::path(database).filename().string();
   RESTKV_ASSIGN(data.rows, store.rows());
   if (data.rows.empty()) {
-    return Error{ErrorCode::kInvalidArgument, database + ": holds no results yet"};
+    return Error{ErrorCode::kNotFound, database + ": holds no results yet"};
   }
   name_models(data.rows);
   RESTKV_ASSIGN(data.summary, summarise(data.rows, options));

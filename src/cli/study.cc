@@ -41,7 +41,7 @@ struct StudyOptions {
   bool only_write = false;  // run nothing
 };
 
-// As a reader of the results would type it.
+// What whoever wants the same results types, but for the folders.
 std::string command_of(const StudyOptions& options) {
   const StudyAmounts& amounts = options.amounts;
   std::string command = "restkv study --scale " + options.scale;
@@ -55,7 +55,20 @@ std::string command_of(const StudyOptions& options) {
   for (const std::size_t length : amounts.ruler_lengths) {
     lengths += (lengths.empty() ? " --lengths " : ",") + std::to_string(length);
   }
-  return command + lengths;
+  command += lengths;
+  const EvalOptions& eval = options.eval;
+  const auto add = [&command](const char* flag, const std::string& value) {
+    if (!value.empty()) command += std::string(" ") + flag + " " + value;
+  };
+  add("-m", eval.common.model);
+  if (eval.seed != kUsualSeed) add("--seed", std::to_string(eval.seed));
+  if (eval.material == Material::kPublished) add("--material", "published");
+  if (eval.material == Material::kOwn) add("--material", "own");
+  if (eval.form == PromptForm::kPlain) command += " --raw";
+  add("--chat-template", eval.chat_template);
+  if (options.strong_model != kStrongModel) add("--strong-model", options.strong_model);
+  add("--decode-table", options.block_table);
+  return command;
 }
 
 // The same bytes for all ranks: rank 0's.
@@ -133,10 +146,10 @@ Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const St
     if (leads(ranks_)) {
       RESTKV_ASSIGN(const ResultStore store, open_store(database(part.form), ranks_));
       RESTKV_ASSIGN(const std::vector<EvalRow> rows, store.rows());
-      if (samples < part.samples && !ability_is_clear(rows, opened.settings.model)) {
+      if (samples < part.samples && !ability_is_clear(rows, opened.settings.fingerprint)) {
         names = kUnclear;
       } else {
-        for (const auto& [suite, score] : suites_too_hard(rows, opened.settings.model)) {
+        for (const auto& [suite, score] : suites_too_hard(rows, opened.settings.fingerprint)) {
           names += suite + "/ ";
         }
       }
@@ -162,7 +175,9 @@ Result<std::string> Study::block_table(EvalSession& opened, bool is_users) const
   std::string beside = model + ".blocks.json";
   beside = agreed(std::filesystem::exists(beside) ? beside : "", ranks_);
   if (!beside.empty()) return beside;
-  const std::string path = options_.folder + "/" + opened.settings.model + ".blocks.json";
+  // Models of one name may follow each other in a folder.
+  const std::string path = options_.folder + "/" + opened.settings.model + "." +
+                           opened.settings.fingerprint.substr(0, 8) + ".blocks.json";
   if (leads(ranks_) && !std::filesystem::exists(path)) {
     const TaskRequest& request = opened.settings.request;
     const std::string squad = has_squad(request) ? squad_path(request).value() : "";
@@ -190,11 +205,12 @@ Result<std::vector<StudyPart>> Study::run_on(std::string_view model, std::vector
   for (StudyPart& part : parts) {
     // Where no prompt has a template there is no difference to look for.
     if (part.form == PromptForm::kPlain && options_.eval.form == PromptForm::kPlain) continue;
+    const StudyPart without_table = part;
     if (!table.empty()) RESTKV_TRY(use_block_table(part.variants, table));
     if (part.may_be_too_hard) {
       RESTKV_ASSIGN(const std::vector<std::string> hard, hard_tasks(opened, part));
       if (hard_ones_go_on && !hard.empty()) {
-        harder.push_back(part);
+        harder.push_back(without_table);  // its table is this model's
         harder.back().tasks = hard;
       }
       std::erase_if(part.tasks, [&hard](const std::string& task) {
@@ -210,7 +226,13 @@ Result<int> Study::write() const {
   const auto path = [this](const std::string& name) { return options_.folder + "/" + name; };
   StudyResults results;
   RESTKV_ASSIGN(results.prompts, read_report(database(PromptForm::kByTask), {}));
-  auto plain = read_report(database(PromptForm::kPlain), {});
+  Result<ReportData> plain = Error{ErrorCode::kNotFound, ""};
+  if (const std::string path_of_plain = database(PromptForm::kPlain);
+      std::filesystem::exists(path_of_plain)) {
+    plain = read_report(path_of_plain, {});
+    // It may have been made and not written to yet.
+    if (!plain.ok() && plain.error().code != ErrorCode::kNotFound) return plain.error();
+  }
   if (plain.ok()) results.plain = &*plain;
   results.command = command_of(options_);
   for (const auto& [name, picture] : study_pictures(results.prompts)) {

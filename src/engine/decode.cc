@@ -87,8 +87,8 @@ Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits)
   engine_.model->logits(pass_, hidden, logits);
   RESTKV_TRY(check_logits(logits));
   RESTKV_TRY(schedule_.choose());
+  sparse_.commit();  // before rows go, and what was read of their blocks
   schedule_.apply();
-  sparse_.commit();
   return {};
 }
 

@@ -134,6 +134,7 @@ void SparseReads::commit() {
     total.heads += counts_[s].heads;
     total.rows_read += counts_[s].rows_read;
     total.rows_held += counts_[s].rows_held;
+    total.summary_bytes = sequences_[s]->summaries.bytes();
   }
 }
 
@@ -167,7 +168,7 @@ DecodeReport decode_report(const Sequence::State& sequence) {
                       .steps = reads.steps,
                       .rows_read_mean = mean(reads.rows_read),
                       .rows_held_mean = mean(reads.rows_held),
-                      .summary_bytes = sequence.summaries.bytes()};
+                      .summary_bytes = reads.summary_bytes};
   if (const BlockTable* table = variant.options().decode.table.get(); table != nullptr) {
     report.table = table->name;
     report.table_mean = table->mean;

@@ -25,6 +25,7 @@ struct DecodeReads {
   std::size_t heads = 0;  // over all steps, layers and KV heads; the rows are those of all of them
   std::size_t rows_read = 0;
   std::size_t rows_held = 0;
+  std::size_t summary_bytes = 0;  // of the last step
 };
 
 // What the schedule did since the last prefill.

@@ -48,6 +48,7 @@ bool cut_at_stop(std::string& text, std::size_t newest, std::span<const std::str
 std::optional<AnswerEnd> take(Writer& writer, Token token, const Vocabulary& vocabulary,
                               const AnswerRule& rule) {
   if (vocabulary.is_end_of_generation(token)) return AnswerEnd::kEos;
+  if (token == rule.end_token) return AnswerEnd::kText;
   writer.tokens.push_back(token);
   const std::string piece = vocabulary.piece(token);
   writer.answer->text += piece;
@@ -96,7 +97,9 @@ Result<std::vector<Answer>> decode_answers(Engine& engine, const Vocabulary& voc
   RESTKV_CHECK(!sequences.empty() && rule.max_new_tokens > 0);
   RESTKV_CHECK(prompt_logits.rows == 1 || prompt_logits.rows == sequences.size());
   RESTKV_ASSIGN(Sampler any, greedy(vocabulary, {}));
-  RESTKV_ASSIGN(Sampler going_on, greedy(vocabulary, vocabulary.end_of_generation()));
+  std::vector<Token> ends = vocabulary.end_of_generation();
+  if (rule.end_token) ends.push_back(*rule.end_token);
+  RESTKV_ASSIGN(Sampler going_on, greedy(vocabulary, ends));
   std::vector<Answer> answers(sequences.size());
   std::vector<Writer> writers(sequences.size());
   for (std::size_t i = 0; i < sequences.size(); ++i) {

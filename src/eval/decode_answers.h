@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,10 +26,11 @@ enum class AnswerEnd : std::uint8_t {
 [[nodiscard]] const char* answer_end_name(AnswerEnd end);
 
 struct AnswerRule {
-  std::span<const std::string> stops;  // the answer ends before any of these
-  std::size_t min_new_tokens = 0;      // until then the model cannot end it
-  std::size_t max_new_tokens = 0;      // at least 1
-  std::size_t context = 0;             // positions
+  std::span<const std::string> stops;   // the answer ends before any of these
+  std::optional<Token> end_token = {};  // ends it as the model's own end does
+  std::size_t min_new_tokens = 0;       // until then the model cannot end it
+  std::size_t max_new_tokens = 0;       // at least 1
+  std::size_t context = 0;              // positions
   const std::atomic<bool>* cancel = nullptr;
 };
 

@@ -136,10 +136,18 @@ Result<void> ItemRunner::run_group(const EvalItem& item, std::span<const std::si
     rows.back().batch = static_cast<std::int64_t>(group.size());
   }
   const std::size_t n_row = later ? group.size() : 1;
+  std::optional<Token> end_token;
+  if (!item.sample.end_token.empty()) {
+    RESTKV_ASSIGN(
+        const std::vector<Token> tokens,
+        model_.vocabulary->tokenize(item.sample.end_token, {.start = TextStart::kContinues}));
+    if (!tokens.empty()) end_token = tokens.back();
+  }
   RESTKV_ASSIGN(const std::vector<Answer> answers,
                 decode_answers(model_.engine, *model_.vocabulary, reading.sequences,
                                {reading.logits.data(), n_row, reading.logits.size() / n_row},
                                {.stops = item.sample.stops,
+                                .end_token = end_token,
                                 .min_new_tokens = item.sample.min_new_tokens,
                                 .max_new_tokens = item.sample.max_new_tokens,
                                 .context = settings_.context,

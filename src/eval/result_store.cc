@@ -81,6 +81,8 @@ void read(sqlite3_stmt* statement, int at, EvalRow& row, const EvalColumn& colum
 struct ResultStore::State {
   std::string path;
   Database database;
+  // A file of version 1 that cannot be changed: it is read as if it had been, with zeros.
+  bool lacks_new_columns = false;
 
   [[nodiscard]] Error failure(int code) const {
     const int primary = code & 0xFF;
@@ -131,7 +133,7 @@ struct ResultStore::State {
 
   // Whether the file is one of ours, of this version; makes an empty one ours.
   enum class Fresh : std::uint8_t { kMake, kRefuse };
-  [[nodiscard]] Result<void> check(Fresh fresh) const {
+  [[nodiscard]] Result<void> check(Fresh fresh) {
     RESTKV_ASSIGN(const int tables, number("SELECT count(*) FROM sqlite_master"));
     RESTKV_ASSIGN(const int application, number("PRAGMA application_id"));
     RESTKV_ASSIGN(const int version, number("PRAGMA user_version"));
@@ -139,7 +141,10 @@ struct ResultStore::State {
     if (application != kApplication) {
       return Error{ErrorCode::kCorrupt, path + ": is no database of results"};
     }
-    if (version == 1) return bring_up_to_date();
+    if (version == 1) {
+      lacks_new_columns = sqlite3_db_readonly(database.get(), "main") == 1;
+      return lacks_new_columns ? Result<void>{} : bring_up_to_date();
+    }
     if (version != kVersion) {
       return Error{ErrorCode::kUnsupported, path + ": is of version " + std::to_string(version) +
                                                 "; this program reads version " +
@@ -266,8 +271,12 @@ Result<void> ResultStore::add(std::span<const EvalRow> rows, const EvalPrompt* p
 
 Result<std::vector<EvalRow>> ResultStore::rows() const {
   const auto columns = eval_columns();
+  const auto* const first_new = columns.data() + columns.size() - kSecondVersionColumns;
+  const auto selected = [&](const EvalColumn& column) {
+    return state_->lacks_new_columns && &column >= first_new ? std::string("0") : name_of(column);
+  };
   RESTKV_ASSIGN(const Statement statement,
-                state_->prepare("SELECT " + column_list(columns.size(), name_of) +
+                state_->prepare("SELECT " + column_list(columns.size(), selected) +
                                 " FROM results ORDER BY " + column_list(kKeyColumns, name_of)));
   std::vector<EvalRow> rows;
   RESTKV_TRY(state_->each(statement.get(), [&] {

@@ -21,6 +21,8 @@ class Planner {
 
   Result<EvalPlan> plan(std::span<const TaskInfo* const> tasks) {
     RESTKV_TRY(prepare());
+    plan_.identity = settings_.fingerprint + " " + settings_.version;
+    for (const std::string& name : names_) plan_.identity += " " + name;
     std::optional<Error> missing;
     for (const TaskInfo* task : tasks) {
       if (watch_.cancel != nullptr && watch_.cancel->load()) {

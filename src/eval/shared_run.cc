@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace restkv {
 namespace {
@@ -102,6 +103,10 @@ Error interrupted() {
   return {ErrorCode::kCancelled, "interrupted; the same command goes on where it stopped"};
 }
 
+void end_all(Ranks& ranks, const std::vector<int>& idle) {
+  for (const int rank : idle) ranks.send(rank, packed({{"kind", "end"}}));
+}
+
 // Rank 0's side: its own thread and the one that answers the others take from one list.
 class Leader {
  public:
@@ -144,9 +149,11 @@ class Leader {
     return failure_.has_value();
   }
 
-  // Until every other rank has been told that nothing is left.
+  // Until nothing is left and every other rank has sent what it had. Only then is any of them told:
+  // one that knew it earlier would ask for work of the next run in the middle of this one.
   void answer() {
-    for (int busy = ranks_.count() - 1; busy > 0 && !failed();) {
+    std::vector<int> idle;
+    while (static_cast<int>(idle.size()) < ranks_.count() - 1 && !failed()) {
       if (is_raised(watch_.cancel)) return fail(interrupted());
       const auto message = ranks_.receive();
       if (!message) {
@@ -156,9 +163,13 @@ class Leader {
       if (auto handled = handle(*message); !handled.ok()) return fail(handled.error());
       const EvalItem* item = next();
       if (failed()) return;
-      ranks_.send(message->rank, item == nullptr ? packed({{"kind", "end"}}) : order(*item));
-      if (item == nullptr) --busy;
+      if (item == nullptr) {
+        idle.push_back(message->rank);
+      } else {
+        ranks_.send(message->rank, order(*item));
+      }
     }
+    if (!failed()) end_all(ranks_, idle);
   }
 
   static std::string order(const EvalItem& item) {
@@ -171,7 +182,13 @@ class Leader {
   Result<void> handle(const RankMessage& message) {
     RESTKV_ASSIGN(const Json json, unpacked(message.bytes));
     const auto kind = json["kind"].get<std::string>();
-    if (kind == "ready") return {};
+    if (kind == "ready") {
+      if (json.contains("identity") && json["identity"] == plan_.identity) return {};
+      return Error{ErrorCode::kInvalidArgument,
+                   "rank " + std::to_string(message.rank) +
+                       " has another model, other variants or another version of restkv than "
+                       "rank 0"};
+    }
     if (kind == "failed" && json.contains("message") && json["message"].is_string()) {
       return Error{ErrorCode::kInvalidArgument, "rank " + std::to_string(message.rank) + ": " +
                                                     json["message"].get<std::string>()};
@@ -202,20 +219,21 @@ Result<void> lead_run(Ranks& ranks, const EvalPlan& plan, const RunItem& run_ite
 }
 
 void end_run(Ranks& ranks) {
-  for (int busy = ranks.count() - 1; busy > 0;) {
+  std::vector<int> idle;
+  while (static_cast<int>(idle.size()) < ranks.count() - 1) {
     const auto message = ranks.receive();
     if (!message) {
       std::this_thread::sleep_for(kPoll);
       continue;
     }
-    ranks.send(message->rank, packed({{"kind", "end"}}));
-    --busy;
+    idle.push_back(message->rank);
   }
+  end_all(ranks, idle);
 }
 
 Result<void> follow_run(Ranks& ranks, const EvalPlan& plan, const RunItem& run_item,
                         const std::atomic<bool>* cancel) {
-  ranks.send(0, packed({{"kind", "ready"}}));
+  ranks.send(0, packed({{"kind", "ready"}, {"identity", plan.identity}}));
   for (;;) {
     if (is_raised(cancel)) return interrupted();
     const auto message = ranks.receive();

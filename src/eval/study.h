@@ -50,14 +50,15 @@ Result<std::vector<StudyPart>> study_parts(std::string_view scale,
 // kInvalidArgument when it is for another estimator.
 Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::string& path);
 
-// Suites of which the model's full cache answers less than kLeastFullScore, with that share.
+// Suites of which the model's full cache answers less than kLeastFullScore, with that share. A
+// model is told by its fingerprint: files of one name may hold several.
 std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
-                                              std::string_view model);
+                                              std::string_view fingerprint);
 
 // Whether more samples would hardly change the answer of suites_too_hard(): of each of the model's
 // suites the 95 % interval (Wilson's) of the full cache's share lies on one side of
 // kLeastFullScore. REQUIRES: scores in [0, 1].
-bool ability_is_clear(std::span<const EvalRow> rows, std::string_view model);
+bool ability_is_clear(std::span<const EvalRow> rows, std::string_view fingerprint);
 
 // So many samples of a part that may be too hard go first; where they leave it open, all go.
 inline constexpr std::size_t kAbilitySamples = 20;

@@ -114,10 +114,15 @@ std::string budget_table_text(const std::string& title, const BudgetTable& table
   return text;
 }
 
-std::string short_label(std::string variant) {
+std::string table_mark(const std::string& variant) {
   const std::size_t at = variant.find(" decode_table=");
-  if (at == std::string::npos) return variant;
-  return variant.erase(at, variant.find(' ', at + 1) - at);
+  return at == std::string::npos ? "" : variant.substr(at, variant.find(' ', at + 1) - at);
+}
+
+std::string short_label(std::string variant) {
+  const std::string mark = table_mark(variant);
+  if (!mark.empty()) variant.erase(variant.find(mark), mark.size());
+  return variant;
 }
 
 bool is_rest_kv(const std::string& variant) { return variant.starts_with("rest-kv "); }

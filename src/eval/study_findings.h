@@ -20,7 +20,9 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 // "gsm8k, qwen2.5-coder-0.5b".
 [[nodiscard]] std::string suite_text(const std::string& suite, const std::string& model);
 
-// Without the mark of the table of block sizes, of which a study has one for a model.
+// " decode_table=1a2b3c4d" of a variant that has one: the block sizes that it was run with.
+[[nodiscard]] std::string table_mark(const std::string& variant);
+// Without that mark: mostly a study has one table for a model.
 [[nodiscard]] std::string short_label(std::string variant);
 
 // ReST-KV against the full cache; before it the suites that the full cache cannot do.

@@ -214,10 +214,10 @@ struct FullScores {
   [[nodiscard]] double mean() const { return sum / rows; }
 };
 std::map<std::string, FullScores> full_scores(std::span<const EvalRow> rows,
-                                              std::string_view model) {
+                                              std::string_view fingerprint) {
   std::map<std::string, FullScores> scores;
   for (const EvalRow& row : rows) {
-    if (row.model != model || row.variant != "full") continue;
+    if (row.fingerprint != fingerprint || row.variant != "full") continue;
     scores[row.suite].sum += row.score;
     ++scores[row.suite].rows;
   }
@@ -227,17 +227,17 @@ std::map<std::string, FullScores> full_scores(std::span<const EvalRow> rows,
 }  // namespace
 
 std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
-                                              std::string_view model) {
+                                              std::string_view fingerprint) {
   std::map<std::string, double> hard;
-  for (const auto& [suite, scores] : full_scores(rows, model)) {
+  for (const auto& [suite, scores] : full_scores(rows, fingerprint)) {
     if (scores.mean() < kLeastFullScore) hard[suite] = scores.mean();
   }
   return hard;
 }
 
-bool ability_is_clear(std::span<const EvalRow> rows, std::string_view model) {
+bool ability_is_clear(std::span<const EvalRow> rows, std::string_view fingerprint) {
   constexpr double kDeviations = 1.959964;
-  return std::ranges::all_of(full_scores(rows, model), [](const auto& of_suite) {
+  return std::ranges::all_of(full_scores(rows, fingerprint), [](const auto& of_suite) {
     const FullScores& scores = of_suite.second;
     // Wilson (1927): the border is within the interval where the scores lie no more than so many
     // of the deviations from it that it itself would have.

@@ -25,15 +25,19 @@ constexpr std::size_t kNumbers = 4;
 // A row's way to treat the cache, by what was asked for.
 struct WayOfReading {
   std::string policy;
-  std::string kept;  // budget of the policy; empty for the full cache
-  std::string read;  // budget of AB-Sparse; empty where everything is read
+  std::string kept;        // budget of the policy; empty for the full cache
+  std::string read;        // budget of AB-Sparse; empty where everything is read
+  std::string table = {};  // mark of its block sizes in the variant's name; empty without
   std::optional<StepReading> reading;
+  std::string shown_table = {};  // the mark again, where a model has several
 };
 // What the study compares is each method with its own defaults.
 bool is_way(const EvalRow& row, const WayOfReading& way) {
   const bool sparse = row.decode_attn == "ab-sparse";
   if (row.suite != "ruler" || row.policy != way.policy || sparse == way.read.empty()) return false;
-  if (sparse && row.decode_budget != way.read) return false;
+  if (sparse && (row.decode_budget != way.read || table_mark(row.variant) != way.table)) {
+    return false;
+  }
   if (way.policy == "full") return true;
   return row.budget == way.kept && is_rest_kv(row.variant) && !row.variant.ends_with(kByQueryHead);
 }
@@ -114,6 +118,7 @@ std::string way_text(const WayOfReading& way) {
       way.policy == "full"
           ? "AB-Sparse " + way.read
           : "ReST-KV " + way.kept + (way.read.empty() ? std::string() : " + AB-Sparse " + way.read);
+  what += way.shown_table;
   if (!way.reading) return what;
   return what + format(" (%.0f rows, ", way.reading->rows) + mib_text(way.reading->bytes) + " MiB)";
 }
@@ -125,7 +130,9 @@ struct WaysOfModel {
   std::vector<WayOfReading> both;
 };
 WaysOfModel ways_of(const ReportData& data, const std::string& model) {
-  std::set<std::pair<unsigned long, std::string>> budgets;  // in the order of their numbers
+  // In the order of their numbers; with the table of AB-Sparse.
+  std::set<std::tuple<unsigned long, std::string, std::string>> budgets;
+  std::set<std::string> tables;
   std::set<std::pair<unsigned long, std::string>> kept;
   const auto number = [](const std::string& budget) {
     char* end = nullptr;
@@ -136,7 +143,8 @@ WaysOfModel ways_of(const ReportData& data, const std::string& model) {
     if (row.model != model || row.suite != "ruler") continue;
     const bool sparse = row.decode_attn == "ab-sparse";
     if (sparse && row.policy == "full" && number(row.decode_budget) > 0) {
-      budgets.emplace(number(row.decode_budget), row.decode_budget);
+      budgets.emplace(number(row.decode_budget), row.decode_budget, table_mark(row.variant));
+      tables.insert(table_mark(row.variant));
     } else if (!sparse && row.policy == "rest-kv" && number(row.budget) > 0) {
       kept.emplace(number(row.budget), row.budget);
     }
@@ -146,12 +154,13 @@ WaysOfModel ways_of(const ReportData& data, const std::string& model) {
     ways.kept.push_back(
         measured(data, model, {.policy = "rest-kv", .kept = budget, .read = "", .reading = {}}));
   }
-  for (const auto& [rows, budget] : budgets) {
-    ways.read.push_back(
-        measured(data, model, {.policy = "full", .kept = "", .read = budget, .reading = {}}));
-    ways.both.push_back(measured(
-        data, model,
-        {.policy = "rest-kv", .kept = std::to_string(2 * rows), .read = budget, .reading = {}}));
+  for (const auto& [rows, budget, table] : budgets) {
+    WayOfReading way{.policy = "full", .kept = "", .read = budget, .table = table, .reading = {}};
+    if (tables.size() > 1) way.shown_table = table.empty() ? " without a table" : table;
+    ways.read.push_back(measured(data, model, way));
+    way.policy = "rest-kv";
+    way.kept = std::to_string(2 * rows);
+    ways.both.push_back(measured(data, model, way));
   }
   return ways;
 }

@@ -53,6 +53,9 @@ struct TaskSample {
   Wrap wrap = Wrap::kChat;
   AnswerPart scored = AnswerPart::kWhole;
   std::vector<std::string> stops;  // the answer ends before any of these texts
+  // As a token by itself, the last one of this text ends the answer as the model's own end does; it
+  // may be part of other tokens. Empty: none.
+  std::string end_token;
   std::size_t max_new_tokens = 0;
   std::size_t min_new_tokens = 0;
   std::size_t length = 0;       // tokens that were asked for, answer included; 0 = as it comes

@@ -53,6 +53,23 @@ TEST(Needle, TenDepthsAndThenAnotherNeedle) {
   EXPECT_EQ(samples_or_fail("needle/grid", request_of({1000}, 0)).size(), 10U);
 }
 
+// No sentence of the essays ends so early; the text is whole behind the needle.
+TEST(Needle, AHaystackThatBeginsWithALongSentenceLosesNothing) {
+  RESTKV_NEEDS_DATA();
+  const auto samples = samples_or_fail("needle/grid", request_of({400}, 10, Material::kAuto));
+  const auto at_depth = [&](double depth) {
+    const auto found =
+        std::ranges::find(samples, depth, [](const TaskSample& one) { return *one.depth; });
+    EXPECT_NE(found, samples.end());
+    return found->context;
+  };
+  const std::string whole = at_depth(100);
+  const std::string begin = whole.substr(whole.find("<text>\n") + 7, 20);
+  for (const double depth : {0.0, 11.0}) {
+    EXPECT_NE(at_depth(depth).find("\n" + begin), std::string::npos) << at_depth(depth);
+  }
+}
+
 TEST(Needle, EssaysAreTheHaystackWhereTheyAre) {
   RESTKV_NEEDS_DATA();
   const auto samples = samples_or_fail("needle/grid", request_of({4000}, 10, Material::kAuto));

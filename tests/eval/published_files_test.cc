@@ -111,6 +111,27 @@ TEST(PublishedLongBench, ConfigFilesRule) {
   }
 }
 
+// What is asked stands in the question, not in the text that a question-agnostic method sees.
+TEST(PublishedMiniLongBench, QuestionsOfNarrativeQaAreNotInTheText) {
+  RESTKV_NEEDS_DATA();
+  for (const TaskSample& sample :
+       samples_or_fail("minilongbench/narrativeqa", request_of({}, 0, Material::kAuto))) {
+    EXPECT_NE(sample.question.find("Question: "), std::string::npos) << sample.question;
+    EXPECT_EQ(sample.context.find("Now, answer the question"), std::string::npos) << sample.id;
+  }
+}
+
+// The official runner counts the newline token as an end, and forbids it to be the first.
+TEST(PublishedMiniLongBench, ASummaryOfADialogueEndsWithANewlineToken) {
+  RESTKV_NEEDS_DATA();
+  for (const TaskSample& sample :
+       samples_or_fail("minilongbench/samsum", request_of({}, 2, Material::kAuto))) {
+    EXPECT_EQ(sample.end_token, "\n");
+    EXPECT_TRUE(sample.stops.empty());
+    EXPECT_EQ(sample.min_new_tokens, 1U);
+  }
+}
+
 TEST(PublishedLongBench, LongPromptsLoseTheirMiddle) {
   RESTKV_NEEDS_DATA();
   const auto full =

@@ -164,6 +164,20 @@ TEST_F(ResultStoreTest, AnOlderFileGoesOn) {
     execute("ALTER TABLE results DROP COLUMN " + std::string(column));
   }
   execute("PRAGMA user_version = 1");
+  {
+    // A file that must not be changed is read as it is.
+    const std::string kept = path_ + ".kept";
+    std::filesystem::copy_file(path_, kept, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::permissions(kept, std::filesystem::perms::owner_read);
+    const auto store = ResultStore::open(kept);
+    ASSERT_TRUE(store.ok()) << store.error().message;
+    const auto rows = store->rows();
+    ASSERT_TRUE(rows.ok()) << rows.error().message;
+    ASSERT_EQ(rows->size(), 1U);
+    EXPECT_EQ(rows->front().score, row_of("a", "v").score);
+    EXPECT_EQ(rows->front().summary_bytes, 0);
+    std::filesystem::remove(kept);
+  }
   for (int again = 0; again < 2; ++again) {
     auto store = ResultStore::open(path_);
     ASSERT_TRUE(store.ok()) << store.error().message;

@@ -4,8 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <deque>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
 #include <vector>
 
 namespace restkv {
@@ -19,6 +24,10 @@ std::string packed(const Json& json) {
   return bytes;
 }
 
+std::string ready(const std::string& identity) {
+  return packed({{"kind", "ready"}, {"identity", identity}});
+}
+
 // The other rank says what it was given to say, and then that it is ready, as often as it is asked.
 class ScriptedRanks final : public Ranks {
  public:
@@ -27,12 +36,14 @@ class ScriptedRanks final : public Ranks {
   [[nodiscard]] int count() const override { return 2; }
   void send(int /*rank*/, const std::string& /*bytes*/) override {}
   std::optional<RankMessage> receive() override {
-    if (said_.empty()) said_.push_back(packed({{"kind", "ready"}}));
+    if (said_.empty()) said_.push_back(ready(identity));
     RankMessage message{.rank = 1 - rank_, .bytes = said_.front()};
     said_.pop_front();
     return message;
   }
   void abandon(int /*status*/) override { ADD_FAILURE() << "nobody asked for the end"; }
+
+  std::string identity;  // of the plan
 
  private:
   int rank_;
@@ -91,6 +102,78 @@ TEST(SharedRun, BrokenRowsEndTheRunWithAnError) {
   }
   ScriptedRanks whole(0, {packed(rows_message())});
   EXPECT_TRUE(lead_run(whole, plan, run_item, watch).ok());
+}
+
+// Rank 2 takes long; rank 1, once it is told that this run is over, asks for work of the next.
+class SlowAndQuickRanks final : public Ranks {
+ public:
+  [[nodiscard]] int rank() const override { return 0; }
+  [[nodiscard]] int count() const override { return 3; }
+  void send(int rank, const std::string& bytes) override {
+    const Json message = Json::from_cbor(bytes);
+    const std::lock_guard lock(mutex_);
+    ended_[rank] |= message["kind"] == "end";
+    if (rank == 1 && message["kind"] == "end") said_.push_back({1, ready("")});
+    if (rank == 2 && message["kind"] == "item") {
+      given_ = message["item"];
+      slow_is_busy = true;
+      said_.push_back({1, ready("")});
+    }
+  }
+  std::optional<RankMessage> receive() override {
+    const std::lock_guard lock(mutex_);
+    if (said_.empty() && slow_is_busy && polls_++ == 20) {
+      Json rows = rows_message();
+      rows["item"] = given_;
+      said_.push_back({2, packed(rows)});
+    }
+    if (said_.empty()) return std::nullopt;
+    RankMessage message = said_.front();
+    said_.pop_front();
+    return message;
+  }
+  void abandon(int /*status*/) override { ADD_FAILURE() << "nobody asked for the end"; }
+  [[nodiscard]] bool all_ended() { return ended_[1] && ended_[2]; }
+
+  std::atomic<bool> slow_is_busy = false;
+
+ private:
+  std::mutex mutex_;
+  std::deque<RankMessage> said_ = {{2, ready("")}};
+  std::map<int, bool> ended_;
+  Json given_;
+  int polls_ = 0;
+};
+
+TEST(SharedRun, NobodyIsToldTheEndBeforeAllRowsAreThere) {
+  SlowAndQuickRanks ranks;
+  const RunItem run_item = [&ranks](const EvalItem&) {
+    while (!ranks.slow_is_busy) std::this_thread::yield();
+    return ItemRows{};
+  };
+  std::set<std::size_t> taken;
+  const SharedRunWatch watch{.take = [&taken](const EvalItem& item, const ItemRows&) {
+    taken.insert(item.number);
+    return Result<void>{};
+  }};
+  ASSERT_TRUE(lead_run(ranks, plan_of_two(), run_item, watch).ok());
+  EXPECT_EQ(taken, (std::set<std::size_t>{0, 1}));
+  EXPECT_TRUE(ranks.all_ended());
+}
+
+TEST(SharedRun, ARankWithAnotherModelOrOtherVariantsIsRefused) {
+  EvalPlan plan = plan_of_two();
+  plan.identity = "model version variants";
+  const RunItem run_item = [](const EvalItem&) { return ItemRows{}; };
+  const SharedRunWatch watch{
+      .take = [](const EvalItem&, const ItemRows&) { return Result<void>{}; }};
+  ScriptedRanks other(0, {ready("another model")});
+  const auto done = lead_run(other, plan, run_item, watch);
+  ASSERT_FALSE(done.ok());
+  EXPECT_NE(done.error().message.find("rank 1 has another model"), std::string::npos);
+  ScriptedRanks same(0, {});
+  same.identity = plan.identity;
+  EXPECT_TRUE(lead_run(same, plan, run_item, watch).ok());
 }
 
 TEST(SharedRun, BrokenOrdersEndAFollowerWithAnError) {

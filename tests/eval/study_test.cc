@@ -81,7 +81,8 @@ TEST(Study, ATaskThatTheFullCacheFailsIsTooHard) {
   const auto add = [&rows](const char* model, const char* suite, const char* variant,
                            double score) {
     EvalRow row;
-    row.model = model;
+    row.model = "one name for all";
+    row.fingerprint = model;
     row.suite = suite;
     row.variant = variant;
     row.score = score;
@@ -103,7 +104,7 @@ TEST(Study, AFewSamplesShowAnAbilityThatIsFarFromTheBorder) {
     std::vector<EvalRow> rows;
     for (int i = 0; i < 20; ++i) {
       EvalRow row;
-      row.model = "m";
+      row.fingerprint = "m";
       row.suite = "gsm8k";
       row.variant = "full";
       row.score = i < right ? 1 : 0;
@@ -424,6 +425,40 @@ TEST(Study, ReStKvAndAbSparseMeetByWhatAStepReads) {
       std::string::npos)
       << text;
   EXPECT_EQ(text.find("ReST-KV 64 "), std::string::npos) << text;
+}
+
+// Rows of two tables of block sizes are two methods: a prompt counts once for each.
+TEST(Study, AbSparseUnderTwoTablesIsTwoMethods) {
+  ReportData data;
+  for (int i = 0; i < 12; ++i) {
+    const auto add = [&](const std::string& policy, const std::string& variant, double score) {
+      EvalRow row;
+      row.model = "m";
+      row.suite = "ruler";
+      row.task = i % 2 == 0 ? "ruler/vt" : "ruler/cwe";
+      row.length = 2048;
+      row.sample = std::to_string(i);
+      row.policy = policy;
+      row.variant = variant;
+      row.budget = policy == "full" ? "" : "64";
+      row.decode_attn = policy == "full" ? "ab-sparse" : "dense";
+      row.decode_budget = policy == "full" ? "64" : "";
+      row.score = score;
+      data.rows.push_back(row);
+    };
+    add("rest-kv", "rest-kv 64", 0.75);
+    add("full", "full 64 decode_attn=ab-sparse decode_table=aaaa", 0.25);
+    add("full", "full 64 decode_attn=ab-sparse decode_table=bbbb", 0.5);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  const std::string text = findings_at_equal_reading(data);
+  for (const auto& [table, difference] : std::map<std::string, std::string>{
+           {"aaaa", "**+50.0 (+50.0 to +50.0)**"}, {"bbbb", "**+25.0 (+25.0 to +25.0)**"}}) {
+    const std::size_t at =
+        text.find("| ReST-KV 64 - AB-Sparse 64 decode_table=" + table + " | " + difference);
+    ASSERT_NE(at, std::string::npos) << text;
+    EXPECT_TRUE(text.substr(at, text.find('\n', at) - at).ends_with("| 12 |")) << text;
+  }
 }
 
 TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {

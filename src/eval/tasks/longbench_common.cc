@@ -76,7 +76,7 @@ void describe_sample(const LongBenchSet& set, TaskSample& sample) {
   sample.wrap = set.wrap;
   sample.scored = set.scored;
   if (set.name() == "samsum") {
-    sample.stops = {"\n"};
+    sample.end_token = "\n";
     sample.min_new_tokens = 1;
   }
 }

@@ -45,7 +45,8 @@ std::string with_needle(const std::string& text, const std::string& needle, std:
   const std::vector<std::size_t> ends = sentence_ends(text);
   const std::size_t wanted = text.size() * depth / 100;
   const auto behind = std::ranges::upper_bound(ends, wanted);
-  const std::size_t place = behind == ends.begin() ? 0 : *(behind - 1);
+  if (behind == ends.begin()) return needle + "\n" + text;  // no sentence ends so early
+  const std::size_t place = *(behind - 1);
   return text.substr(0, place) + "\n" + needle + "\n" +
          text.substr(std::min(place + 1, text.size()));
 }
