@@ -36,6 +36,12 @@ TEST(DecodeFlags, TheAnswerSaysWhatWasRead) {
   EXPECT_LE(quest["rows_read_mean"], 64);
   EXPECT_GT(quest["summary_bytes"], 0);
 
+  // Rows go after every step, and with them the blocks that the step chose by.
+  const json capped =
+      run_json({"--kv-policy", "streaming-llm", "--kv-budget", "90", "--kv-schedule", "cap",
+                "--decode-attn", "quest:dense-layers=0", "--decode-budget", "48"})["decode"];
+  EXPECT_GT(capped["summary_bytes"], 0);
+
   const json sparse = run_json({"--kv-policy", "full", "--decode-attn", "ab-sparse"})["decode"];
   EXPECT_EQ(sparse["decode_budget"], "4%");
   EXPECT_EQ(sparse["block_sizes"], "blocks of 32 for all heads");
