@@ -279,8 +279,11 @@ TEST(ColumnSums, AreNearTheDefinition) {
   Worst worst("column_sums, relative L2");
   std::size_t turn = 0;
   for (const Shape& shape : kShapes) {
-    for (const float softcap : {0.0F, 15.0F}) {
-      const KvType type = turn % 2 == 0 ? KvType::kF16 : KvType::kF32;
+    for (const auto& [softcap, type] :
+         std::vector<std::pair<float, KvType>>{{0.0F, KvType::kF16},
+                                               {0.0F, KvType::kF32},
+                                               {15.0F, KvType::kF16},
+                                               {15.0F, KvType::kF32}}) {
       const Sight sight = kAllSights[turn++ % std::size(kAllSights)];
       const Block block = make_block(shape, sight, type, softcap, 2.0F);
       SCOPED_TRACE(name_of(block));

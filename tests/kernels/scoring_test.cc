@@ -178,8 +178,15 @@ TEST(OutputDistances, AreNearTheDefinition) {
     for (std::size_t i = 0; i < head_dim; ++i) {
       for (std::size_t j = i; j < head_dim; ++j) r[i * head_dim + j] = random.uniform(-1.0F, 1.0F);
     }
-    for (const std::size_t rows : {1U, 7U, 16U, 37U}) {
-      const KvType type = rows % 2 == 0 ? KvType::kF32 : KvType::kF16;
+    for (const auto& [rows, type] :
+         std::vector<std::pair<std::size_t, KvType>>{{1, KvType::kF16},
+                                                     {1, KvType::kF32},
+                                                     {7, KvType::kF16},
+                                                     {7, KvType::kF32},
+                                                     {16, KvType::kF16},
+                                                     {16, KvType::kF32},
+                                                     {37, KvType::kF16},
+                                                     {37, KvType::kF32}}) {
       const Rows values = make_rows(type, head_dim, random.normals(rows * head_dim));
       const std::vector<float> center = random.normals(head_dim);
       for (const Metric metric : {Metric::kIdentity, Metric::kTriangular}) {
