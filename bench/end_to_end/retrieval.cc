@@ -120,12 +120,6 @@ std::string budget_of(const KvOptions& variant) {
   return find_policy(variant.policy)->keeps_all ? "" : variant.budget.text();
 }
 
-double mean_density(const PrefillReport& report) {
-  double sum = 0;
-  for (const double density : report.layer_density) sum += density;
-  return report.layer_density.empty() ? 1 : sum / static_cast<double>(report.layer_density.size());
-}
-
 // Looks for the answer in the text, and says so.
 void count(std::size_t index, std::size_t tokens, const std::string& text, Row& row) {
   const bool found = text.find(kFacts[index].answer) != std::string::npos;
@@ -190,7 +184,7 @@ Result<void> Retrieval::ask(std::size_t index, std::vector<Row>& rows) {
     const KvReport report = sequences[i].report();
     rows[i].tokens += static_cast<double>(parts.text.size());
     rows[i].bytes += static_cast<double>(report.bytes);
-    rows[i].density += mean_density(report.prefill);
+    rows[i].density += report.prefill.mean_density();
     std::vector<float> last;
     for (const std::vector<Token>& question : parts.questions) {
       RESTKV_TRY(session_.engine->extend(sequences[i], question, prefill_, last));

@@ -113,6 +113,8 @@ struct PrefillTimings {
   double prefix_ms = 0;           // what reading them took when it was done
 };
 
+// Not thread-safe: one call at a time, on the engine and on all of its sequences, which share its
+// buffers. Inside a call it works with threads() threads.
 class Engine {
  public:
   // kNotFound, kCorrupt, kUnsupported, kInvalidArgument (unknown kernels), kOutOfMemory. The
@@ -140,7 +142,8 @@ class Engine {
   // alone. last_logits: resized to n_vocab, logits after the last token; the same for all variants.
   // A variant whose schedule is chunk:N must be alone: what it drops changes what it reads.
   // kInvalidArgument: no tokens or variants, a token outside the vocabulary, a wrong variant, or
-  // f32 caches mixed with others; kCancelled; kOutOfMemory. After a failure nothing has changed.
+  // f32 caches mixed with others; kCancelled; kOutOfMemory; kCorrupt when the model computes values
+  // that are no numbers. After a failure nothing has changed.
   Result<std::vector<Sequence>> prefill(std::span<const Token> tokens,
                                         std::span<const KvOptions> variants,
                                         const PrefillOptions& options,
@@ -158,14 +161,16 @@ class Engine {
   [[nodiscard]] Result<Sequence> synthetic_sequence(std::size_t n_token, const KvOptions& variant);
 
   // Goes on with a sequence: the tokens are read on top of what it holds, then its method is
-  // applied to everything held. After a failure the sequence is as it was.
+  // applied to everything held. Errors as of prefill(). After a failure the sequence is as it was.
   Result<void> extend(Sequence& sequence, std::span<const Token> tokens,
                       const PrefillOptions& options, std::vector<float>& last_logits);
 
   // One step for each sequence: tokens[i] is appended to sequences[i]. logits: [n, n_vocab]. A
   // row's result does not depend on the other sequences. After a failure no sequence has changed.
   // A new token sees all rows held and itself; then rows go as the sequence's schedule says.
-  // REQUIRES: the sequences are distinct.
+  // kInvalidArgument: no sequence, or a token outside the vocabulary; kOutOfMemory; kCorrupt as of
+  // prefill(). REQUIRES: the sequences are distinct and of this engine; tokens.size() and
+  // logits.rows are their number, logits.cols is n_vocab.
   Result<void> decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,
                       View2<float> logits);
 

@@ -63,11 +63,11 @@ struct KvOptions {
   DecodeOptions decode = {};  // what a step reads of what is held
 };
 
-// Checks the options against the tables without a model: unknown names, values out of range,
-// options that do not go together, a token budget below the protected rows, an odd window where the
-// policy needs an even one, pieces of a prompt that are shorter than the window, a schedule that
-// the policy or the way of decode cannot follow, a granularity or score of a group that the policy
-// does not have.
+// kInvalidArgument. Checks the options against the tables without a model: unknown names, values
+// out of range, options that do not go together, a token budget below the protected rows, an odd
+// window where the policy needs an even one, pieces of a prompt that are shorter than the window, a
+// schedule that the policy or the way of decode cannot follow, a granularity or score of a group
+// that the policy does not have.
 Result<void> check_kv_options(const KvOptions& options);
 
 }  // namespace restkv

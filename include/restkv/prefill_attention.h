@@ -2,6 +2,7 @@
 
 // How the attention of a prefill is computed: all of it, or the part that a pattern chooses.
 
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,13 @@ struct PrefillReport {
   std::vector<double> layer_density;
   double estimate_ms = 0;   // choosing, all layers; projections done for it alone included
   double attention_ms = 0;  // attention itself, all layers
+
+  // 1 where no layer was counted.
+  [[nodiscard]] double mean_density() const {
+    if (layer_density.empty()) return 1;
+    return std::accumulate(layer_density.begin(), layer_density.end(), 0.0) /
+           static_cast<double>(layer_density.size());
+  }
 };
 
 }  // namespace restkv

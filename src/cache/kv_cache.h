@@ -7,6 +7,9 @@
 // A KV head holds one set of rows, or one for each query head of its group. Then a row is stored
 // once, as long as some set holds it, and a bit for each set says which do. Sets are counted over
 // the layer: set s belongs to KV head s / shape().sets.
+//
+// Threads may write to different (layer, KV head) pairs of one cache at a time, once their pages
+// are its own (make_writable()); all else is for one thread.
 
 #include <algorithm>
 #include <cstddef>
@@ -25,7 +28,7 @@ namespace restkv {
 
 inline constexpr std::size_t kPageRows = 16;
 
-// Pages that `rows` rows need: the one function that owns page arithmetic.
+// Pages that `rows` rows need.
 [[nodiscard]] constexpr std::size_t pages_for_rows(std::size_t rows) {
   return (rows + kPageRows - 1) / kPageRows;
 }
@@ -42,8 +45,10 @@ struct CacheShape {
   int head_dim = 0;
   KvType type_k = KvType::kF16;
   KvType type_v = KvType::kF16;
-  bool with_column_sums = false;  // each row also carries one float for each set (H2O)
-  int sets = 1;                   // of each KV head: 1, or the query heads of its group
+  // Each row also carries one float for each set: the attention it has received (H2O), or what it
+  // is worth to a replay (KVzip).
+  bool with_column_sums = false;
+  int sets = 1;  // of each KV head: 1, or the query heads of its group
   // [n_layer] rows that a layer may see: a sliding window, or 0 for all.
   std::vector<int> sliding_window;
 };

@@ -2,6 +2,7 @@
 
 // The keys and values of ONE layer while its prefill runs: contiguous per KV head, in f16 (f32 when
 // the cache is f32). This is the only place where a prompt stands in full, and only for one layer.
+// Threads may write to different heads at a time; all else is for one thread.
 
 #include <cstddef>
 #include <cstdint>
@@ -22,8 +23,8 @@ class LayerRows {
   struct Shape {
     int n_kv_head = 0;
     int head_dim = 0;
-    KvType type = KvType::kF16;  // kF16 or kF32
-    bool with_column_sums = false;
+    KvType type = KvType::kF16;     // kF16 or kF32
+    bool with_column_sums = false;  // a float with each row, as CacheShape says
     int head_sums = 0;  // query heads of each KV head that have sums of their own; 0: none
   };
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
+#include "base/format.h"
 #include "base/quote.h"
 #include "cli/bench_row.h"
 
@@ -19,13 +19,6 @@ constexpr std::array<std::pair<std::string_view, BenchFormat>, 5> kFormats = {
      {"json", BenchFormat::kJson},
      {"jsonl", BenchFormat::kJsonl},
      {"sql", BenchFormat::kSql}}};
-
-template <typename... Args>
-std::string format(const char* pattern, Args... args) {
-  char buffer[128];
-  std::snprintf(buffer, sizeof(buffer), pattern, args...);
-  return buffer;
-}
 
 // "a" -> "a" between quotes, with the quotes inside doubled.
 std::string between(char quote, std::string_view text) {

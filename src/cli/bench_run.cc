@@ -1,9 +1,9 @@
 #include "cli/bench_run.h"
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "cli/build_commit.h"
 #include "text/file_type.h"
@@ -11,14 +11,8 @@
 namespace restkv {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t kWarmupTokens = 2048;  // of a prompt, at the most
 enum Stream : std::uint8_t { kDepthTokens, kPromptTokens, kGeneratedTokens };
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 bool same_cache(const KvOptions& a, const KvOptions& b) {
   return policy_text(a) == policy_text(b) && allocator_text(a) == allocator_text(b) &&

@@ -1,38 +1,24 @@
 #include "cli/kv_report.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/format.h"
 #include "base/process.h"
 
 namespace restkv {
 namespace {
-
-double mean_density(const PrefillReport& report) {
-  double sum = 0;
-  for (const double density : report.layer_density) sum += density;
-  return report.layer_density.empty() ? 1.0
-                                      : sum / static_cast<double>(report.layer_density.size());
-}
 
 // A prompt that is read in pieces: the later ones see what is left of the earlier ones.
 bool is_approximation(const KvReport& report) { return report.schedule.starts_with("chunk:"); }
 
 double per_second(double count, double ms) { return ms > 0 ? count * 1000.0 / ms : 0.0; }
 
-template <typename... Values>
-std::string format(const char* pattern, Values... values) {
-  char buffer[512];
-  std::snprintf(buffer, sizeof(buffer), pattern, values...);
-  return buffer;
-}
-
 nlohmann::ordered_json prefill_json(const PrefillReport& report) {
   nlohmann::ordered_json options = nlohmann::ordered_json::object();
   for (const auto& [name, value] : report.options) options[name] = value;
   return {{"attention", report.pattern},           {"options", options},
-          {"dense_because", report.dense_because}, {"density", mean_density(report)},
+          {"dense_because", report.dense_because}, {"density", report.mean_density()},
           {"layer_density", report.layer_density}, {"estimate_ms", report.estimate_ms},
           {"attention_ms", report.attention_ms}};
 }
@@ -46,7 +32,7 @@ std::string prefill_text(const PrefillReport& report) {
   if (report.layer_density.empty()) return "";
   const auto [least, most] = std::ranges::minmax(report.layer_density);
   return format("prefill    %s, %.1f %% of the attention computed (%.1f to %.1f per layer)\n",
-                report.pattern.c_str(), 100.0 * mean_density(report), 100.0 * least, 100.0 * most);
+                report.pattern.c_str(), 100.0 * report.mean_density(), 100.0 * least, 100.0 * most);
 }
 
 }  // namespace

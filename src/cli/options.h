@@ -1,6 +1,6 @@
 #pragma once
 
-// The flags that `run`, `chat`, `perplexity` and `demo` share, and what they come to.
+// The flags that the commands with a model share, and what they come to.
 
 #include <cstdint>
 #include <optional>
@@ -32,7 +32,7 @@ struct CommonOptions {
   std::string allocators = "uniform";
   std::vector<std::string> kv_options;  // name=value, each
   DecodeFlags decode;
-  KvOptions kv;              // window, sinks, protection, types, seed
+  KvOptions kv;              // what is no list: window, sinks, types, schedule, granularity, ...
   PrefillAttention prefill;  // --prefill
 
   bool show_help = false;
