@@ -25,6 +25,12 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 // Without that mark: mostly a study has one table for a model.
 [[nodiscard]] std::string short_label(std::string variant);
 
+// The answers in a few lines, of what for_the_question() made: ReST-KV at each budget beside the
+// full cache and beside which methods; then its variance beside AB-Sparse's.
+[[nodiscard]] std::string findings_in_short(const ReportData& data);
+// The second half of it.
+[[nodiscard]] std::string spread_in_short(const ReportData& data);
+
 // ReST-KV against the full cache; before it the suites that the full cache cannot do.
 [[nodiscard]] std::string findings_against_full(const ReportData& data);
 // The comparisons that the study is made for, corrected for one another (Holm): on each model and

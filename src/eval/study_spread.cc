@@ -165,6 +165,59 @@ WaysOfModel ways_of(const ReportData& data, const std::string& model) {
   return ways;
 }
 
+// Two ways on the prompts of both; `difference` has no pairs where it could not be taken.
+struct Meeting {
+  std::string where;  // suite and model
+  WayOfReading first;
+  WayOfReading second;
+  std::vector<PairedScore> pairs;
+  SpreadDifference difference;
+};
+
+// Corrected for one another.
+std::vector<Meeting> meetings_of(const ReportData& data) {
+  std::set<std::string> models;
+  for (const EvalRow& row : data.rows) models.insert(row.model);
+  std::vector<Meeting> meetings;
+  for (const std::string& model : models) {
+    const WaysOfModel ways = ways_of(data, model);
+    if (ways.kept.empty() || ways.read.empty()) continue;
+    const auto meet = [&](const WayOfReading& first, const WayOfReading& second) {
+      std::vector<PairedScore> pairs = pairs_of(data, model, first, second);
+      if (pairs.empty()) return;
+      meetings.push_back({.where = suite_text("ruler", model),
+                          .first = first,
+                          .second = second,
+                          .pairs = std::move(pairs),
+                          .difference = {}});
+    };
+    for (const WayOfReading& read : ways.read) meet(nearest(ways.kept, read), read);
+    for (const WayOfReading& both : ways.both) {
+      meet(both, nearest(ways.kept, both));
+      meet(both, nearest(ways.read, both));
+    }
+  }
+  std::vector<SpreadDifference*> differences;
+  for (Meeting& meeting : meetings) {
+    auto found = spread_difference(meeting.pairs, {.comparisons = kNumbers * meetings.size()});
+    if (!found.ok()) continue;
+    meeting.difference = *std::move(found);
+    differences.push_back(&meeting.difference);
+  }
+  correct(differences);
+  return meetings;
+}
+
+// "smaller by 632 points squared (872 to 359)", or nothing where it is not told apart.
+std::string told_difference(const std::optional<TestedInterval>& interval, const char* what) {
+  if (!interval || interval->p >= 0.05) return "";
+  const bool less = interval->estimate < 0;
+  const double sign = less ? -1e4 : 1e4;
+  const auto [low, high] = std::minmax({interval->low * sign, interval->high * sign});
+  return format("its variance over %s is %s by %.0f points squared (%.0f to %.0f)", what,
+                less ? "smaller" : "larger", interval->estimate * sign, low, high);
+}
+
 }  // namespace
 
 std::string findings_of_spread(const ReportData& data) {
@@ -190,45 +243,14 @@ std::string findings_of_spread(const ReportData& data) {
 }
 
 std::string findings_at_equal_reading(const ReportData& data) {
-  std::set<std::string> models;
-  for (const EvalRow& row : data.rows) models.insert(row.model);
-  struct Meeting {
-    std::string name;  // the row's first two cells
-    std::vector<PairedScore> pairs;
-    SpreadDifference difference;
-  };
-  std::vector<Meeting> meetings;
-  for (const std::string& model : models) {
-    const WaysOfModel ways = ways_of(data, model);
-    if (ways.kept.empty() || ways.read.empty()) continue;
-    const auto meet = [&](const WayOfReading& first, const WayOfReading& second) {
-      std::vector<PairedScore> pairs = pairs_of(data, model, first, second);
-      if (pairs.empty()) return;
-      meetings.push_back({.name = "| " + suite_text("ruler", model) + " | " + way_text(first) +
-                                  " - " + way_text(second),
-                          .pairs = std::move(pairs),
-                          .difference = {}});
-    };
-    for (const WayOfReading& read : ways.read) meet(nearest(ways.kept, read), read);
-    for (const WayOfReading& both : ways.both) {
-      meet(both, nearest(ways.kept, both));
-      meet(both, nearest(ways.read, both));
-    }
-  }
-  std::vector<SpreadDifference*> differences;
-  for (Meeting& meeting : meetings) {
-    auto found = spread_difference(meeting.pairs, {.comparisons = kNumbers * meetings.size()});
-    if (!found.ok()) continue;
-    meeting.difference = *std::move(found);
-    differences.push_back(&meeting.difference);
-  }
-  correct(differences);
   std::string text;
-  for (const auto& [name, pairs, found] : meetings) {
+  for (const Meeting& meeting : meetings_of(data)) {
+    const SpreadDifference& found = meeting.difference;
     if (found.pairs == 0) continue;
-    text += name + " | " + points(found.mean, 100) + " | " + points(found.over_tasks, 1e4) + " | " +
-            points(found.over_samples, 1e4) + " | " + points(found.over_lengths, 1e4) +
-            format(" | %zu |\n", found.pairs);
+    text += "| " + meeting.where + " | " + way_text(meeting.first) + " - " +
+            way_text(meeting.second) + " | " + points(found.mean, 100) + " | " +
+            points(found.over_tasks, 1e4) + " | " + points(found.over_samples, 1e4) + " | " +
+            points(found.over_lengths, 1e4) + format(" | %zu |\n", found.pairs);
   }
   if (text.empty()) return text;
   return "Each meets the other at the budget whose step reads the nearest number of bytes: rows of "
@@ -242,6 +264,27 @@ std::string findings_at_equal_reading(const ReportData& data) {
          "| | | mean | variance over tasks | over samples | over lengths | prompts |\n"
          "|---|---|---|---|---|---|---|\n" +
          text;
+}
+
+std::string spread_in_short(const ReportData& data) {
+  std::string text;
+  for (const Meeting& meeting : meetings_of(data)) {
+    const bool alone = meeting.first.read.empty() && meeting.second.policy == "full";
+    if (!alone || meeting.difference.pairs == 0) continue;
+    const SpreadDifference& found = meeting.difference;
+    text += "- **" + meeting.where + "**, " + way_text(meeting.first) + " beside " +
+            way_text(meeting.second) + ": " +
+            format("%+.1f points", found.mean.estimate * 100 + 0.0) +
+            (found.mean.p < 0.05 ? "" : " (not told apart)");
+    std::string spreads;
+    for (const std::string& one : {told_difference(found.over_samples, "samples"),
+                                   told_difference(found.over_tasks, "tasks"),
+                                   told_difference(found.over_lengths, "lengths")}) {
+      if (!one.empty()) spreads += "; " + one;
+    }
+    text += (spreads.empty() ? "; no variance is told apart" : spreads) + ".\n";
+  }
+  return text;
 }
 
 }  // namespace restkv

@@ -56,6 +56,7 @@ std::string study_markdown(const StudyResults& results) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();
   };
+  section("In short", findings_in_short(data));
   section("ReST-KV against the full cache", findings_against_full(data));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
   section("Which parts of ReST-KV carry it", findings_of_parts(data));

@@ -271,6 +271,23 @@ TEST(Study, PairsOfOtherMethodsDoNotWeakenTheQuestion) {
   }
 }
 
+TEST(Study, SaysInShortWhatIsToldApart) {
+  ReportData data;
+  for (int i = 0; i < 40; ++i) {
+    add_row(data, i, "full", "", 1);
+    add_row(data, i, "rest-kv", "64", i < 20 ? 1 : 0);
+    add_row(data, i, "random", "64", 0);
+    add_row(data, i, "snapkv", "64", 1);
+    add_row(data, i, "tova", "64", i < 19 ? 1 : 0);
+    add_row(data, i, "rest-kv:ema=off", "64", 0);
+  }
+  data.summary = summarise(data.rows, {}).value();
+  EXPECT_EQ(
+      findings_in_short(for_the_question(data)),
+      "- **ruler, m**, ReST-KV 64: 50.0 %, -50.0 from the full cache's; better than `random`; "
+      "worse than `snapkv`; not told apart from `tova`.\n");
+}
+
 // A table of methods by budgets; a schedule meets its like, or ReST-KV as it is by default.
 TEST(Study, ReStKvMeetsOtherMethodsAtTheSameBudget) {
   ReportData data;
@@ -383,6 +400,11 @@ TEST(Study, DifferencesOfVariancesCountAsTheOthersDo) {
     return at == std::string::npos ? std::string() : text.substr(at, text.find('\n', at) - at);
   };
   EXPECT_NE(line("m").find("| **+2538 ("), std::string::npos) << line("m");
+  EXPECT_NE(text.find("ReST-KV 64 beside AB-Sparse 64: +0.0 points (not told apart); its variance "
+                      "over samples is larger by 2538 points squared ("),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("; no variance is told apart."), std::string::npos) << text;
   EXPECT_NE(line("n").find("| +0 ("), std::string::npos) << line("n");
   EXPECT_EQ(line("n").find("**"), std::string::npos) << line("n");
 }
