@@ -67,7 +67,8 @@ std::string findings_in_short(const ReportData& data) {
   for (const SummaryEntry& entry : data.summary.entries) {
     if (!is_plain(entry)) continue;
     text += "- **" + suite_text(entry.name, entry.model) + "**, ReST-KV " + entry.budget + ": " +
-            percent_text(entry.mean) + " %" + beside_full(entry);
+            percent_text(entry.mean) + format(" %% of %zu prompts", entry.samples) +
+            beside_full(entry);
     const Standing standing = standing_of(data, entry);
     for (const auto& [what, names] :
          std::array<std::pair<const char*, const std::vector<std::string>*>, 3>{

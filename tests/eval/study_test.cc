@@ -282,10 +282,10 @@ TEST(Study, SaysInShortWhatIsToldApart) {
     add_row(data, i, "rest-kv:ema=off", "64", 0);
   }
   data.summary = summarise(data.rows, {}).value();
-  EXPECT_EQ(
-      findings_in_short(for_the_question(data)),
-      "- **ruler, m**, ReST-KV 64: 50.0 %, -50.0 from the full cache's; better than `random`; "
-      "worse than `snapkv`; not told apart from `tova`.\n");
+  EXPECT_EQ(findings_in_short(for_the_question(data)),
+            "- **ruler, m**, ReST-KV 64: 50.0 % of 40 prompts, -50.0 from the full cache's; better "
+            "than `random`; "
+            "worse than `snapkv`; not told apart from `tova`.\n");
 }
 
 // A table of methods by budgets; a schedule meets its like, or ReST-KV as it is by default.

@@ -56,17 +56,17 @@ float f32_loop(std::size_t steps) {
 
 constexpr std::size_t kAhead = 1024;  // floats: the next page of 4 KiB
 
-// kStreams parts of the buffer side by side.
-template <std::size_t kStreams, bool kFetch>
+// The parts of the buffer side by side.
+template <std::size_t Streams, bool Fetch>
 float read_parts(const float* HWY_RESTRICT data, std::size_t n) {
   const hn::CappedTag<float, 256> d;
   const std::size_t lanes = hn::Lanes(d);
-  const std::size_t part = n / kStreams;
+  const std::size_t part = n / Streams;
   auto s0 = hn::Zero(d), s1 = hn::Zero(d), s2 = hn::Zero(d), s3 = hn::Zero(d);
   for (std::size_t i = 0; i < part; i += 4 * lanes) {
-    for (std::size_t stream = 0; stream < kStreams; ++stream) {
+    for (std::size_t stream = 0; stream < Streams; ++stream) {
       const float* const from = data + stream * part + i;
-      if constexpr (kFetch) {
+      if constexpr (Fetch) {
         const float* const ahead = data + std::min(stream * part + i + kAhead, n - 4 * lanes);
         for (std::size_t j = 0; j < 4 * lanes; j += 16) hwy::Prefetch(ahead + j);
       }
