@@ -204,6 +204,19 @@ Result<std::vector<Treatment>> treatments_of(const BenchOptions& options) {
   return treatments;
 }
 
+// The smaller one of each pair of -b and -ub, each once.
+std::vector<long long> chunks_of(const BenchOptions& options) {
+  if (options.batches.empty() && options.micro_batches.empty()) return {kDefaultBatch};
+  std::vector<long long> chunks;
+  for (const long long batch : or_default(options.batches, kMostBatch)) {
+    for (const long long micro : or_default(options.micro_batches, kMostBatch)) {
+      const long long chunk = std::min(batch, micro);
+      if (std::ranges::find(chunks, chunk) == chunks.end()) chunks.push_back(chunk);
+    }
+  }
+  return chunks;
+}
+
 }  // namespace
 
 std::string_view bench_fill_name(BenchFill fill) {
@@ -242,23 +255,6 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
   flags.add(
       type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)", &options.types_v));
 }
-
-namespace {
-
-// The smaller one of each pair of -b and -ub, each once.
-std::vector<long long> chunks_of(const BenchOptions& options) {
-  if (options.batches.empty() && options.micro_batches.empty()) return {kDefaultBatch};
-  std::vector<long long> chunks;
-  for (const long long batch : or_default(options.batches, kMostBatch)) {
-    for (const long long micro : or_default(options.micro_batches, kMostBatch)) {
-      const long long chunk = std::min(batch, micro);
-      if (std::ranges::find(chunks, chunk) == chunks.end()) chunks.push_back(chunk);
-    }
-  }
-  return chunks;
-}
-
-}  // namespace
 
 Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {
   const std::vector<Test> tests = tests_of(options);

@@ -51,13 +51,6 @@ bool is_of_the_question(const MethodComparison& methods) {
   return asks(methods.first, methods.second) || asks(methods.second, methods.first);
 }
 
-void correct(const std::vector<Comparison*>& family) {
-  std::vector<double> p;
-  for (const Comparison* comparison : family) p.push_back(comparison->p);
-  const std::vector<double> corrected = holm(p);
-  for (std::size_t i = 0; i < family.size(); ++i) family[i]->p_holm = corrected[i];
-}
-
 }  // namespace
 
 ReportData for_the_question(const ReportData& data) {
@@ -75,8 +68,8 @@ ReportData for_the_question(const ReportData& data) {
   for (MethodComparison& methods : asked.summary.methods) {
     of_methods[{methods.model, methods.suite}].push_back(&methods.comparison);
   }
-  for (const auto& [where, family] : of_full) correct(family);
-  for (const auto& [where, family] : of_methods) correct(family);
+  for (const auto& [where, family] : of_full) correct_for_many(family);
+  for (const auto& [where, family] : of_methods) correct_for_many(family);
   return asked;
 }
 

@@ -26,10 +26,8 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 [[nodiscard]] std::string short_label(std::string variant);
 
 // The answers in a few lines, of what for_the_question() made: ReST-KV at each budget beside the
-// full cache and beside which methods; then its variance beside AB-Sparse's.
+// full cache and beside which methods.
 [[nodiscard]] std::string findings_in_short(const ReportData& data);
-// The second half of it.
-[[nodiscard]] std::string spread_in_short(const ReportData& data);
 
 // ReST-KV against the full cache; before it the suites that the full cache cannot do.
 [[nodiscard]] std::string findings_against_full(const ReportData& data);
@@ -68,6 +66,10 @@ struct BudgetTable {
 // RULER's.
 [[nodiscard]] std::string findings_of_spread(const ReportData& data);
 // ReST-KV and AB-Sparse, alone and together, where their steps read about as many bytes.
-[[nodiscard]] std::string findings_at_equal_reading(const ReportData& data);
+struct EqualReading {
+  std::string in_short;  // lines as those of findings_in_short(): each alone
+  std::string table;
+};
+[[nodiscard]] EqualReading findings_at_equal_reading(const ReportData& data);
 
 }  // namespace restkv

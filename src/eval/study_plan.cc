@@ -157,6 +157,24 @@ std::vector<std::string> plain_tasks(const Scale& size) {
   return {std::begin(kPlainTasks), std::end(kPlainTasks)};
 }
 
+// Of the full cache on one suite.
+struct FullScores {
+  double sum = 0;
+  double rows = 0;
+
+  [[nodiscard]] double mean() const { return sum / rows; }
+};
+std::map<std::string, FullScores> full_scores(std::span<const EvalRow> rows,
+                                              std::string_view fingerprint) {
+  std::map<std::string, FullScores> scores;
+  for (const EvalRow& row : rows) {
+    if (row.fingerprint != fingerprint || row.variant != "full") continue;
+    scores[row.suite].sum += row.score;
+    ++scores[row.suite].rows;
+  }
+  return scores;
+}
+
 }  // namespace
 
 std::span<const std::string_view> study_scales() { return kScales; }
@@ -203,28 +221,6 @@ Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::stri
   }
   return {};
 }
-
-namespace {
-
-// Of the full cache on one suite.
-struct FullScores {
-  double sum = 0;
-  double rows = 0;
-
-  [[nodiscard]] double mean() const { return sum / rows; }
-};
-std::map<std::string, FullScores> full_scores(std::span<const EvalRow> rows,
-                                              std::string_view fingerprint) {
-  std::map<std::string, FullScores> scores;
-  for (const EvalRow& row : rows) {
-    if (row.fingerprint != fingerprint || row.variant != "full") continue;
-    scores[row.suite].sum += row.score;
-    ++scores[row.suite].rows;
-  }
-  return scores;
-}
-
-}  // namespace
 
 std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
                                               std::string_view fingerprint) {

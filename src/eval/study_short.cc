@@ -79,7 +79,7 @@ std::string findings_in_short(const ReportData& data) {
     }
     text += ".\n";
   }
-  return text + spread_in_short(data);
+  return text;
 }
 
 }  // namespace restkv

@@ -218,6 +218,49 @@ std::string told_difference(const std::optional<TestedInterval>& interval, const
                 less ? "smaller" : "larger", interval->estimate * sign, low, high);
 }
 
+std::string table_of(const std::vector<Meeting>& meetings) {
+  std::string text;
+  for (const Meeting& meeting : meetings) {
+    const SpreadDifference& found = meeting.difference;
+    if (found.pairs == 0) continue;
+    text += "| " + meeting.where + " | " + way_text(meeting.first) + " - " +
+            way_text(meeting.second) + " | " + points(found.mean, 100) + " | " +
+            points(found.over_tasks, 1e4) + " | " + points(found.over_samples, 1e4) + " | " +
+            points(found.over_lengths, 1e4) + format(" | %zu |\n", found.pairs);
+  }
+  if (text.empty()) return text;
+  return "Each meets the other at the budget whose step reads the nearest number of bytes: rows of "
+         "a "
+         "KV head and layer, and all bytes of the cache with the blocks' summaries, stand behind "
+         "the names. First minus second, with 95 % bootstrap intervals over the samples of each "
+         "task; means in points, variances in points squared. p-values, of flipped signs for means "
+         "and of the bootstrap for variances, are corrected over all numbers of this table.\n\n"
+         "| | | mean | variance over tasks | over samples | over lengths | prompts |\n"
+         "|---|---|---|---|---|---|---|\n" +
+         text;
+}
+
+std::string lines_of(const std::vector<Meeting>& meetings) {
+  std::string text;
+  for (const Meeting& meeting : meetings) {
+    const bool alone = meeting.first.read.empty() && meeting.second.policy == "full";
+    if (!alone || meeting.difference.pairs == 0) continue;
+    const SpreadDifference& found = meeting.difference;
+    text += "- **" + meeting.where + "**, " + way_text(meeting.first) + " beside " +
+            way_text(meeting.second) + ": " +
+            format("%+.1f points", found.mean.estimate * 100 + 0.0) +
+            (found.mean.p < 0.05 ? "" : " (not told apart)");
+    std::string spreads;
+    for (const std::string& one : {told_difference(found.over_samples, "samples"),
+                                   told_difference(found.over_tasks, "tasks"),
+                                   told_difference(found.over_lengths, "lengths")}) {
+      if (!one.empty()) spreads += "; " + one;
+    }
+    text += (spreads.empty() ? "; no variance is told apart" : spreads) + ".\n";
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string findings_of_spread(const ReportData& data) {
@@ -242,49 +285,9 @@ std::string findings_of_spread(const ReportData& data) {
          text;
 }
 
-std::string findings_at_equal_reading(const ReportData& data) {
-  std::string text;
-  for (const Meeting& meeting : meetings_of(data)) {
-    const SpreadDifference& found = meeting.difference;
-    if (found.pairs == 0) continue;
-    text += "| " + meeting.where + " | " + way_text(meeting.first) + " - " +
-            way_text(meeting.second) + " | " + points(found.mean, 100) + " | " +
-            points(found.over_tasks, 1e4) + " | " + points(found.over_samples, 1e4) + " | " +
-            points(found.over_lengths, 1e4) + format(" | %zu |\n", found.pairs);
-  }
-  if (text.empty()) return text;
-  return "Each meets the other at the budget whose step reads the nearest number of bytes: rows of "
-         "a "
-         "KV head and layer, and all bytes of the cache with the blocks' summaries, stand behind "
-         "the "
-         "names. First minus second, with 95 % bootstrap intervals over the samples of each task; "
-         "means "
-         "in points, variances in points squared. p-values, of flipped signs for means and of the "
-         "bootstrap for variances, are corrected over all numbers of this table.\n\n"
-         "| | | mean | variance over tasks | over samples | over lengths | prompts |\n"
-         "|---|---|---|---|---|---|---|\n" +
-         text;
-}
-
-std::string spread_in_short(const ReportData& data) {
-  std::string text;
-  for (const Meeting& meeting : meetings_of(data)) {
-    const bool alone = meeting.first.read.empty() && meeting.second.policy == "full";
-    if (!alone || meeting.difference.pairs == 0) continue;
-    const SpreadDifference& found = meeting.difference;
-    text += "- **" + meeting.where + "**, " + way_text(meeting.first) + " beside " +
-            way_text(meeting.second) + ": " +
-            format("%+.1f points", found.mean.estimate * 100 + 0.0) +
-            (found.mean.p < 0.05 ? "" : " (not told apart)");
-    std::string spreads;
-    for (const std::string& one : {told_difference(found.over_samples, "samples"),
-                                   told_difference(found.over_tasks, "tasks"),
-                                   told_difference(found.over_lengths, "lengths")}) {
-      if (!one.empty()) spreads += "; " + one;
-    }
-    text += (spreads.empty() ? "; no variance is told apart" : spreads) + ".\n";
-  }
-  return text;
+EqualReading findings_at_equal_reading(const ReportData& data) {
+  const std::vector<Meeting> meetings = meetings_of(data);
+  return {.in_short = lines_of(meetings), .table = table_of(meetings)};
 }
 
 }  // namespace restkv

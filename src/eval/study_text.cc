@@ -56,14 +56,14 @@ std::string study_markdown(const StudyResults& results) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();
   };
-  section("In short", findings_in_short(data));
+  const EqualReading equal_reading = findings_at_equal_reading(data);
+  section("In short", findings_in_short(data) + equal_reading.in_short);
   section("ReST-KV against the full cache", findings_against_full(data));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
   section("Which parts of ReST-KV carry it", findings_of_parts(data));
   section("Rows of each KV head against rows of each query head", findings_of_granularity(data));
   section("Variance of RULER scores", findings_of_spread(data));
-  section("ReST-KV and AB-Sparse by what a step reads: means and variances",
-          findings_at_equal_reading(data));
+  section("ReST-KV and AB-Sparse by what a step reads: means and variances", equal_reading.table);
   if (results.plain != nullptr) {
     section("Without a chat template, whose end otherwise stands in the observation window",
             findings_without_template(data, *results.plain));

@@ -107,17 +107,6 @@ Result<std::optional<Comparison>> compare(const Rows& first, const Rows& second,
   return std::optional(result);
 }
 
-void correct(const std::vector<Comparison*>& family) {
-  std::vector<double> p;
-  for (const Comparison* comparison : family) p.push_back(comparison->p);
-  const std::vector<double> by_holm = holm(p);
-  const std::vector<double> by_bh = benjamini_hochberg(p);
-  for (std::size_t i = 0; i < family.size(); ++i) {
-    family[i]->p_holm = by_holm[i];
-    family[i]->p_bh = by_bh[i];
-  }
-}
-
 // Rows of the prompt that a step reads: those that are kept, or the measured part of them; where no
 // step was measured, as many as the decode budget allows.
 double readable_rows(const EvalRow& row) {
@@ -217,7 +206,7 @@ Result<void> compare_methods(const Group& group, const std::vector<Rows>& varian
   for (std::size_t i = before; i < summary.methods.size(); ++i) {
     family.push_back(&summary.methods[i].comparison);
   }
-  correct(family);
+  correct_for_many(family);
   return {};
 }
 
@@ -226,10 +215,21 @@ void correct_against_full(Summary& summary) {
   for (SummaryEntry& entry : summary.entries) {
     if (entry.against_full) families[{entry.model, entry.level}].push_back(&*entry.against_full);
   }
-  for (const auto& [key, family] : families) correct(family);
+  for (const auto& [key, family] : families) correct_for_many(family);
 }
 
 }  // namespace
+
+void correct_for_many(std::span<Comparison* const> family) {
+  std::vector<double> p;
+  for (const Comparison* comparison : family) p.push_back(comparison->p);
+  const std::vector<double> by_holm = holm(p);
+  const std::vector<double> by_bh = benjamini_hochberg(p);
+  for (std::size_t i = 0; i < family.size(); ++i) {
+    family[i]->p_holm = by_holm[i];
+    family[i]->p_bh = by_bh[i];
+  }
+}
 
 std::optional<StepReading> mean_reading(std::span<const EvalRow* const> rows) {
   StepReading sum;

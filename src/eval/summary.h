@@ -38,6 +38,9 @@ struct Comparison {
   std::optional<double> detectable;  // the smallest difference that these pairs would find so
 };
 
+// Fills p_holm and p_bh from the p of all that are compared together.
+void correct_for_many(std::span<Comparison* const> family);
+
 // One name for each model, which is told by its fingerprint: that of its first row, and the
 // beginning of the fingerprint behind it where another model has the same name.
 void name_models(std::span<EvalRow> rows);

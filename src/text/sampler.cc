@@ -71,6 +71,20 @@ void look_through(std::span<const float> logits, std::size_t begin, std::size_t 
   }
 }
 
+// What a greedy chain picks, without a table of candidates: a vocabulary of 150,000 tokens makes
+// the table a few per cent of a decode step. forbidden: increasing
+Token largest_of(std::span<const float> logits, std::span<const Token> forbidden) {
+  Largest found;
+  std::size_t begin = 0;
+  for (const Token token : forbidden) {
+    const auto at = static_cast<std::size_t>(token);
+    if (at > begin) look_through(logits, begin, at, found);
+    begin = std::max(begin, at + 1);
+  }
+  look_through(logits, begin, logits.size(), found);
+  return static_cast<Token>(found.at);
+}
+
 }  // namespace
 
 Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab) {
@@ -102,16 +116,18 @@ Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab
     add(llama_sampler_init_temp(options.temperature));
     add(llama_sampler_init_dist(options.seed.value_or(LLAMA_DEFAULT_SEED)));
   }
-  Sampler sampler(std::move(chain), n_vocab);
+  std::optional<Greedy> greedy;
   const bool penalises = options.repeat_penalty != 1.0F && options.repeat_last_n != 0;
-  sampler.takes_largest_ = options.temperature <= 0 && !penalises;
-  sampler.forbidden_ = options.forbidden;
-  std::ranges::sort(sampler.forbidden_);
-  return sampler;
+  if (options.temperature <= 0 && !penalises) {
+    greedy = {.forbidden = options.forbidden};
+    std::ranges::sort(greedy->forbidden);
+  }
+  return Sampler(std::move(chain), n_vocab, std::move(greedy));
 }
 
-Sampler::Sampler(std::unique_ptr<llama_sampler, FreeChain> chain, std::size_t n_vocab)
-    : chain_(std::move(chain)), candidates_(n_vocab) {}
+Sampler::Sampler(std::unique_ptr<llama_sampler, FreeChain> chain, std::size_t n_vocab,
+                 std::optional<Greedy> greedy)
+    : chain_(std::move(chain)), candidates_(n_vocab), greedy_(std::move(greedy)) {}
 
 Sampler::Sampler(Sampler&&) noexcept = default;
 Sampler& Sampler::operator=(Sampler&&) noexcept = default;
@@ -121,7 +137,7 @@ void Sampler::FreeChain::operator()(llama_sampler* chain) const { llama_sampler_
 
 Token Sampler::sample(std::span<const float> logits) {
   RESTKV_CHECK(logits.size() == candidates_.size());
-  if (takes_largest_) return largest(logits);
+  if (greedy_) return largest_of(logits, greedy_->forbidden);
   for (std::size_t i = 0; i < logits.size(); ++i) {
     candidates_[i] = {static_cast<Token>(i), logits[i], 0.0F};
   }
@@ -133,20 +149,6 @@ Token Sampler::sample(std::span<const float> logits) {
   return array.data[selected ? array.selected : 0].id;
 }
 
-// What the chain would pick, without a table of candidates: a vocabulary of 150,000 tokens makes
-// that a few per cent of a decode step.
-Token Sampler::largest(std::span<const float> logits) const {
-  Largest found;
-  std::size_t begin = 0;
-  for (const Token token : forbidden_) {
-    const auto at = static_cast<std::size_t>(token);
-    if (at > begin) look_through(logits, begin, at, found);
-    begin = std::max(begin, at + 1);
-  }
-  look_through(logits, begin, logits.size(), found);
-  return static_cast<Token>(found.at);
-}
-
 void Sampler::accept(Token token) {
   RESTKV_CHECK(token >= 0 && static_cast<std::size_t>(token) < candidates_.size());
   llama_sampler_accept(chain_.get(), token);
@@ -154,10 +156,7 @@ void Sampler::accept(Token token) {
 
 Sampler Sampler::clone() const {
   std::unique_ptr<llama_sampler, FreeChain> chain(llama_sampler_clone(chain_.get()));
-  Sampler copy(std::move(chain), candidates_.size());
-  copy.takes_largest_ = takes_largest_;
-  copy.forbidden_ = forbidden_;
-  return copy;
+  return Sampler(std::move(chain), candidates_.size(), greedy_);
 }
 
 }  // namespace restkv

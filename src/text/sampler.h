@@ -54,13 +54,16 @@ class Sampler {
   struct FreeChain {
     void operator()(llama_sampler* chain) const;
   };
-  Sampler(std::unique_ptr<llama_sampler, FreeChain> chain, std::size_t n_vocab);
-  [[nodiscard]] Token largest(std::span<const float> logits) const;
+  // The largest allowed logit is picked, and nothing changes an allowed one.
+  struct Greedy {
+    std::vector<Token> forbidden;  // increasing
+  };
+  Sampler(std::unique_ptr<llama_sampler, FreeChain> chain, std::size_t n_vocab,
+          std::optional<Greedy> greedy);
 
   std::unique_ptr<llama_sampler, FreeChain> chain_;
-  bool takes_largest_ = false;                // greedy, and nothing changes a logit that is allowed
-  std::vector<Token> forbidden_;              // increasing
   std::vector<llama_token_data> candidates_;  // [n_vocab], scratch of sample()
+  std::optional<Greedy> greedy_;              // where the chain is not needed
 };
 
 }  // namespace restkv

@@ -327,31 +327,43 @@ TEST(Study, ReStKvMeetsOtherMethodsAtTheSameBudget) {
   EXPECT_NE(text.find("| tova schedule=every:32 |  | **+50.0 ("), std::string::npos) << text;
 }
 
+// Of RULER: ReST-KV with 64 rows, or AB-Sparse that reads as many.
+struct RowAt64 {
+  std::string model;
+  std::string variant;  // begins with its policy
+  int sample = 0;
+  int n_tasks = 2;
+};
+EvalRow row_at_64(const RowAt64& of, double score) {
+  const bool sparse = of.variant.starts_with("full");
+  EvalRow row;
+  row.model = row.fingerprint = of.model;
+  row.suite = "ruler";
+  row.task = "ruler/" + std::to_string(of.sample % of.n_tasks);
+  row.length = 2048;
+  row.sample = std::to_string(of.sample);
+  row.policy = sparse ? "full" : "rest-kv";
+  row.variant = of.variant;
+  row.budget = sparse ? "" : "64";
+  row.granularity = of.variant.ends_with("query-head") ? "query-head" : "kv-head";
+  row.decode_attn = sparse ? "ab-sparse" : "dense";
+  row.decode_budget = sparse ? "64" : "";
+  row.score = score;
+  return row;
+}
+
 // What is kept and what is read of it: the same rows are read with and without AB-Sparse.
 // Rows of query heads are another method: a prompt counts once.
 TEST(Study, ReStKvMeetsAbSparseByRowsOfKvHeads) {
   ReportData data;
   data.title = "t";
   for (int i = 0; i < 12; ++i) {
-    const auto add = [&](const std::string& policy, const std::string& variant, double score) {
-      EvalRow row;
-      row.model = "m";
-      row.suite = "ruler";
-      row.task = i % 2 == 0 ? "ruler/vt" : "ruler/cwe";
-      row.length = 2048;
-      row.sample = std::to_string(i);
-      row.policy = policy;
-      row.variant = variant;
-      row.budget = "64";
-      row.decode_attn = policy == "full" ? "ab-sparse" : "dense";
-      row.decode_budget = policy == "full" ? "64" : "";
-      row.granularity = variant.ends_with("query-head") ? "query-head" : "kv-head";
-      row.score = score;
-      data.rows.push_back(row);
-    };
-    add("rest-kv", "rest-kv 64", 0.75);
-    add("rest-kv", "rest-kv 64 granularity=query-head", 0);
-    add("full", "full 64 decode_attn=ab-sparse", 0.25);
+    for (const auto& [variant, score] :
+         std::map<std::string, double>{{"rest-kv 64", 0.75},
+                                       {"rest-kv 64 granularity=query-head", 0},
+                                       {"full decode_attn=ab-sparse", 0.25}}) {
+      data.rows.push_back(row_at_64({.model = "m", .variant = variant, .sample = i}, score));
+    }
   }
   data.summary = summarise(data.rows, {}).value();
   const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
@@ -367,28 +379,16 @@ TEST(Study, DifferencesOfVariancesCountAsTheOthersDo) {
   data.title = "t";
   for (const char* model : {"m.gguf", "n.gguf"}) {
     for (int i = 0; i < 160; ++i) {
-      const auto add = [&](const std::string& policy, const std::string& variant, double score) {
-        EvalRow row;
-        row.model = row.fingerprint = model;
-        row.suite = "ruler";
-        row.task = "ruler/" + std::to_string(i % 4);
-        row.length = 2048;
-        row.sample = std::to_string(i);
-        row.policy = policy;
-        row.variant = variant;
-        row.budget = "64";
-        row.decode_attn = policy == "full" ? "ab-sparse" : "dense";
-        row.decode_budget = policy == "full" ? "64" : "100%";
-        row.score = score;
-        data.rows.push_back(row);
-      };
       // Means 1/2. Scores of model n vary as much with either; those of m are 0 and 1, or a tenth
       // of that.
       const double side = i / 4 % 2 == 0 ? -0.5 : 0.5;
       const double other = i / 8 % 2 == 0 ? -0.5 : 0.5;
-      add("rest-kv", "rest-kv 64", 0.5 + side);
       const double less = std::string(model) == "m.gguf" ? 0.1 : 1;
-      add("full", "full 64 decode_attn=ab-sparse", 0.5 + less * other);
+      for (const auto& [variant, score] : std::map<std::string, double>{
+               {"rest-kv 64", 0.5 + side}, {"full decode_attn=ab-sparse", 0.5 + less * other}}) {
+        data.rows.push_back(
+            row_at_64({.model = model, .variant = variant, .sample = i, .n_tasks = 4}, score));
+      }
     }
   }
   data.summary = summarise(data.rows, {.resamples = 200}).value();
@@ -440,7 +440,7 @@ TEST(Study, ReStKvAndAbSparseMeetByWhatAStepReads) {
     add(i, "", "64", 0.5, 330);
   }
   data.summary = summarise(data.rows, {}).value();
-  const std::string text = findings_at_equal_reading(data);
+  const std::string text = findings_at_equal_reading(data).table;
   EXPECT_NE(
       text.find("| ReST-KV 256 (256 rows, 256.00 MiB) - AB-Sparse 64 (330 rows, 330.00 MiB) | "
                 "**+25.0 (+25.0 to +25.0)** |"),
@@ -453,27 +453,15 @@ TEST(Study, ReStKvAndAbSparseMeetByWhatAStepReads) {
 TEST(Study, AbSparseUnderTwoTablesIsTwoMethods) {
   ReportData data;
   for (int i = 0; i < 12; ++i) {
-    const auto add = [&](const std::string& policy, const std::string& variant, double score) {
-      EvalRow row;
-      row.model = "m";
-      row.suite = "ruler";
-      row.task = i % 2 == 0 ? "ruler/vt" : "ruler/cwe";
-      row.length = 2048;
-      row.sample = std::to_string(i);
-      row.policy = policy;
-      row.variant = variant;
-      row.budget = policy == "full" ? "" : "64";
-      row.decode_attn = policy == "full" ? "ab-sparse" : "dense";
-      row.decode_budget = policy == "full" ? "64" : "";
-      row.score = score;
-      data.rows.push_back(row);
-    };
-    add("rest-kv", "rest-kv 64", 0.75);
-    add("full", "full 64 decode_attn=ab-sparse decode_table=aaaa", 0.25);
-    add("full", "full 64 decode_attn=ab-sparse decode_table=bbbb", 0.5);
+    for (const auto& [variant, score] :
+         std::map<std::string, double>{{"rest-kv 64", 0.75},
+                                       {"full decode_attn=ab-sparse decode_table=aaaa", 0.25},
+                                       {"full decode_attn=ab-sparse decode_table=bbbb", 0.5}}) {
+      data.rows.push_back(row_at_64({.model = "m", .variant = variant, .sample = i}, score));
+    }
   }
   data.summary = summarise(data.rows, {}).value();
-  const std::string text = findings_at_equal_reading(data);
+  const std::string text = findings_at_equal_reading(data).table;
   for (const auto& [table, difference] : std::map<std::string, std::string>{
            {"aaaa", "**+50.0 (+50.0 to +50.0)**"}, {"bbbb", "**+25.0 (+25.0 to +25.0)**"}}) {
     const std::size_t at =

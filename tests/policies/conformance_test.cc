@@ -113,13 +113,14 @@ std::size_t total(const KeepSets& keep) {
   return sum;
 }
 
+bool is_pyramid(const Pair& pair) { return pair.allocator.starts_with("pyramid"); }
+bool rounds_heads(const Pair& pair) { return pair.allocator == "ada:form=ffy0"; }
+
 class Conformance : public testing::TestWithParam<Pair> {
  protected:
   [[nodiscard]] bool keeps_all() const { return find_policy(GetParam().policy)->keeps_all; }
-  static bool is_pyramid() { return GetParam().allocator.starts_with("pyramid"); }
-  // Rounds the count of every head: a layer of `heads` keeps half a row a head more than the budget
-  // at the most, and one and a half less.
-  static bool rounds_heads() { return GetParam().allocator == "ada:form=ffy0"; }
+  // Where the count of every head is rounded: a layer of `heads` keeps half a row a head more than
+  // the budget at the most, and one and a half less.
   static void expect_rounded(std::size_t kept, std::size_t heads, std::size_t budget) {
     EXPECT_LE(2 * kept, heads * (2 * budget + 1));
     EXPECT_GE(2 * kept + 3 * heads, heads * 2 * budget);
@@ -172,11 +173,11 @@ TEST_P(Conformance, MeetsTheBudgetAndKeepsWhatIsProtected) {
       const auto layers = static_cast<std::size_t>(shown.n_layer);
       if (keeps_all()) {
         // The engine asks no allocator then, and this one rounds.
-        if (rounds_heads()) continue;
+        if (rounds_heads(GetParam())) continue;
         EXPECT_EQ(kept, layers * heads * shape.rows);
-      } else if (rounds_heads()) {
+      } else if (rounds_heads(GetParam())) {
         expect_rounded(kept, layers * heads, budget);
-      } else if (is_pyramid()) {
+      } else if (is_pyramid(GetParam())) {
         // Its step is rounded down, and no layer goes below its protected rows.
         EXPECT_LE(2 * kept,
                   heads * layers *
@@ -191,9 +192,7 @@ TEST_P(Conformance, MeetsTheBudgetAndKeepsWhatIsProtected) {
 
 // Allocators that divide even then are never asked by the engine.
 class Fitting : public Conformance {};
-bool divides_what_fits(const Pair& pair) {
-  return pair.allocator.starts_with("pyramid") || pair.allocator == "ada:form=ffy0";
-}
+bool divides_what_fits(const Pair& pair) { return is_pyramid(pair) || rounds_heads(pair); }
 
 TEST_P(Fitting, KeepsEverything) {
   const TestLayer layer = TestLayer::random(shapes()[1], 12);
@@ -290,8 +289,8 @@ TEST_P(Conformance, HandlesFewPastTokens) {
     const std::size_t budget = std::max(shape.rows - 1, kProtected);
     const KeepSets keep = keep_of(GetParam(), layer.observation(), {.budget = budget});
     expect_sound(keep, layer.observation(), kSinks, kWindow);
-    if (is_pyramid() || keeps_all()) continue;
-    if (rounds_heads()) {
+    if (is_pyramid(GetParam()) || keeps_all()) continue;
+    if (rounds_heads(GetParam())) {
       expect_rounded(total(keep), 2, std::min(budget, shape.rows));
     } else {
       EXPECT_EQ(total(keep), 2 * std::min(budget, shape.rows));
@@ -315,9 +314,9 @@ TEST_P(Conformance, HandlesRaggedHeadsAndShortTurns) {
     if (GetParam().allocator == "uniform") {
       EXPECT_EQ(keep[0].size(), 24U);
       EXPECT_EQ(keep[1].size(), std::min<std::size_t>(24, sparse.size()));
-    } else if (rounds_heads()) {
+    } else if (rounds_heads(GetParam())) {
       EXPECT_LE(total(keep), std::min<std::size_t>(49, held));  // half a row a head more
-    } else if (!is_pyramid()) {
+    } else if (!is_pyramid(GetParam())) {
       EXPECT_EQ(total(keep), std::min<std::size_t>(48, held));
     }
   }
