@@ -108,7 +108,7 @@ struct PrefillOptions {
 
 struct PrefillTimings {
   double total_ms = 0;
-  double compress_ms = 0;         // of all variants
+  double compress_ms = 0;         // of all variants: what they share counts once
   std::size_t prefix_tokens = 0;  // of a SharedPrefix: not read again
   double prefix_ms = 0;           // what reading them took when it was done
 };

@@ -13,6 +13,9 @@
 
 namespace restkv {
 
+// So many of the newest queries, or the window if that is more, always read everything.
+inline constexpr std::size_t kLeastDenseTail = 64;
+
 // A pattern computes less than full attention, so the hidden states, and all that follows from
 // them, are approximations; keys and values are still kept for every token, and what is evicted is
 // chosen as ever. Patterns apply to the first prefill of a sequence and to layers without a sliding

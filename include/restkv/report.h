@@ -38,7 +38,8 @@ struct KvReport {
   std::size_t hidden_bytes = 0;    // the prompt's hidden states while it was read; not in the above
   // Now.
   std::size_t end_tokens_max = 0;
-  double compress_ms = 0;  // scoring, allocating and compacting, all layers; of the prefill
+  // Of the prefill, all layers: a replay, scoring, allocating and compacting, as if it were alone.
+  double compress_ms = 0;
 
   std::string granularity = "kv-head";  // whose rows these are: "kv-head" or "query-head"
 

@@ -33,11 +33,11 @@ Result<Budget> Budget::parse(std::string_view text) {
 }
 
 std::string Budget::text() const {
+  if (unit == Unit::kTokens) return std::to_string(std::llround(amount));
   char buffer[32];
   const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), amount);
   std::string result(buffer, error == std::errc() ? end : buffer);
-  if (unit == Unit::kPercent) result += "%";
-  return result;
+  return result + "%";
 }
 
 }  // namespace restkv

@@ -44,9 +44,12 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
   std::vector<float> logits;
   std::size_t peak = 0;
   std::size_t hidden = 0;
+  double attention_ms = 0;
   for (std::size_t first = 0; first < tokens.size();) {
     const std::size_t count = piece_size(*state.variant, tokens.size() - first);
     const PrefillOptions piece = options_of_piece(options, first, count, tokens.size());
+    // Rows of earlier turns that the pieces so far have let go, and the caller holds until the end.
+    const std::size_t held = start.cache.bytes_beyond(state.cache);
     RESTKV_ASSIGN(PrefillOutcome outcome,
                   run_prefill(engine,
                               {.tokens = tokens.subspan(first, count),
@@ -58,15 +61,17 @@ Result<Sequence::State> read_in_pieces(Engine::State& engine, const Sequence::St
                                .options = &piece},
                               logits));
     state.take(outcome, 0, count);
-    peak = std::max(peak, state.report.bytes_peak);
+    peak = std::max(peak, state.report.bytes_peak + held);
     hidden = std::max(hidden, state.report.hidden_bytes);
     timings.total_ms += engine.last_prefill.total_ms;
     timings.compress_ms += engine.last_prefill.compress_ms;
+    attention_ms += state.report.prefill.attention_ms;
     first += count;
   }
   state.report.bytes_peak = peak;
   state.report.hidden_bytes = hidden;
   state.report.compress_ms = timings.compress_ms;
+  state.report.prefill.attention_ms = attention_ms;
   engine.last_prefill = timings;
   last_logits = std::move(logits);
   return state;

@@ -126,21 +126,24 @@ void PrefillRun::show(const Variant& variant, const LayerObservation& plain, Sho
   shown.observation.window_positions = plain.window_positions.last(own);
 }
 
-const LayerScores& PrefillRun::score(const VariantRun& run, const LayerObservation& plain,
+const LayerScores& PrefillRun::score(VariantRun& run, const LayerObservation& plain,
                                      ScoreCache& scored) {
   const Variant& variant = *run.variant;
   std::string key = variant.score_key();
   if (variant.scores_depend_on_budget()) key += "|" + std::to_string(run.budget.rows);
-  auto found = scored.find(key);
-  if (found == scored.end()) {
-    Shown shown;
-    show(variant, plain, shown);
-    found = scored
-                .emplace(key, score_layer(variant, shown.observation, run.budget.rows,
-                                          *engine_.kernels, engine_.threads))
-                .first;
+  const auto found = scored.find(key);
+  if (found != scored.end()) {
+    run.compress_ms += found->second.ms;  // alone it would have taken the time too
+    return found->second.scores;
   }
-  return found->second;
+  const Clock::time_point start = Clock::now();
+  Shown shown;
+  show(variant, plain, shown);
+  LayerScores scores =
+      score_layer(variant, shown.observation, run.budget.rows, *engine_.kernels, engine_.threads);
+  Scored& made = scored[std::move(key)];
+  made = {.scores = std::move(scores), .ms = ms_since(start)};
+  return made.scores;
 }
 
 // The layer is complete: every variant takes what it keeps.
@@ -157,8 +160,9 @@ Result<void> PrefillRun::compress(int layer) {
     RESTKV_TRY(run.pool ? compete(run, layer, shown, scored) : take(run, layer, shown, scored));
     count_bytes(run);
     note_queries(run, layer);
-    run.compress_ms += ms_since(start);
-    engine_.last_prefill.compress_ms += ms_since(start);
+    const double ms = ms_since(start);
+    run.compress_ms += ms;
+    engine_.last_prefill.compress_ms += ms;
   }
   return {};
 }
@@ -302,7 +306,9 @@ KvReport PrefillRun::report(const VariantRun& run) const {
   CacheShape full = run.cache.shape();
   full.sets = 1;
   std::size_t hidden_bytes = hidden_.bytes();
-  for (const Replay& replay : replays_) hidden_bytes += replay.hidden.size() * sizeof(float);
+  for (const Replay& replay : replays_) {
+    if (replay.piece == own_replay_rows(run)) hidden_bytes += replay.hidden.size() * sizeof(float);
+  }
   return {.policy = std::string(variant.policy().name),
           .allocator = std::string(variant.allocator_info().name),
           .options = variant.all_options(),

@@ -1,6 +1,7 @@
 // A prefill that shares its beginning with others: begins behind what is held, or fills it.
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -8,16 +9,30 @@
 
 namespace restkv {
 
-std::size_t Engine::State::shareable_tokens(std::size_t tokens) const {
-  if (tokens % options.chunk == 0) return tokens;
+namespace {
+
+// Whole blocks of queries, and whole chunks where a product's bits depend on the chunk.
+std::size_t whole_parts(const Engine::State& engine, std::size_t tokens) {
+  const std::size_t chunk = engine.options.chunk;
+  if (tokens % chunk == 0) return tokens;
   const std::size_t blocks = tokens / kMaxQueryBlock * kMaxQueryBlock;
   // Attention, column sums and statistics go by blocks of queries, which begin anew with every
   // chunk. A product by oneDNN may have other bits for another number of rows.
-  const PassProducts products{
-      .phase = PassProducts::Phase::kPrefill, .choice = product_choice(), .n_token = tokens};
-  const bool whole_blocks = options.chunk % kMaxQueryBlock == 0 || blocks <= options.chunk;
-  if (whole_blocks && !model->rows_depend_on_company(products)) return blocks;
-  return tokens / options.chunk * options.chunk;
+  const bool whole_blocks = chunk % kMaxQueryBlock == 0 || blocks <= chunk;
+  const auto products = engine.products(PassProducts::Phase::kPrefill, tokens);
+  if (whole_blocks && !engine.model->rows_depend_on_company(products)) return blocks;
+  return tokens / chunk * chunk;
+}
+
+}  // namespace
+
+std::size_t Engine::State::shareable_tokens(std::size_t tokens) const {
+  const std::size_t shared = whole_parts(*this, tokens);
+  const auto names = [this](std::size_t n_token) {
+    return model->product_names(products(PassProducts::Phase::kPrefill, n_token));
+  };
+  // A short prompt that begins so may have other products than a long one.
+  return names(shared + 1) == names(std::numeric_limits<std::size_t>::max()) ? shared : 0;
 }
 
 // Decides whether the prompt's beginning is shared, and whether it has to be read for that.

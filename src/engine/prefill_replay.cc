@@ -8,6 +8,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/clock.h"
 #include "engine/prefill_run.h"
 
 namespace restkv {
@@ -60,6 +61,7 @@ Result<void> PrefillRun::replay(int layer) {
     }
   }
   for (Replay& replay : replays_) {
+    const Clock::time_point start = Clock::now();
     if (layer == 0) {
       const auto n_embd = static_cast<std::size_t>(config_.n_embd);
       replay.hidden.reserve(n_ * n_embd);
@@ -68,6 +70,11 @@ Result<void> PrefillRun::replay(int layer) {
     for (std::size_t first = 0; first < n_; first += replay.piece) {
       RESTKV_TRY(replay_piece(replay, layer, first));
     }
+    const double ms = ms_since(start);
+    for (VariantRun& run : runs_) {
+      if (own_replay_rows(run) == replay.piece) run.compress_ms += ms;
+    }
+    engine_.last_prefill.compress_ms += ms;
   }
   return {};
 }

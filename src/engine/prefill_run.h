@@ -115,11 +115,14 @@ class PrefillRun {
     LayerObservation observation;
     AlignedArray<float> queries;
   };
-  // Scores of the layer in hand, for variants that share them.
-  using ScoreCache = std::map<std::string, LayerScores>;
+  // Scores of the layer in hand, for variants that share them, and what making them took.
+  struct Scored {
+    LayerScores scores;
+    double ms = 0;
+  };
+  using ScoreCache = std::map<std::string, Scored>;
   void show(const Variant& variant, const LayerObservation& plain, Shown& shown);
-  const LayerScores& score(const VariantRun& run, const LayerObservation& plain,
-                           ScoreCache& scored);
+  const LayerScores& score(VariantRun& run, const LayerObservation& plain, ScoreCache& scored);
   Result<void> take(VariantRun& run, int layer, const LayerObservation& plain, ScoreCache& scored);
   Result<void> compete(VariantRun& run, int layer, const LayerObservation& plain,
                        ScoreCache& scored);
@@ -183,7 +186,7 @@ class PrefillRun {
   std::size_t replay_rows_ = 0;               // tokens of the longest piece
   std::vector<Position> replay_positions_;    // [replay_rows_]
   AlignedArray<float> replay_queries_;        // [n_head, tokens of a chunk, head_dim]
-  ScoreCache worth_;                          // of the layer in hand, by score_key()
+  std::map<std::string, LayerScores> worth_;  // of the layer in hand, by score_key()
   std::vector<HeadRows> head_views_;
   std::vector<std::span<const float>> sum_views_, worth_views_;
 };

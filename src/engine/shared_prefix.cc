@@ -23,7 +23,11 @@ bool SharedPrefix::State::serves(const Contents& needed) const {
 
 Result<void> SharedPrefix::State::add_layer(const LayerRows& rows,
                                             const QueryAccumulator* queries) {
-  auto copy = std::make_unique<LayerRows>(rows.shape(), *counter);
+  // A replay's worth stands where sums do, and is no sum over these queries.
+  LayerRows::Shape shape = rows.shape();
+  shape.with_column_sums = contents.column_sums;
+  if (!contents.head_sums) shape.head_sums = 0;
+  auto copy = std::make_unique<LayerRows>(shape, *counter);
   std::vector<std::size_t> capacity;
   for (int h = 0; h < rows.shape().n_kv_head; ++h) capacity.push_back(rows.rows(h));
   RESTKV_TRY(copy->reset(capacity));

@@ -10,8 +10,6 @@
 namespace restkv {
 namespace {
 
-constexpr std::size_t kLeastDenseTail = 64;
-
 // Rows that dense attention reads for the blocks of queries in [first, end), for one head.
 std::size_t dense_rows(std::size_t first, std::size_t end) {
   std::size_t rows = 0;

@@ -223,7 +223,8 @@ extern const PolicyInfo kvzip_policy;
 constinit const PolicyInfo kvzip_policy{
     .name = "kvzip",
     .summary =
-        "largest attention when the text is read a second time (twice the work); needs no "
+        "largest attention when the text is read a second time (three to four times the work); "
+        "needs no "
         "question",
     .paper = "KVzip, arXiv 2505.23416, with budgets per layer and no instruction",
     .needs = Needs::kReplay | Needs::kOutputProjection,

@@ -83,7 +83,10 @@ TEST_P(Memory, WhereLayersCompeteThePeakIsThePoolAndOneLayer) {
 TEST_P(Memory, ThePeakOfATurnCountsWhatIsHeldUntilItSucceeds) {
   TestEngine engine(GetParam());
   const auto tokens = random_tokens(kTokens, GetParam().n_vocab, 2);
-  for (const KvOptions& options : {streaming(48), streaming(2000), full_cache(KvType::kF16)}) {
+  KvOptions in_pieces = streaming(48);
+  in_pieces.schedule = Schedule::parse("chunk:40").value();
+  for (const KvOptions& options :
+       {streaming(48), streaming(2000), full_cache(KvType::kF16), in_pieces}) {
     auto run = engine.prefill(std::span(tokens).first(200), options);
     engine->reset_cache_peak();
     (void)engine.extend(run.sequence, std::span(tokens).subspan(200));

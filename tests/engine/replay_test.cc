@@ -248,12 +248,31 @@ TEST_P(Replay, SharesAPrefill) {
     auto alone = engine.prefill(tokens, variants[i]);
     EXPECT_EQ((*shared)[i].kept_positions(), alone.sequence.kept_positions()) << i;
     EXPECT_EQ((*shared)[i].report().bytes_peak, alone.sequence.report().bytes_peak) << i;
+    EXPECT_EQ((*shared)[i].report().hidden_bytes, alone.sequence.report().hidden_bytes) << i;
     EXPECT_EQ((*shared)[i].bytes(), alone.sequence.bytes()) << i;
     // The next turn goes on from the same numbers beside the rows.
     engine.extend((*shared)[i], std::span(tokens).first(20));
     engine.extend(alone.sequence, std::span(tokens).first(20));
     EXPECT_EQ((*shared)[i].kept_positions(), alone.sequence.kept_positions()) << i;
   }
+}
+
+// A replay and scores take their time from those that use them, whoever made them.
+TEST_P(Replay, IsPaidByThoseThatUseIt) {
+  TestEngine engine(GetParam());
+  const auto tokens = random_tokens(300, GetParam().n_vocab, 2);
+  std::vector<KvOptions> variants = {options_of({}), options_of({}), options_of({})};
+  variants[1].budget.amount += 1;
+  variants[2].policy = "streaming-llm";
+  std::vector<float> logits;
+  const auto shared = engine->prefill(tokens, variants, {}, logits);
+  ASSERT_TRUE(shared.ok()) << shared.error().message;
+  const double all = engine->last_prefill().compress_ms;
+  const auto cost = [&](std::size_t i) { return (*shared)[i].report().compress_ms; };
+  EXPECT_GT(cost(0), all / 2);
+  EXPECT_GT(cost(1), all / 2);
+  EXPECT_LT(cost(2), all / 2);
+  EXPECT_GT(cost(0) + cost(1) + cost(2), all) << "what is shared counts for each";
 }
 
 TEST_P(Replay, HoldsOneLayerAndOnePiece) {

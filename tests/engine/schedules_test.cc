@@ -94,6 +94,20 @@ TEST(Schedules, APyramidKeepsItsShapeFromTurnToTurn) {
   EXPECT_EQ(rows(engine.prefill(all, options("chunk:100")).sequence), expected);
 }
 
+TEST(Schedules, PiecesAreReportedTogether) {
+  TestEngine engine(random_llama());
+  const auto text = random_tokens(1640, 100, 3);
+  const auto run = engine.prefill(text, options_of("streaming-llm", 48, "chunk:40"));
+  double sum = 0;
+  auto turns = engine.prefill(std::span(text).first(40), options_of("streaming-llm", 48, "once"));
+  for (std::size_t first = 40; first < text.size(); first += 40) {
+    engine.extend(turns.sequence, std::span(text).subspan(first, 40));
+    sum += turns.sequence.report().prefill.attention_ms;
+  }
+  // 41 of them: one alone would be far below.
+  EXPECT_GT(run.sequence.report().prefill.attention_ms, sum / 4);
+}
+
 TEST(Schedule, IsReadAsItIsWritten) {
   for (const char* text : {"once", "cap", "every:1", "every:512", "chunk:2048"}) {
     const auto schedule = Schedule::parse(text);

@@ -172,6 +172,14 @@ TEST_F(SharedPrefixTest, CountsItsBytesAndGivesThemBack) {
   EXPECT_EQ(first.peaks[0], peak_alone + prefix_.bytes());
   const Came second = read_with("snapkv", 1, &prefix_);
   EXPECT_EQ(second.peaks[0], read_with("snapkv", 1, nullptr).peaks[0] + prefix_.bytes());
+  // What a replay makes of the rows is no part of it.
+  EXPECT_EQ(read_with("kvzip", 0, &prefix_).timings.prefix_tokens, 256U);
+  {
+    SharedPrefix by_replay = shared_part(engine_, 256);
+    const std::size_t with_one = engine_->cache_bytes();
+    read_with("kvzip", 0, &by_replay);
+    EXPECT_EQ(engine_->cache_bytes(), with_one + by_replay.bytes());
+  }
   EXPECT_EQ(second.timings.prefix_ms, first.timings.prefix_ms);
   EXPECT_GT(second.timings.prefix_ms, 0);
   {
@@ -198,6 +206,22 @@ TEST_F(SharedPrefixTest, IsReadAgainForAPolicyThatNeedsMore) {
   const Came shared = read_with("expected-attention", 5, &prefix_);
   EXPECT_EQ(shared.timings.prefix_tokens, 256U);
   EXPECT_EQ(shared.kept, read_with("expected-attention", 5, nullptr).kept);
+}
+
+// A prompt of less than 32 tokens is read by other products where weights are not packed.
+TEST(SharedPrefixTokens, AreThoseThatEveryPromptReadsAlike) {
+  RandomModel model = random_llama();
+  model.weight_type = kQ8_0;
+  EngineOptions options = options_with(ProductMode::kAuto, 16);
+  options.order = WeightOrder::kKeep;
+  TestEngine engine(model, options);
+  EXPECT_EQ(engine->shareable_tokens(16), 0U);
+  EXPECT_EQ(engine->shareable_tokens(32), 32U);
+  options.products = ProductMode::kF32;
+  options.chunk = 2;
+  TestEngine exact(model, options);
+  EXPECT_EQ(exact->shareable_tokens(2), 0U);
+  EXPECT_EQ(exact->shareable_tokens(4), 4U);
 }
 
 // Where it cannot be used the prompt is read whole, to the same result.
