@@ -86,6 +86,7 @@ Result<void> Chat::read(const std::vector<Message>& messages, const std::atomic<
             prompt.tokens, {&variant_, 1},
             watched_prefill(progress_.get(), cancel, n_read_, options_.common.prefill), logits_));
     sequence_ = std::move(made.front());
+    sampler_.accept(prompt.tokens);
     last_token_ = prompt.tokens.back();
     return {};
   }
@@ -100,6 +101,7 @@ Result<void> Chat::read(const std::vector<Message>& messages, const std::atomic<
   RESTKV_TRY(session_.engine->extend(
       *sequence_, tokens,
       watched_prefill(progress_.get(), cancel, n_read_, options_.common.prefill), logits_));
+  sampler_.accept(suffix.tokens);  // it knows the pending token, which it has drawn
   last_token_ = tokens.back();
   return {};
 }

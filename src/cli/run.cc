@@ -142,6 +142,8 @@ Result<void> Answers::answer(Read read, std::optional<std::size_t> question) {
   nlohmann::ordered_json kept;
   if (options_.show_kept) kept = kept_json(read.sequence.kept_positions());
   Sampler own_sampler = sampler_.clone();
+  own_sampler.accept(parts_.text);
+  if (question) own_sampler.accept(parts_.questions[*question]);
   GenerationRequest request{.n_predict = options_.generation.n_predict,
                             .context = session_.context,
                             .cancel = &interrupt_.flag(),

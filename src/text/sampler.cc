@@ -154,6 +154,10 @@ void Sampler::accept(Token token) {
   llama_sampler_accept(chain_.get(), token);
 }
 
+void Sampler::accept(std::span<const Token> tokens) {
+  for (const Token token : tokens) accept(token);
+}
+
 Sampler Sampler::clone() const {
   std::unique_ptr<llama_sampler, FreeChain> chain(llama_sampler_clone(chain_.get()));
   return Sampler(std::move(chain), candidates_.size(), greedy_);

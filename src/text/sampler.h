@@ -45,8 +45,10 @@ class Sampler {
   // Draws a token; does not count it as accepted. Logits that are all NaN or -infinity give some
   // token. REQUIRES: logits.size() == n_vocab
   Token sample(std::span<const float> logits);
-  // Tells the sampler which token the sequence went on with. REQUIRES: a token of the vocabulary.
+  // Tells the sampler which token the sequence went on with, or which it was given to read: the
+  // repeat penalty looks back on both, as llama.cpp's does. REQUIRES: tokens of the vocabulary.
   void accept(Token token);
+  void accept(std::span<const Token> tokens);
   // A second sampler in the same state: both go on with the same draws.
   [[nodiscard]] Sampler clone() const;
 

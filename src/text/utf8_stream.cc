@@ -70,4 +70,12 @@ std::string Utf8Stream::flush() {
   return unfinished ? std::string(kReplacement) : std::string();
 }
 
+std::vector<std::string> with_whole_characters(const std::vector<std::string>& pieces) {
+  Utf8Stream characters;
+  std::vector<std::string> whole;
+  for (const std::string& piece : pieces) whole.push_back(characters.push(piece));
+  if (!whole.empty()) whole.back() += characters.flush();
+  return whole;
+}
+
 }  // namespace restkv

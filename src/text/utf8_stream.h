@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace restkv {
 
@@ -22,5 +23,10 @@ class Utf8Stream {
  private:
   std::string pending_;  // a proper beginning of one character: at most 3 bytes
 };
+
+// The pieces of a text with each character whole: in the piece that holds its end. As many as there
+// were.
+[[nodiscard]] std::vector<std::string> with_whole_characters(
+    const std::vector<std::string>& pieces);
 
 }  // namespace restkv

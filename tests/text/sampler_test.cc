@@ -180,9 +180,8 @@ TEST(Sampler, RepeatPenaltyLooksBackOnAcceptedTokensOnly) {
   EXPECT_EQ(sampler.sample(logits), 10);
   EXPECT_EQ(sampler.sample(logits), 10);  // sampling alone counts for nothing
   sampler.accept(10);
-  EXPECT_EQ(sampler.sample(logits), 20);  // 2 / 2 < 1.5
-  sampler.accept(1);
-  sampler.accept(2);  // pushes 10 out of the last two
+  EXPECT_EQ(sampler.sample(logits), 20);     // 2 / 2 < 1.5
+  sampler.accept(std::vector<Token>{1, 2});  // pushes 10 out of the last two
   EXPECT_EQ(sampler.sample(logits), 10);
 }
 

@@ -105,5 +105,11 @@ TEST(Utf8Stream, AnyBytesGiveValidTextThatDoesNotDependOnTheSplit) {
   }
 }
 
+TEST(Utf8Stream, ACharacterStandsInThePieceThatEndsIt) {
+  EXPECT_EQ(with_whole_characters({"a\xE2", "\x82", "\xACz", "", "\xF0\x9F"}),
+            (std::vector<std::string>{"a", "", "\xE2\x82\xACz", "", "\xEF\xBF\xBD"}));
+  EXPECT_TRUE(with_whole_characters({}).empty());
+}
+
 }  // namespace
 }  // namespace restkv
