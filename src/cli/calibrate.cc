@@ -16,9 +16,8 @@ namespace {
 
 constexpr std::string_view kUsage =
     "usage: restkv calibrate [-m MODEL] [-f FILE | --data DIR] [-o FILE] [options]\n\n"
-    "Measures how much of each head's attention blocks of 16, 32, 64 and 128 rows catch, and "
-    "writes "
-    "a table of block sizes for --decode-attn ab-sparse --decode-table FILE.";
+    "Measures how much of each head's attention blocks of 16, 32, 64 and 128 rows catch, and\n"
+    "writes a table of block sizes for --decode-attn ab-sparse --decode-table FILE.";
 constexpr long long kMostTokens = 1 << 20;
 
 struct CalibrateOptions {

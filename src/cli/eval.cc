@@ -16,8 +16,8 @@ constexpr std::string_view kUsage =
     "Runs benchmarks under each combination of the lists. A prompt is read once for all of them.\n"
     "Rows go into the database as they come: the same command again goes on where it stopped.\n"
     "Under mpirun -n R the ranks share the prompts.\n"
-    "A TASK is a suite (ruler, longbench, infinitebench, needle, gsm8k, multiarith), a suite with\n"
-    "/all, or one task, such as ruler/niah_single_1.";
+    "A TASK is a suite (ruler, longbench, minilongbench, infinitebench, needle, gsm8k,\n"
+    "multiarith), a suite with /all, or one task, such as ruler/niah_single_1.";
 
 void print_tasks() {
   for (const TaskInfo* task : all_tasks()) {

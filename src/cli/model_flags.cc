@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/format.h"
 #include "cli/llama_flags.h"
 #include "cli/options.h"
 #include "kernels/kernels.h"
@@ -138,6 +139,37 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
   add_rope_flags(flags, options.engine.rope);
   add_llama_flags(flags);
   flags.add_switch({"-h", "--help"}, "this text", [&options] { options.show_help = true; });
+}
+
+std::string result_flags_text(const CommonOptions& options) {
+  const EngineOptions& engine = options.engine;
+  const RopeOverrides& rope = engine.rope;
+  std::string text;
+  const auto add = [&text](const char* flag, const std::string& value) {
+    text += std::string(" ") + flag + " " + value;
+  };
+  const auto add_number = [&add](const char* flag, const auto& value) {
+    if (value) add(flag, format("%.9g", static_cast<double>(*value)));
+  };
+  if (options.context != CommonOptions{}.context) add("-c", std::to_string(options.context));
+  if (engine.order == WeightOrder::kKeep) text += " --no-repack";
+  if (engine.products == ProductMode::kQuantised) add("--products", "quantised");
+  if (engine.products == ProductMode::kF32) add("--products", "f32");
+  if (engine.hidden_type == KvType::kBf16) add("--hidden-type", "bf16");
+  if (!engine.kernels.empty()) add("--kernels", engine.kernels);
+  if (rope.scaling) {
+    add("--rope-scaling", *rope.scaling == RopeScaling::kNone     ? "none"
+                          : *rope.scaling == RopeScaling::kLinear ? "linear"
+                                                                  : "yarn");
+  }
+  add_number("--rope-freq-base", rope.freq_base);
+  add_number("--rope-freq-scale", rope.freq_scale);
+  add_number("--yarn-orig-ctx", rope.yarn_original_context);
+  add_number("--yarn-ext-factor", rope.yarn_ext_factor);
+  add_number("--yarn-attn-factor", rope.yarn_attn_factor);
+  add_number("--yarn-beta-fast", rope.yarn_beta_fast);
+  add_number("--yarn-beta-slow", rope.yarn_beta_slow);
+  return text;
 }
 
 }  // namespace restkv

@@ -67,6 +67,7 @@ Result<std::vector<Choice>> parse_choices(std::string_view list, std::string_vie
   return choices;
 }
 
+// Of a name that is given twice the last one counts, as of every flag.
 Result<std::vector<ParamValues::Assignment>> parse_general(const std::vector<std::string>& texts) {
   std::vector<ParamValues::Assignment> general;
   for (const std::string& text : texts) {
@@ -74,7 +75,9 @@ Result<std::vector<ParamValues::Assignment>> parse_general(const std::vector<std
     if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
       return wrong("--kv-opt takes name=value, not '" + text + "'");
     }
-    general.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    const std::string name = text.substr(0, equals);
+    std::erase_if(general, [&name](const auto& earlier) { return earlier.first == name; });
+    general.emplace_back(name, text.substr(equals + 1));
   }
   return general;
 }
@@ -98,14 +101,14 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
           " (" + options.allocators + ")",
       &options.allocators, "RESTKV_ARG_KV_ALLOC");
   flags.add_integer(
-      {"--kv-window"}, "observation window, tokens (32)", 1, 4096,
+      {"--kv-window"}, "observation window, tokens (32); even for rest-kv", 1, 4096,
       [&options](long long v) { options.kv.window = static_cast<int>(v); }, "RESTKV_ARG_KV_WINDOW");
   flags.add_integer(
       {"--kv-sink"}, "first tokens that are never dropped (4)", 0, 1 << 20,
       [&options](long long v) { options.kv.sinks = static_cast<int>(v); }, "RESTKV_ARG_KV_SINK");
   flags.add({.names = {"--kv-protect"},
              .value_name = "WHAT",
-             .help = "rows that always stay: default (sinks and window) or paper (as each "
+             .help = "rows that always stay: default (the sinks and the window) or paper (as each "
                      "publication; see restkv policies)",
              .environment = "RESTKV_ARG_KV_PROTECT",
              .set = [&options](std::string_view what) -> Result<void> {

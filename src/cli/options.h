@@ -54,6 +54,9 @@ struct GenerationOptions {
 };
 
 void add_model_flags(FlagSet& flags, CommonOptions& options);
+// " --hidden-type bf16 ...": those flags of add_model_flags() that change a result and are not at
+// their usual values, as they may be typed.
+[[nodiscard]] std::string result_flags_text(const CommonOptions& options);
 void add_kv_flags(FlagSet& flags, CommonOptions& options);
 void add_prompt_flags(FlagSet& flags, PromptOptions& options);
 // --chat-template. kInvalidArgument for a name that is not built in; the message lists them.

@@ -15,6 +15,7 @@
 #include "cli/eval_options.h"
 #include "cli/interrupt.h"
 #include "cli/report_file.h"
+#include "eval/row_choice.h"
 #include "eval/study.h"
 #include "eval/tasks/ruler_qa_common.h"
 
@@ -68,7 +69,7 @@ std::string command_of(const StudyOptions& options) {
   add("--chat-template", eval.chat_template);
   if (options.strong_model != kStrongModel) add("--strong-model", options.strong_model);
   add("--decode-table", options.block_table);
-  return command;
+  return command + result_flags_text(eval.common);
 }
 
 // The same bytes for all ranks: rank 0's.
@@ -226,6 +227,10 @@ Result<int> Study::write() const {
   const auto path = [this](const std::string& name) { return options_.folder + "/" + name; };
   StudyResults results;
   RESTKV_ASSIGN(results.prompts, read_report(database(PromptForm::kByTask), {}));
+  CommonRows common = of_common_prompts(without_repeats(std::move(results.prompts.rows)));
+  results.prompts.rows = std::move(common.rows);
+  results.left_out = common.left_out;
+  RESTKV_ASSIGN(results.prompts.summary, summarise(results.prompts.rows, {}));
   Result<ReportData> plain = Error{ErrorCode::kNotFound, ""};
   if (const std::string path_of_plain = database(PromptForm::kPlain);
       std::filesystem::exists(path_of_plain)) {

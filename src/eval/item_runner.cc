@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "eval/scorers/scorer.h"
+#include "text/utf8_stream.h"
 
 namespace restkv {
 namespace {
@@ -91,6 +92,7 @@ Result<ItemRows> ItemRunner::run(const EvalItem& item) {
     for (const Token token : item.tokens) {
       prompt.pieces.push_back(model_.vocabulary->piece(token, ControlTokens::kShow));
     }
+    prompt.pieces = with_whole_characters(prompt.pieces);
   }
   return out;
 }

@@ -22,6 +22,8 @@ class Planner {
   Result<EvalPlan> plan(std::span<const TaskInfo* const> tasks) {
     RESTKV_TRY(prepare());
     plan_.identity = settings_.fingerprint + " " + settings_.version;
+    // Other kernels may round otherwise.
+    plan_.identity.append(" ").append(model_.engine.kernels());
     for (const std::string& name : names_) plan_.identity += " " + name;
     std::optional<Error> missing;
     for (const TaskInfo* task : tasks) {

@@ -72,6 +72,7 @@ struct StudyResults {
   ReportData prompts;                 // as each task has them
   const ReportData* plain = nullptr;  // without a chat template; null: there are none
   std::string command;                // that made them: "restkv study --scale small"
+  std::size_t left_out = 0;           // prompts that not every method has answered
 };
 
 // Where study_markdown() says that all figures are.

@@ -1,7 +1,11 @@
 // What the study says about ReST-KV beside the full cache and beside other methods.
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <set>
+#include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -37,26 +41,45 @@ void add_to(BudgetTable& table, const MethodComparison& methods) {
   if (!schedule_of(own).empty() && schedule_of(own) != schedule_of(other)) return;
   std::string& cell =
       table.cell({0, short_label(without_budget(other, methods.budget))}, methods.budget);
-  if (!cell.empty() && schedule_of(own).empty()) return;  // it has met its like
   cell = difference_text(methods.comparison, first ? 1 : -1);
   table.prompts = std::max(table.prompts, methods.comparison.pairs);
 }
 
+using Names = std::pair<const std::string*, const std::string*>;
+std::array<Names, 2> both_ways(const MethodComparison& methods) {
+  return {Names{&methods.first, &methods.second}, Names{&methods.second, &methods.first}};
+}
+
 // ReST-KV on one side, under the other's schedule or none of its own.
 bool is_of_the_question(const MethodComparison& methods) {
-  const auto asks = [](const std::string& own, const std::string& other) {
-    return is_rest_kv(own) && !own.ends_with(kByQueryHead) &&
-           (schedule_of(own).empty() || schedule_of(own) == schedule_of(other));
-  };
-  return asks(methods.first, methods.second) || asks(methods.second, methods.first);
+  return std::ranges::any_of(both_ways(methods), [](const Names& names) {
+    const auto& [own, other] = names;
+    return is_rest_kv(*own) && !own->ends_with(kByQueryHead) &&
+           (schedule_of(*own).empty() || schedule_of(*own) == schedule_of(*other));
+  });
 }
 
 }  // namespace
 
 ReportData for_the_question(const ReportData& data) {
   ReportData asked = data;
-  std::erase_if(asked.summary.methods,
-                [](const MethodComparison& methods) { return !is_of_the_question(methods); });
+  // Methods that ReST-KV meets under their own schedule.
+  std::set<std::tuple<std::string, std::string, std::string>> met;
+  for (const MethodComparison& methods : data.summary.methods) {
+    for (const auto& [own, other] : both_ways(methods)) {
+      const std::string schedule = schedule_of(*own);
+      if (is_rest_kv(*own) && !schedule.empty() && schedule == schedule_of(*other)) {
+        met.emplace(methods.model, methods.suite, *other);
+      }
+    }
+  }
+  std::erase_if(asked.summary.methods, [&](const MethodComparison& methods) {
+    if (!is_of_the_question(methods)) return true;
+    return std::ranges::any_of(both_ways(methods), [&](const auto& pair) {
+      return is_rest_kv(*pair.first) && schedule_of(*pair.first).empty() &&
+             met.contains({methods.model, methods.suite, *pair.second});
+    });
+  });
   // By model and suite.
   std::map<std::pair<std::string, std::string>, std::vector<Comparison*>> of_full;
   std::map<std::pair<std::string, std::string>, std::vector<Comparison*>> of_methods;

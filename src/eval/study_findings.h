@@ -33,8 +33,8 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 [[nodiscard]] std::string findings_against_full(const ReportData& data);
 // The comparisons that the study is made for, corrected for one another (Holm): on each model and
 // suite ReST-KV against the full cache, and ReST-KV, rows of KV heads, against each other variant
-// at the same budget. The pairs of other methods, of which reports have all, answer another
-// question and are left out.
+// at the same budget: once, under the other's schedule where it was run with that. The pairs of
+// other methods, of which reports have all, answer another question and are left out.
 [[nodiscard]] ReportData for_the_question(const ReportData& data);
 // A difference that counts: corrected for all of its kind, p is below 0.05.
 [[nodiscard]] bool is_told_apart(const Comparison& comparison);

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/format.h"
 #include "eval/report/report_pictures.h"
 #include "eval/study.h"
 #include "eval/study_findings.h"
@@ -52,6 +53,10 @@ std::string study_markdown(const StudyResults& results) {
       "methods, with itself without a part and with rows of query heads for one another; the file "
       "of all figures has every pair of methods and corrects for all of them. Others are not told "
       "apart by these samples, which does not make the methods equally good.\n\n";
+  if (results.left_out > 0) {
+    text += format("%zu prompts that not every method has answered are left out.\n\n",
+                   results.left_out);
+  }
   const auto section = [&text](const char* title, const std::string& findings) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();

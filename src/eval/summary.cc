@@ -7,6 +7,7 @@
 #include <map>
 #include <tuple>
 
+#include "eval/row_choice.h"
 #include "restkv/budget.h"
 #include "restkv/policy.h"
 
@@ -268,7 +269,8 @@ const char* summary_level_name(SummaryLevel level) {
   return "?";
 }
 
-Result<Summary> summarise(std::span<const EvalRow> rows, const ResamplingOptions& options) {
+Result<Summary> summarise(std::span<const EvalRow> all, const ResamplingOptions& options) {
+  const std::vector<EvalRow> rows = without_repeats({all.begin(), all.end()});
   if (rows.empty()) return Error{ErrorCode::kInvalidArgument, "there are no results to sum up"};
   std::map<Group, Rows> groups;
   for (const EvalRow& row : rows) {

@@ -94,7 +94,8 @@ struct Summary {
   std::vector<MethodComparison> methods;
 };
 
-// Rows in any order. options.comparisons counts for nothing: every comparison is told the size of
+// Rows in any order; of a prompt that was asked under several seeds the first alone counts
+// (without_repeats()). options.comparisons counts for nothing: every comparison is told the size of
 // its own family. kInvalidArgument when there is no row, a score that is not finite, or options
 // that bootstrap_interval() refuses.
 Result<Summary> summarise(std::span<const EvalRow> rows, const ResamplingOptions& options);

@@ -92,7 +92,8 @@ Result<std::vector<TaskSample>> make_samples(const TaskInfo& task, const TaskReq
   RESTKV_CHECK(request.tokenizer.tokenize && request.tokenizer.detokenize);
   std::vector<std::size_t> lengths = request.lengths;
   if (lengths.empty()) {
-    if (task.needs_length) {
+    if (task.needs_length &&
+        !(task.published_needs_none && request.material == Material::kPublished)) {
       return Error{ErrorCode::kInvalidArgument,
                    std::string(task.name) + " is made at a length: give one or more, in tokens"};
     }

@@ -270,6 +270,11 @@ Json variant_json(const EvalVariant& variant) {
     for (const char* field : {"allocator", "window", "sinks", "protect", "seed"}) {
       json[field] = nullptr;
     }
+    // A pattern reads as many of the last queries densely, but for what it always does.
+    if (variant.prefill != kPrefills.front() &&
+        variant.kv.window > static_cast<int>(kLeastDenseTail)) {
+      json["window"] = variant.kv.window;
+    }
     json["budget"] = nullptr;
     if (!reads_all(variant)) json["budget"] = json["decode_budget"];
   }

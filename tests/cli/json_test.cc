@@ -60,6 +60,26 @@ TEST(Json, OneVariantIsAnObjectWithTheBytesOfItsRows) {
   EXPECT_GT(timings["ttft_ms"], timings["prompt_ms"]);
 }
 
+TEST(Json, OfAnOptionGivenTwiceTheLastCounts) {
+  const json kv = run_json({"--kv-policy", "rest-kv", "--kv-budget", "64", "--kv-opt", "alpha=0.2",
+                            "--kv-opt", "alpha=0.3"})["kv"];
+  EXPECT_EQ(kv["options"]["alpha"], "0.3");
+}
+
+// The first token that the answer would have stands in the prompt already, so it is penalised.
+TEST(Json, ARepeatPenaltyLooksBackOnThePrompt) {
+  const json plain = run_json({"-n", "1"});
+  const auto first = plain["text"].get<std::string>();
+  ASSERT_FALSE(first.empty());
+  const std::string prompt = first + first + first;
+  const auto penalised = [&prompt](const char* last) {
+    return run_json({"-n", "1", "-p", prompt, "--repeat-penalty", "1000", "--repeat-last-n", last});
+  };
+  const json usual = run_json({"-n", "1", "-p", prompt});
+  EXPECT_EQ(penalised("0")["tokens"], usual["tokens"]);
+  EXPECT_NE(penalised("100000")["tokens"], usual["tokens"]);
+}
+
 TEST(Json, SaysWhatOfTheAttentionWasComputed) {
   const json dense = run_json({})["prefill"];
   EXPECT_EQ(dense["attention"], "dense");

@@ -88,6 +88,14 @@ TEST(Study, RunsFromEndToEndAndGoesOn) {
   ASSERT_EQ(written.status, 0) << written.err;
   EXPECT_EQ(text_of(folder + "/study.md"), text);
   EXPECT_EQ(written.err.find("samples of each"), std::string::npos) << written.err;
+  // The command that is named has all that makes other results.
+  only_write.insert(only_write.end(), {"--hidden-type", "bf16", "-nr", "--rope-freq-base", "5e5"});
+  ASSERT_EQ(run_program(only_write).status, 0);
+  EXPECT_NE(
+      text_of(folder + "/study.md")
+          .find("--strong-model none --no-repack --hidden-type bf16 --rope-freq-base 500000`"),
+      std::string::npos)
+      << text_of(folder + "/study.md").substr(0, 400);
 }
 
 TEST(Study, NothingToWriteIsAnError) {

@@ -131,6 +131,30 @@ TEST_F(HostileFiles, DocumentSets) {
       "[{\"question\": \"q\", \"answer\": \"a\", \"supporting_facts\": {\"title\": []}, "
       "\"context\": {\"title\": [\"t\"], \"sentences\": []}}]",
       "lists of one length");
+  const std::string beginning = "[{\"question\": \"q\", \"answer\": \"a\", \"supporting_facts\": ";
+  hotpot(beginning + "[\"t\"], \"context\": []}]", "supporting_facts[0]");
+  hotpot(beginning + "[[1, 0]], \"context\": []}]", "must be a text");
+  hotpot(beginning + "[], \"context\": []}]", "'context' must be a list that is not empty");
+  hotpot(beginning + "[], \"context\": [[\"t\"]]}]", "context[0]: must be a list of two");
+  hotpot(beginning + "[], \"context\": [[\"t\", [1]]]}]", "context[0]");
+}
+
+// The published file has pairs where copies of it have columns.
+TEST_F(HostileFiles, HotpotIsReadInBothOfItsForms) {
+  const std::string beginning =
+      "[{\"question\": \"Who?\", \"answer\": \"Ann\", \"supporting_facts\": ";
+  const auto prompts = [&](const std::string& rest) {
+    write("ruler/hotpot_dev_distractor.json", beginning + rest + "}]");
+    const auto samples = load("qa_2", {512}, Material::kAuto);
+    EXPECT_TRUE(samples.ok()) << samples.error().message;
+    return samples.ok() ? samples->at(0).prompt() : std::string();
+  };
+  const std::string by_column = prompts(
+      "{\"title\": [\"B\"], \"sent_id\": [0]}, \"context\": {\"title\": [\"A\", \"B\"], "
+      "\"sentences\": [[\"One. \", \"Two.\"], [\"Ann did.\"]]}");
+  EXPECT_NE(by_column.find("B\nAnn did."), std::string::npos) << by_column;
+  EXPECT_EQ(by_column, prompts("[[\"B\", 0]], \"context\": [[\"A\", [\"One. \", \"Two.\"]], "
+                               "[\"B\", [\"Ann did.\"]]]"));
 }
 
 TEST_F(HostileFiles, LongBench) {
@@ -253,6 +277,10 @@ TEST_F(HostileFiles, InfiniteBench) {
   refused("{\"context\": \"c\", \"input\": \"q\"}", "'answer' must be an answer");
   refused("{\"context\": \"c\", \"input\": \"q\", \"answer\": {}}", "not an answer");
   refused("{\"context\": \"c\", \"input\": \"q\", \"answer\": [[[[1]]]]}", "within a list");
+  refused("{\"context\": \"c\", \"input\": \"q\", \"answer\": [1, [2, [3]]]}", "within a list");
+  std::string deep = "{\"context\": \"c\", \"input\": \"q\", \"answer\": 0";
+  for (int i = 0; i < 20000; ++i) deep.insert(deep.size() - 1, "[0, ");
+  refused(deep + std::string(20000, ']') + "}", "within a list");
   refused("{\"context\": \"c\", \"input\": \"q\", \"answer\": \"a\", \"options\": [\"a\"]}",
           "line 1: field 'options' must be a list of four");
   refused(
@@ -273,6 +301,10 @@ TEST_F(HostileFiles, InfiniteBench) {
         "{\"context\": \"c\", \"input\": \"what is func_7(-3)?\", \"answer\": 3}");
   const auto code = load("code_run", {4096}, Material::kPublished);
   ASSERT_TRUE(code.ok()) << code.error().message;
+  const auto whole = load("code_run", {}, Material::kPublished);
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  EXPECT_EQ(whole->at(0).prompt(), code->at(0).prompt());
+  EXPECT_FALSE(load("code_run", {}, Material::kOwn).ok()) << "made at a length";
   EXPECT_EQ(code->at(0).answers, std::vector<std::string>{"3"});
   EXPECT_NE(code->at(0).question.find("func_7(-3)"), std::string::npos);
 }

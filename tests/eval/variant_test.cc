@@ -50,6 +50,19 @@ TEST(Variant, TheFullCacheIsOneVariantWhateverItsBudget) {
   EXPECT_NE(variant_json(one), variant_json(other));
 }
 
+// A pattern reads the queries of a large window densely, so what the full cache holds differs.
+TEST(Variant, AWindowIsPartOfTheFullCacheUnderAPattern) {
+  const auto key = [](const char* prefill, int window) {
+    EvalVariant variant = variant_of("full", 64);
+    variant.prefill = prefill;
+    variant.kv.window = window;
+    return variant_json(variant);
+  };
+  EXPECT_EQ(key("dense", 32), key("dense", 512));
+  EXPECT_EQ(key("xattention", 32), key("xattention", 64));
+  EXPECT_NE(key("xattention", 32), key("xattention", 512));
+}
+
 TEST(Variant, SaysWhoseRowsAreKept) {
   const auto variants = read(R"([
     {"policy": "rest-kv", "budget": 64},

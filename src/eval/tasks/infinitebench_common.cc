@@ -11,20 +11,18 @@ namespace restkv {
 namespace {
 
 // Appends strings and numbers, of lists in lists too (math_calc's older files).
-Result<void> append_answers(const JsonRecord& record, std::vector<std::string>& answers) {
+Result<void> append_answers(const JsonRecord& record, int lists_around,
+                            std::vector<std::string>& answers) {
   const nlohmann::json& value = record.value();
   if (value.is_string()) {
     answers.push_back(value.get<std::string>());
   } else if (value.is_number()) {
     answers.push_back(value.dump());
   } else if (value.is_array()) {
+    if (lists_around == 2) return record.wrong("is a list within a list within a list");
     RESTKV_ASSIGN(const std::vector<JsonRecord> elements, record.elements());
     for (const JsonRecord& element : elements) {
-      const bool nested = element.value().is_array();
-      if (nested && !element.value().empty() && element.value().front().is_array()) {
-        return element.wrong("is a list within a list within a list");
-      }
-      RESTKV_TRY(append_answers(element, answers));
+      RESTKV_TRY(append_answers(element, lists_around + 1, answers));
     }
   } else {
     return record.wrong(std::string("is ") + value.type_name() + ", not an answer");
@@ -39,7 +37,7 @@ Result<InfiniteBenchRow> read_row(const JsonRecord& record) {
     RESTKV_ASSIGN(row.input, record.text("input"));
   }
   if (!record.has("answer")) return record.wrong_field("answer", "an answer or a list of them");
-  RESTKV_TRY(append_answers(JsonRecord(record.value()["answer"], record.where() + ", answer"),
+  RESTKV_TRY(append_answers(JsonRecord(record.value()["answer"], record.where() + ", answer"), 0,
                             row.answers));
   if (row.answers.empty()) return record.wrong_field("answer", "a list that is not empty");
   if (record.has("options") && !record.value()["options"].empty()) {

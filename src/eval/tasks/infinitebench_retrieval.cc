@@ -163,6 +163,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 15,
         .samples = 590,
         .needs_length = true,
+        .published_needs_none = true,
         .make = make_passkey,
     },
     {
@@ -173,6 +174,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 20,
         .samples = 590,
         .needs_length = true,
+        .published_needs_none = true,
         .make = make_number,
     },
     {
@@ -183,6 +185,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 80,
         .samples = 500,
         .needs_length = true,
+        .published_needs_none = true,
         .make = make_pairs,
     },
 };

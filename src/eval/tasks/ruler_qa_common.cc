@@ -74,25 +74,78 @@ struct HotpotItem {
   std::vector<std::string> documents;  // those with supporting facts first
 };
 
-Result<HotpotItem> hotpot_item(const JsonRecord& record) {
-  HotpotItem item;
-  RESTKV_ASSIGN(item.question.question, record.text("question"));
-  RESTKV_ASSIGN(std::string answer, record.text("answer"));
-  item.question.answers = {std::move(answer)};
-  RESTKV_ASSIGN(const JsonRecord facts, record.object("supporting_facts"));
-  RESTKV_ASSIGN(const std::vector<std::string> needed, facts.texts("title"));
+struct TitledText {
+  std::string title;
+  std::vector<std::string> sentences;
+};
+
+// A pair in a list: the published file has no names for what stands in it.
+Result<std::vector<JsonRecord>> pair_of(const JsonRecord& record) {
+  RESTKV_ASSIGN(std::vector<JsonRecord> parts, record.elements());
+  if (parts.size() != 2) return record.wrong("must be a list of two");
+  return parts;
+}
+
+Result<std::string> text_of(const JsonRecord& record) {
+  if (!record.value().is_string()) return record.wrong("must be a text");
+  return record.value().get<std::string>();
+}
+
+// [[title, number of a sentence], ...] as published, or {"title": [...]} of its copies by column.
+Result<std::vector<std::string>> supporting_titles(const JsonRecord& record) {
+  if (!record.has("supporting_facts") || !record.value().at("supporting_facts").is_array()) {
+    RESTKV_ASSIGN(const JsonRecord facts, record.object("supporting_facts"));
+    return facts.texts("title");
+  }
+  RESTKV_ASSIGN(const std::vector<JsonRecord> facts, record.list("supporting_facts"));
+  std::vector<std::string> titles;
+  for (const JsonRecord& fact : facts) {
+    RESTKV_ASSIGN(const std::vector<JsonRecord> pair, pair_of(fact));
+    RESTKV_ASSIGN(std::string title, text_of(pair[0]));
+    titles.push_back(std::move(title));
+  }
+  return titles;
+}
+
+// [[title, [sentence, ...]], ...] as published, or {"title": [...], "sentences": [[...], ...]}.
+Result<std::vector<TitledText>> context_texts(const JsonRecord& record) {
+  std::vector<TitledText> texts;
+  if (record.has("context") && record.value().at("context").is_array()) {
+    RESTKV_ASSIGN(const std::vector<JsonRecord> entries, record.list("context"));
+    for (const JsonRecord& entry : entries) {
+      RESTKV_ASSIGN(const std::vector<JsonRecord> pair, pair_of(entry));
+      TitledText& text = texts.emplace_back();
+      RESTKV_ASSIGN(text.title, text_of(pair[0]));
+      RESTKV_ASSIGN(text.sentences, pair[1].element_texts());
+    }
+    if (texts.empty()) return record.wrong_field("context", "a list that is not empty");
+    return texts;
+  }
   RESTKV_ASSIGN(const JsonRecord context, record.object("context"));
   RESTKV_ASSIGN(const std::vector<std::string> titles, context.texts("title"));
   RESTKV_ASSIGN(const std::vector<JsonRecord> bodies, context.list("sentences"));
   if (titles.empty() || titles.size() != bodies.size()) {
     return context.wrong("'title' and 'sentences' must be lists of one length, not empty");
   }
-  std::vector<std::string> others;
   for (std::size_t i = 0; i < titles.size(); ++i) {
-    RESTKV_ASSIGN(const std::vector<std::string> sentences, bodies[i].element_texts());
-    std::string text = titles[i] + "\n";
+    TitledText& text = texts.emplace_back(TitledText{.title = titles[i], .sentences = {}});
+    RESTKV_ASSIGN(text.sentences, bodies[i].element_texts());
+  }
+  return texts;
+}
+
+Result<HotpotItem> hotpot_item(const JsonRecord& record) {
+  HotpotItem item;
+  RESTKV_ASSIGN(item.question.question, record.text("question"));
+  RESTKV_ASSIGN(std::string answer, record.text("answer"));
+  item.question.answers = {std::move(answer)};
+  RESTKV_ASSIGN(const std::vector<std::string> needed, supporting_titles(record));
+  RESTKV_ASSIGN(const std::vector<TitledText> context, context_texts(record));
+  std::vector<std::string> others;
+  for (const auto& [title, sentences] : context) {
+    std::string text = title + "\n";
     for (const std::string& sentence : sentences) text += sentence;
-    const bool first = std::ranges::find(needed, titles[i]) != needed.end();
+    const bool first = std::ranges::find(needed, title) != needed.end();
     (first ? item.documents : others).push_back(std::move(text));
   }
   item.documents.insert(item.documents.end(), others.begin(), others.end());
