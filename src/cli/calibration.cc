@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/threads.h"
 #include "cli/demo_text.h"
 #include "cli/options.h"
@@ -44,14 +44,9 @@ std::optional<std::string> squad_text(const std::string& text) {
 }
 
 std::string hash_of(const std::string& text) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;  // FNV-1a
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= 0x100000001B3ULL;
-  }
-  char digits[17];
-  std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(hash));
-  return digits;
+  Hash hash;
+  hash.add(text);
+  return hash.text();
 }
 
 // What the sizes catch in some passages, head by head, [n_layer * n_kv_head].

@@ -3,45 +3,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "base/clock.h"
 #include "engine/prefill_run.h"
+#include "engine/row_report.h"
 
 namespace restkv {
-namespace {
-
-struct RowCounts {
-  double sets = 0;  // of all layers
-  std::size_t least = std::numeric_limits<std::size_t>::max();
-  std::size_t most = 0;
-  std::size_t kept = 0;
-  std::size_t stored = 0;  // once for the sets of a KV head
-  std::size_t seen = 0;    // a full cache would hold: what earlier turns dropped counts as dropped
-};
-
-RowCounts count_rows(const ModelConfig& config, const KvCache& cache, std::size_t tokens) {
-  const int sets = config.n_kv_head * cache.shape().sets;
-  RowCounts counts{.sets = static_cast<double>(config.n_layer) * sets};
-  for (int layer = 0; layer < config.n_layer; ++layer) {
-    const int sliding = config.attention_rule(layer).sliding_window;
-    for (int h = 0; h < config.n_kv_head; ++h) counts.stored += cache.rows(layer, h);
-    for (int set = 0; set < sets; ++set) {
-      const std::size_t kept = cache.held_count(layer, set);
-      counts.least = std::min(counts.least, kept);
-      counts.most = std::max(counts.most, kept);
-      counts.kept += kept;
-      counts.seen += full_rows(sliding, tokens);
-    }
-  }
-  return counts;
-}
-
-}  // namespace
-
 PrefillRun::Observed PrefillRun::observe(int layer) {
   head_views_.clear();
   sum_views_.clear();
@@ -300,39 +270,18 @@ void PrefillRun::note_queries(VariantRun& run, int layer) {
 }
 
 KvReport PrefillRun::report(const VariantRun& run) const {
-  const Variant& variant = *run.variant;
-  const auto seen = static_cast<std::size_t>(end_);
-  const RowCounts counts = count_rows(config_, run.cache, seen);
-  CacheShape full = run.cache.shape();
-  full.sets = 1;
-  std::size_t hidden_bytes = hidden_.bytes();
+  KvReport report =
+      row_report(config_, *run.variant, run.budget, run.cache, static_cast<std::size_t>(end_));
+  report.bytes_peak = run.peak_bytes;
+  report.hidden_bytes = hidden_.bytes();
   for (const Replay& replay : replays_) {
-    if (replay.piece == own_replay_rows(run)) hidden_bytes += replay.hidden.size() * sizeof(float);
+    if (replay.piece == own_replay_rows(run)) {
+      report.hidden_bytes += replay.hidden.size() * sizeof(float);
+    }
   }
-  return {.policy = std::string(variant.policy().name),
-          .allocator = std::string(variant.allocator_info().name),
-          .options = variant.all_options(),
-          .budget = variant.policy().keeps_all ? "100%" : variant.options().budget.text(),
-          .budget_rows = run.budget.rows,
-          .budget_raised = run.budget.raised,
-          .untouched = counts.kept == counts.seen,
-          .prompt_tokens = seen,
-          .kept_tokens_min = counts.least,
-          .kept_tokens_mean = static_cast<double>(counts.kept) / counts.sets,
-          .kept_tokens_max = counts.most,
-          .stored_tokens_mean = static_cast<double>(counts.stored) /
-                                (static_cast<double>(config_.n_layer) * config_.n_kv_head),
-          .dropped_tokens_mean = static_cast<double>(counts.seen - counts.kept) / counts.sets,
-          .bytes = run.cache.bytes(),
-          .bytes_full = full_cache_bytes(full, seen),
-          .bytes_peak = run.peak_bytes,
-          .hidden_bytes = hidden_bytes,
-          .end_tokens_max = counts.most,
-          .compress_ms = run.compress_ms,
-          .granularity = std::string(granularity_name(
-              variant.policy().keeps_all ? Granularity::kKvHead : variant.options().granularity)),
-          .schedule = variant.options().schedule.text(),
-          .prefill = sparse_.report()};
+  report.compress_ms = run.compress_ms;
+  report.prefill = sparse_.report();
+  return report;
 }
 
 }  // namespace restkv

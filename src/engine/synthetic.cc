@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "engine/compress.h"
 #include "engine/layer_pool.h"
+#include "engine/row_report.h"
 
 namespace restkv {
 namespace {
@@ -50,9 +51,7 @@ class SyntheticFill {
   Result<void> store_layer(const LayerRows& rows, int layer);
   Result<KeepSets> choose(const LayerObservation& observation);
   void make_pool();
-  void count_rows(int layer);
   [[nodiscard]] LayerScores scores(int layer, std::size_t rows) const;
-  [[nodiscard]] KvReport report(std::size_t layer_bytes) const;
 
   Engine::State& engine_;
   const ModelConfig& config_;
@@ -62,10 +61,6 @@ class SyntheticFill {
   std::vector<float> pool_;  // kPoolRows keys, then as many values
   KvCache cache_;
   std::unique_ptr<LayerPool> layer_pool_ = nullptr;  // where all layers compete and rows have to go
-  std::size_t kept_min_ = std::numeric_limits<std::size_t>::max();
-  std::size_t kept_max_ = 0;
-  std::size_t kept_sum_ = 0;
-  std::size_t seen_sum_ = 0;
 };
 
 Result<Sequence::State> SyntheticFill::run() {
@@ -84,13 +79,13 @@ Result<Sequence::State> SyntheticFill::run() {
     filled = count;
     RESTKV_TRY(store_layer(rows, layer));
   }
-  for (int layer = 0; layer < config_.n_layer; ++layer) count_rows(layer);
-  KvReport made = report(rows.bytes());
+  KvReport report = row_report(config_, *variant_, variant_->budget_rows(n_), cache_, n_);
+  report.bytes_peak = report.bytes + rows.bytes();
   QueryRing queries = engine_.query_ring(*variant_);
   return Sequence::State{.variant = std::move(variant_),
                          .cache = std::move(cache_),
                          .next_position = static_cast<Position>(n_),
-                         .report = std::move(made),
+                         .report = std::move(report),
                          .queries = std::move(queries)};
 }
 
@@ -165,41 +160,6 @@ void SyntheticFill::make_pool() {
       *variant_,
       LayerPool::Size{.budget = budget, .rows = pool_rows(config_, /*sets=*/1, budget, n_)},
       *engine_.counter);
-}
-
-void SyntheticFill::count_rows(int layer) {
-  const int window = config_.attention_rule(layer).sliding_window;
-  for (int h = 0; h < config_.n_kv_head; ++h) {
-    const std::size_t kept = cache_.rows(layer, h);
-    kept_min_ = std::min(kept_min_, kept);
-    kept_max_ = std::max(kept_max_, kept);
-    kept_sum_ += kept;
-    seen_sum_ += full_rows(window, n_);
-  }
-}
-
-KvReport SyntheticFill::report(std::size_t layer_bytes) const {
-  const Variant::BudgetRows budget = variant_->budget_rows(n_);
-  const auto heads = static_cast<double>(config_.n_layer) * config_.n_kv_head;
-  return {.policy = std::string(variant_->policy().name),
-          .allocator = std::string(variant_->allocator_info().name),
-          .options = variant_->all_options(),
-          .budget = variant_->policy().keeps_all ? "100%" : variant_->options().budget.text(),
-          .budget_rows = budget.rows,
-          .budget_raised = budget.raised,
-          .untouched = kept_sum_ == seen_sum_,
-          .prompt_tokens = n_,
-          .kept_tokens_min = kept_min_,
-          .kept_tokens_mean = static_cast<double>(kept_sum_) / heads,
-          .kept_tokens_max = kept_max_,
-          .stored_tokens_mean = static_cast<double>(kept_sum_) / heads,
-          .dropped_tokens_mean = static_cast<double>(seen_sum_ - kept_sum_) / heads,
-          .bytes = cache_.bytes(),
-          .bytes_full = full_cache_bytes(cache_.shape(), n_),
-          .bytes_peak = cache_.bytes() + layer_bytes,
-          .end_tokens_max = kept_max_,
-          .compress_ms = 0,
-          .schedule = variant_->options().schedule.text()};
 }
 
 }  // namespace

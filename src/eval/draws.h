@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/random.h"
 
 namespace restkv {
@@ -62,10 +63,10 @@ class Draws {
   }
 
  private:
-  static std::uint64_t hash(std::string_view text) {  // FNV-1a
-    std::uint64_t h = 0xCBF29CE484222325ULL;
-    for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-    return h;
+  static std::uint64_t hash(std::string_view text) {
+    Hash hash;
+    hash.add(text);
+    return hash.value();
   }
   std::uint64_t state_;
 };

@@ -1,10 +1,10 @@
 #include "eval/runner_plan.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/hash.h"
 #include "eval/prefix_groups.h"
 #include "eval/truncate.h"
 
@@ -129,19 +129,11 @@ class Planner {
     return prompt_tokens(sample, *model_.vocabulary, wrapped ? &*chat_ : nullptr);
   }
 
-  // FNV-1a, 64 bits.
   [[nodiscard]] std::string hash_of(std::span<const Token> tokens) const {
-    std::uint64_t hash = 0xCBF29CE484222325ULL;
-    const auto add = [&hash](std::uint64_t value) { hash = (hash ^ value) * 0x100000001B3ULL; };
-    for (const char c : settings_.settings) add(static_cast<unsigned char>(c));
-    for (const Token token : tokens) {
-      for (unsigned shift = 0; shift < 32; shift += 8) {
-        add((static_cast<std::uint32_t>(token) >> shift) & 0xFFU);
-      }
-    }
-    char text[17];
-    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-    return text;
+    Hash hash;
+    hash.add(std::string_view(settings_.settings));
+    for (const Token token : tokens) hash.add(token);
+    return hash.text();
   }
 
   Result<void> find_missing(EvalItem& item) {

@@ -3,36 +3,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <span>
 #include <string>
 
+#include "base/hash.h"
 #include "model/model.h"
 
 namespace restkv {
 namespace {
 
 constexpr std::size_t kSample = 4096;  // bytes of each key matrix
-
-// FNV-1a, 64 bits: not meant to withstand an attack, only mistakes.
-class Hash {
- public:
-  void add(std::span<const std::byte> bytes) {
-    for (const std::byte byte : bytes) {
-      state_ ^= static_cast<std::uint64_t>(byte);
-      state_ *= 0x100000001B3ULL;
-    }
-  }
-  void add(int number) { add(std::as_bytes(std::span(&number, 1))); }
-  [[nodiscard]] std::string text() const {
-    char digits[17];
-    std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(state_));
-    return digits;
-  }
-
- private:
-  std::uint64_t state_ = 0xCBF29CE484222325ULL;
-};
 
 }  // namespace
 
