@@ -112,7 +112,10 @@ Result<void> Chat::ask(const std::string& user, const std::atomic<bool>& cancel)
     messages.push_back({.role = Role::kSystem, .content = options_.prompt.system_prompt});
   }
   messages.push_back({.role = Role::kUser, .content = user});
-  RESTKV_TRY(read(messages, cancel));
+  if (auto done = read(messages, cancel); !done.ok()) {
+    progress_->end();
+    return done;
+  }
   pending_.reset();
   messages_ = std::move(messages);
   return {};
@@ -159,6 +162,7 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
   if (terminal) std::fprintf(stderr, "Ctrl-C ends an answer.\n%s", kChatCommands);
   Chat chat(std::move(session), options, variant, std::move(chat_template), std::move(sampler));
   std::string question = options.prompt.prompt;
+  if (interrupt->interrupted()) return kExitInterrupted;  // while the model was loaded
   interrupt.reset();
   int status = 0;
   while (true) {
@@ -170,6 +174,7 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
         if (waiting.interrupted()) status = kExitInterrupted;
         break;
       }
+      if (question.ends_with('\r')) question.pop_back();
     }
     if (question == "/exit") break;
     if (question == "/report") {

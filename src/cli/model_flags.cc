@@ -25,6 +25,7 @@ void add_rope_flags(FlagSet& flags, RopeOverrides& rope) {
              .set = [&rope](std::string_view name) -> Result<void> {
                if (name == "none") {
                  rope.scaling = RopeScaling::kNone;
+                 rope.freq_scale.reset();  // that of the environment
                } else if (name == "linear") {
                  rope.scaling = RopeScaling::kLinear;
                } else if (name == "yarn") {
@@ -44,16 +45,22 @@ void add_rope_flags(FlagSet& flags, RopeOverrides& rope) {
   flags.add_number(
       {"--rope-freq-scale"}, "1 / context expansion factor", 1e-6, 1e3,
       [&rope](double v) { rope.freq_scale = v; }, "LLAMA_ARG_ROPE_FREQ_SCALE");
-  flags.add_integer({"--yarn-orig-ctx"}, "context the model was first trained for", 0, kMaxTokens,
-                    [&rope](long long v) { rope.yarn_original_context = static_cast<int>(v); });
-  flags.add_number({"--yarn-ext-factor"}, "YaRN extrapolation mix, 0 = interpolation", 0, 1,
-                   [&rope](double v) { rope.yarn_ext_factor = v; });
-  flags.add_number({"--yarn-attn-factor"}, "YaRN attention magnitude", 1e-3, 1e3,
-                   [&rope](double v) { rope.yarn_attn_factor = v; });
-  flags.add_number({"--yarn-beta-fast"}, "YaRN high correction turns", 1e-3, 1e6,
-                   [&rope](double v) { rope.yarn_beta_fast = v; });
-  flags.add_number({"--yarn-beta-slow"}, "YaRN low correction turns", 1e-3, 1e6,
-                   [&rope](double v) { rope.yarn_beta_slow = v; });
+  flags.add_integer(
+      {"--yarn-orig-ctx"}, "context the model was first trained for", 0, kMaxTokens,
+      [&rope](long long v) { rope.yarn_original_context = static_cast<int>(v); },
+      "LLAMA_ARG_YARN_ORIG_CTX");
+  flags.add_number(
+      {"--yarn-ext-factor"}, "YaRN extrapolation mix, 0 = interpolation", 0, 1,
+      [&rope](double v) { rope.yarn_ext_factor = v; }, "LLAMA_ARG_YARN_EXT_FACTOR");
+  flags.add_number(
+      {"--yarn-attn-factor"}, "YaRN attention magnitude", 1e-3, 1e3,
+      [&rope](double v) { rope.yarn_attn_factor = v; }, "LLAMA_ARG_YARN_ATTN_FACTOR");
+  flags.add_number(
+      {"--yarn-beta-fast"}, "YaRN high correction turns", 1e-3, 1e6,
+      [&rope](double v) { rope.yarn_beta_fast = v; }, "LLAMA_ARG_YARN_BETA_FAST");
+  flags.add_number(
+      {"--yarn-beta-slow"}, "YaRN low correction turns", 1e-3, 1e6,
+      [&rope](double v) { rope.yarn_beta_slow = v; }, "LLAMA_ARG_YARN_BETA_SLOW");
 }
 
 }  // namespace
@@ -149,7 +156,7 @@ std::string result_flags_text(const CommonOptions& options) {
     text += std::string(" ") + flag + " " + value;
   };
   const auto add_number = [&add](const char* flag, const auto& value) {
-    if (value) add(flag, format("%.9g", static_cast<double>(*value)));
+    if (value) add(flag, format("%.17g", static_cast<double>(*value)));
   };
   if (options.context != CommonOptions{}.context) add("-c", std::to_string(options.context));
   if (engine.order == WeightOrder::kKeep) text += " --no-repack";

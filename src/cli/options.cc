@@ -216,7 +216,10 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
   flags.add_text({"-sys", "--system-prompt"}, "TEXT", "system message (default: none)",
                  &options.system_prompt);
   flags.add_switch({"--raw"}, "no chat template; special tokens in the text are read as such",
-                   [&options] { options.raw = true; });
+                   [&options] {
+                     options.raw = true;
+                     options.chat_template.clear();  // that of the environment
+                   });
   flags.add(chat_template_flag(&options.chat_template));
 }
 
@@ -255,11 +258,13 @@ void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOpti
   flags.add_number(
       {"--min-p"}, "least probability, relative to the best, 0 = all (0.05)", 0, 1,
       [&sampler](double v) { sampler.min_p = static_cast<float>(v); }, "LLAMA_ARG_MIN_P");
-  flags.add_number({"--repeat-penalty"}, "penalty of repeated tokens, 1 = none (1)", 1e-3, 1e3,
-                   [&sampler](double v) { sampler.repeat_penalty = static_cast<float>(v); });
-  flags.add_integer({"--repeat-last-n"}, "tokens that the penalty looks back on (64)", 0,
-                    kMaxTokens,
-                    [&sampler](long long v) { sampler.repeat_last_n = static_cast<int>(v); });
+  flags.add_number(
+      {"--repeat-penalty"}, "penalty of repeated tokens, 1 = none (1)", 1e-3, 1e3,
+      [&sampler](double v) { sampler.repeat_penalty = static_cast<float>(v); },
+      "LLAMA_ARG_REPEAT_PENALTY");
+  flags.add_integer(
+      {"--repeat-last-n"}, "tokens that the penalty looks back on, of prompt and answer (64)", 0,
+      kMaxTokens, [&sampler](long long v) { sampler.repeat_last_n = static_cast<int>(v); });
   flags.add_switch({"--ignore-eos"}, "never end by the model's own choice",
                    [&options] { options.ignore_eos = true; });
 }

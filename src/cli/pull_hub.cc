@@ -19,9 +19,8 @@ struct Attempt {
   const HubRequest& request;
   const TransferWatch& watch;
   CURL* curl;
-  OutputFile file;
-  std::uint64_t done;  // bytes in the file
-  bool begun = false;  // the body is coming
+  std::optional<OutputFile> file;  // once the body is coming: until then what was there stays
+  std::uint64_t done;              // bytes in the file
   std::optional<Error> error;
 };
 
@@ -38,11 +37,18 @@ std::optional<Error> check_size(const Attempt& attempt) {
                    " bytes, not " + std::to_string(attempt.request.bytes)};
 }
 
+std::optional<Error> begin_file(Attempt& attempt) {
+  if (auto wrong = check_size(attempt)) return wrong;
+  Result<OutputFile> file = OutputFile::open_at(attempt.request.partial, attempt.done);
+  if (!file.ok()) return file.error();
+  attempt.file.emplace(*std::move(file));
+  return std::nullopt;
+}
+
 std::size_t take_bytes(char* data, std::size_t, std::size_t count, void* user) {
   auto& attempt = *static_cast<Attempt*>(user);
-  if (!attempt.begun) {
-    attempt.begun = true;
-    attempt.error = check_size(attempt);
+  if (!attempt.file) {
+    attempt.error = begin_file(attempt);
   }
   if (!attempt.error && count > attempt.request.bytes - attempt.done) {
     attempt.error =
@@ -50,7 +56,7 @@ std::size_t take_bytes(char* data, std::size_t, std::size_t count, void* user) {
                                        std::to_string(attempt.request.bytes) + " bytes"};
   }
   if (!attempt.error) {
-    if (auto written = attempt.file.write(std::as_bytes(std::span(data, count))); !written) {
+    if (auto written = attempt.file->write(std::as_bytes(std::span(data, count))); !written) {
       attempt.error = written.error();
     }
   }
@@ -103,13 +109,11 @@ Result<Outcome> attempt_from(const HubRequest& request, const TransferWatch& wat
   if (curl == nullptr) {
     return Error{ErrorCode::kInternal, "libcurl could not be started"};
   }
-  RESTKV_ASSIGN(OutputFile file, OutputFile::open_at(request.partial, offset));
   Attempt attempt{.request = request,
                   .watch = watch,
                   .curl = curl.get(),
-                  .file = std::move(file),
+                  .file = std::nullopt,
                   .done = offset,
-                  .begun = false,
                   .error = std::nullopt};
   curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &attempt);
   curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &attempt);

@@ -62,6 +62,7 @@ struct GenerationRequest {
 bool print_text(const std::string& text);
 
 // Samples from `logits` (after the last token of the sequence) and decodes until the answer ends.
+// REQUIRES: the sampler has accepted what the sequence has read, if it is to penalise repeats.
 Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequence& sequence,
                             Sampler& sampler, std::vector<float>& logits,
                             const GenerationRequest& request);

