@@ -166,6 +166,17 @@ def measured_in_parts(rows: list[dict]) -> list[str]:
     return notes
 
 
+def rounds_of(rows: list[dict]) -> str:
+    """"5 rounds", or "1 to 5 rounds" where some lengths had fewer."""
+    at: dict[str, set] = {}
+    for row in rows:
+        if row["section"] in SECTIONS:
+            at.setdefault(SECTIONS[row["section"]][0].format(**row), set()).add(row["pair"])
+    counts = sorted({len(pairs) for pairs in at.values()}) or [0]
+    text = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return text + (" round" if counts == [1] else " rounds")
+
+
 def sentence(note: str) -> str:
     """With a capital, unless it begins with a name, and with a full stop."""
     if note.startswith(("the ", "no ")):
@@ -182,8 +193,8 @@ def text_of(data: dict, pictures: list[str]) -> str:
     if data["quick"]:
         parts.append("**A trial with tiny lengths (`--quick`): these figures say nothing.**")
     parts.append(
-        f"`bench/peers/compare`, {data['date']}: {data['model']}, {data['threads']} threads, {data['pairs']} rounds in "
-        f"turn; medians, and (least-most). {machine['cpu']}, {machine['system']}. {versions}.")
+        f"`bench/peers/compare`, {data['date']}: {data['model']}, {data['threads']} threads, {rounds_of(rows)} "
+        f"in turn; medians, and (least-most). {machine['cpu']}, {machine['system']}. {versions}.")
     for when, limits in (("at the start", machine["limits"]), ("at the end", machine.get("limits_at_the_end"))):
         if limits:
             parts.append(f"What the machine could do {when}:\n\n    " + "\n    ".join(limits))

@@ -151,7 +151,7 @@ class Engine {
 
   // The most of `tokens` leading tokens that prompts may share without a bit of any result
   // changing: whole blocks of queries, and whole chunks where a product's bits depend on the chunk.
-  // 0 when that is not worth it.
+  // 0 when that is not worth it, and where a short prompt would be multiplied otherwise.
   [[nodiscard]] std::size_t shareable_tokens(std::size_t tokens) const;
 
   // For measurements of speed and of nothing else: a sequence of n_token positions that nobody has

@@ -13,7 +13,8 @@
 
 namespace restkv {
 
-// So many of the newest queries, or the window if that is more, always read everything.
+// So many of the newest queries always read everything; the largest window of the variants if that
+// is more, or as many as a pattern itself says.
 inline constexpr std::size_t kLeastDenseTail = 64;
 
 // A pattern computes less than full attention, so the hidden states, and all that follows from

@@ -22,7 +22,9 @@ constexpr std::string_view kUsage =
 void print_tasks() {
   for (const TaskInfo* task : all_tasks()) {
     std::printf("%-36s %s%s\n", std::string(task->name).c_str(), std::string(task->summary).c_str(),
-                task->needs_length ? "; needs --lengths" : "");
+                !task->needs_length                  ? ""
+                : task->length_optional_if_published ? "; needs --lengths, but as published"
+                                                     : "; needs --lengths");
   }
 }
 

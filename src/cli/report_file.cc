@@ -7,7 +7,7 @@
 
 namespace restkv {
 
-Result<ReportData> read_report(const std::string& database, const ResamplingOptions& options) {
+Result<ReportData> read_rows(const std::string& database) {
   RESTKV_ASSIGN(const ResultStore store, ResultStore::open(database));
   ReportData data;
   data.title = "Results of " + std::filesystem::path(database).filename().string();
@@ -16,8 +16,13 @@ Result<ReportData> read_report(const std::string& database, const ResamplingOpti
     return Error{ErrorCode::kNotFound, database + ": holds no results yet"};
   }
   name_models(data.rows);
-  RESTKV_ASSIGN(data.summary, summarise(data.rows, options));
   RESTKV_ASSIGN(data.prompts, store.prompts());
+  return data;
+}
+
+Result<ReportData> read_report(const std::string& database, const ResamplingOptions& options) {
+  RESTKV_ASSIGN(ReportData data, read_rows(database));
+  RESTKV_ASSIGN(data.summary, summarise(data.rows, options));
   return data;
 }
 

@@ -11,7 +11,9 @@
 
 namespace restkv {
 
-// Everything that the database holds, summed up. kNotFound when it holds no row.
+// Everything that the database holds, not summed up yet. kNotFound when it holds no row.
+Result<ReportData> read_rows(const std::string& database);
+// The same, summed up.
 Result<ReportData> read_report(const std::string& database, const ResamplingOptions& options);
 
 // Replaces a file as a whole. kIo.

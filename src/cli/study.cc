@@ -146,7 +146,8 @@ Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const St
     names.clear();
     if (leads(ranks_)) {
       RESTKV_ASSIGN(const ResultStore store, open_store(database(part.form), ranks_));
-      RESTKV_ASSIGN(const std::vector<EvalRow> rows, store.rows());
+      RESTKV_ASSIGN(std::vector<EvalRow> stored, store.rows());
+      const std::vector<EvalRow> rows = without_repeats(std::move(stored));
       if (samples < part.samples && !ability_is_clear(rows, opened.settings.fingerprint)) {
         names = kUnclear;
       } else {
@@ -223,18 +224,25 @@ Result<std::vector<StudyPart>> Study::run_on(std::string_view model, std::vector
   return harder;
 }
 
+// Leaves the prompts that all methods have answered, and sums them up. How many others there were.
+Result<std::size_t> keep_common_prompts(ReportData& data) {
+  CommonRows common = of_common_prompts(without_repeats(std::move(data.rows)));
+  data.rows = std::move(common.rows);
+  RESTKV_ASSIGN(data.summary, summarise(data.rows, {}));
+  return common.left_out;
+}
+
 Result<int> Study::write() const {
   const auto path = [this](const std::string& name) { return options_.folder + "/" + name; };
   StudyResults results;
-  RESTKV_ASSIGN(results.prompts, read_report(database(PromptForm::kByTask), {}));
-  CommonRows common = of_common_prompts(without_repeats(std::move(results.prompts.rows)));
-  results.prompts.rows = std::move(common.rows);
-  results.left_out = common.left_out;
-  RESTKV_ASSIGN(results.prompts.summary, summarise(results.prompts.rows, {}));
+  RESTKV_ASSIGN(results.prompts, read_rows(database(PromptForm::kByTask)));
+  results.full = full_scores(without_repeats(results.prompts.rows));
+  RESTKV_ASSIGN(results.left_out, keep_common_prompts(results.prompts));
   Result<ReportData> plain = Error{ErrorCode::kNotFound, ""};
   if (const std::string path_of_plain = database(PromptForm::kPlain);
       std::filesystem::exists(path_of_plain)) {
-    plain = read_report(path_of_plain, {});
+    plain = read_rows(path_of_plain);
+    if (plain.ok()) RESTKV_TRY(keep_common_prompts(*plain));
     // It may have been made and not written to yet.
     if (!plain.ok() && plain.error().code != ErrorCode::kNotFound) return plain.error();
   }
@@ -246,8 +254,8 @@ Result<int> Study::write() const {
   RESTKV_TRY(write_text_file(path("study.md"), study_markdown(results)));
   RESTKV_TRY(write_text_file(path(std::string(kStudyFigures)), study_figures_markdown(results)));
   RESTKV_TRY(write_text_file(path("study.html"), report_html(results.prompts)));
-  std::printf("%zu rows; written: %s, %s\n", results.prompts.rows.size(), path("study.md").c_str(),
-              path("study.html").c_str());
+  std::printf("%zu rows are compared; written: %s, %s\n", results.prompts.rows.size(),
+              path("study.md").c_str(), path("study.html").c_str());
   return 0;
 }
 

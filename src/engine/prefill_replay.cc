@@ -62,6 +62,7 @@ Result<void> PrefillRun::replay(int layer) {
   }
   for (Replay& replay : replays_) {
     const Clock::time_point start = Clock::now();
+    asking_ms_.clear();
     if (layer == 0) {
       const auto n_embd = static_cast<std::size_t>(config_.n_embd);
       replay.hidden.reserve(n_ * n_embd);
@@ -70,11 +71,15 @@ Result<void> PrefillRun::replay(int layer) {
     for (std::size_t first = 0; first < n_; first += replay.piece) {
       RESTKV_TRY(replay_piece(replay, layer, first));
     }
-    const double ms = ms_since(start);
+    // Methods that replay alike share all but their own measure.
+    const double total = ms_since(start);
+    double shared = total;
+    for (const auto& [key, ms] : asking_ms_) shared -= ms;
     for (VariantRun& run : runs_) {
-      if (own_replay_rows(run) == replay.piece) run.compress_ms += ms;
+      if (own_replay_rows(run) != replay.piece) continue;
+      run.compress_ms += shared + asking_ms_.at(run.variant->score_key());
     }
-    engine_.last_prefill.compress_ms += ms;
+    engine_.last_prefill.compress_ms += total;
   }
   return {};
 }
@@ -138,7 +143,9 @@ void PrefillRun::ask_for_worth(const Replay& replay, int layer,
     shown.window_positions = positions;
     shown.column_sums = {};
     show_extras(variant, layer, shown);
+    const Clock::time_point start = Clock::now();
     replay_layer(variant, shown, *engine_.kernels, engine_.threads, worth_.at(variant.score_key()));
+    asking_ms_[variant.score_key()] += ms_since(start);
   }
 }
 

@@ -187,6 +187,7 @@ class PrefillRun {
   std::vector<Position> replay_positions_;    // [replay_rows_]
   AlignedArray<float> replay_queries_;        // [n_head, tokens of a chunk, head_dim]
   std::map<std::string, LayerScores> worth_;  // of the layer in hand, by score_key()
+  std::map<std::string, double> asking_ms_;   // of the replay in hand, what each measure took
   std::vector<HeadRows> head_views_;
   std::vector<std::span<const float>> sum_views_, worth_views_;
 };

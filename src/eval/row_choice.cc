@@ -3,63 +3,81 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <string>
-#include <tuple>
 #include <utility>
 
 namespace restkv {
 namespace {
 
-using SuiteKey = std::pair<std::string, std::string>;  // of a model
-SuiteKey suite_of(const EvalRow& row) { return {row.fingerprint, row.suite}; }
+using Prompts = std::set<PromptKey>;
 
-using PromptKey = std::tuple<std::string, std::int64_t, std::int64_t, std::string>;
-PromptKey prompt_of(const EvalRow& row) { return {row.task, row.length, row.seed, row.sample}; }
+// Those that every variant has of the variants with the most, the full cache apart.
+Prompts common_of(const std::map<std::string, Prompts>& answered) {
+  std::size_t most = 0;
+  for (const auto& [variant, prompts] : answered) {
+    if (variant != "full") most = std::max(most, prompts.size());
+  }
+  Prompts common;
+  bool first = true;
+  for (const auto& [variant, prompts] : answered) {
+    if (prompts.size() < most) continue;
+    if (std::exchange(first, false)) {
+      common = prompts;
+    } else {
+      std::erase_if(common, [&](const PromptKey& prompt) { return !prompts.contains(prompt); });
+    }
+  }
+  return common;
+}
 
 }  // namespace
 
 std::vector<EvalRow> without_repeats(std::vector<EvalRow> rows) {
-  const auto answer = [](const EvalRow& row) {
-    return std::tuple(row.fingerprint, row.variant, row.task, row.length, row.sample,
-                      row.prompt_hash);
+  const auto prompt = [](const EvalRow& row) {
+    return std::tuple(row.fingerprint, row.task, row.length, row.sample, row.prompt_hash);
   };
-  std::map<decltype(answer(rows.front())), std::int64_t> smallest;
+  std::map<decltype(prompt(rows.front())), std::int64_t> smallest;
   for (const EvalRow& row : rows) {
-    const auto [at, added] = smallest.try_emplace(answer(row), row.seed);
+    const auto [at, added] = smallest.try_emplace(prompt(row), row.seed);
+    if (!added) at->second = std::min(at->second, row.seed);
+  }
+  // The seed whose answer of a variant stays.
+  const auto answer = [&prompt](const EvalRow& row) { return std::pair(prompt(row), row.variant); };
+  std::map<decltype(answer(rows.front())), std::int64_t> first;
+  for (const EvalRow& row : rows) {
+    const auto [at, added] = first.try_emplace(answer(row), row.seed);
     if (!added) at->second = std::min(at->second, row.seed);
   }
   std::erase_if(rows, [&](const EvalRow& row) {
-    return !row.prompt_hash.empty() && smallest.at(answer(row)) != row.seed;
+    return !row.prompt_hash.empty() && first.at(answer(row)) != row.seed;
   });
+  for (EvalRow& row : rows) {
+    if (!row.prompt_hash.empty()) row.seed = smallest.at(prompt(row));
+  }
   return rows;
 }
 
 CommonRows of_common_prompts(std::vector<EvalRow> rows) {
-  struct Suite {
-    std::set<std::string> variants;
-    std::map<PromptKey, std::set<std::string>> answered;  // by which
-  };
-  std::map<SuiteKey, Suite> suites;
+  using Suite = std::pair<std::string, std::string>;  // of a model
+  const auto suite_of = [](const EvalRow& row) { return Suite(row.fingerprint, row.suite); };
+  std::map<Suite, std::map<std::string, Prompts>> answered;  // by variant
+  std::map<Suite, Prompts> all;
   for (const EvalRow& row : rows) {
-    Suite& suite = suites[suite_of(row)];
-    suite.variants.insert(row.variant);
-    suite.answered[prompt_of(row)].insert(row.variant);
+    answered[suite_of(row)][row.variant].insert(prompt_key(row));
+    all[suite_of(row)].insert(prompt_key(row));
   }
-  CommonRows common;
-  for (auto& [key, suite] : suites) {
-    const auto partly = [&suite](const auto& prompt) {
-      return prompt.second.size() < suite.variants.size();
-    };
-    const auto count = static_cast<std::size_t>(std::ranges::count_if(suite.answered, partly));
-    if (count == suite.answered.size()) continue;
-    common.left_out += count;
-    std::erase_if(suite.answered, partly);
+  CommonRows result;
+  std::map<Suite, Prompts> common;
+  for (const auto& [suite, variants] : answered) {
+    Prompts prompts = common_of(variants);
+    if (prompts.empty()) prompts = all[suite];
+    result.left_out += all[suite].size() - prompts.size();
+    common.emplace(suite, std::move(prompts));
   }
   std::erase_if(rows, [&](const EvalRow& row) {
-    return !suites.at(suite_of(row)).answered.contains(prompt_of(row));
+    return !common.at(suite_of(row)).contains(prompt_key(row));
   });
-  common.rows = std::move(rows);
-  return common;
+  result.rows = std::move(rows);
+  return result;
 }
 
 }  // namespace restkv

@@ -36,7 +36,8 @@ struct EvalPlan {
   std::vector<EvalItem> items;
   std::optional<ChineseWords> chinese_words;  // loaded when a scorer needs them
   EvalOutcome outcome;                        // `found` and `skipped` are filled in
-  // Model, version and variants: of ranks that have the same, rows may stand beside each other.
+  // Model, version, kernels and variants: of ranks that have the same, rows may stand beside each
+  // other.
   std::string identity;
 };
 

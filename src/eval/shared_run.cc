@@ -186,8 +186,8 @@ class Leader {
       if (json.contains("identity") && json["identity"] == plan_.identity) return {};
       return Error{ErrorCode::kInvalidArgument,
                    "rank " + std::to_string(message.rank) +
-                       " has another model, other variants or another version of restkv than "
-                       "rank 0"};
+                       " has another model, other variants, other kernels (--kernels makes them "
+                       "the same) or another version of restkv than rank 0"};
     }
     if (kind == "failed" && json.contains("message") && json["message"].is_string()) {
       return Error{ErrorCode::kInvalidArgument, "rank " + std::to_string(message.rank) + ": " +

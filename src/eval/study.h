@@ -67,11 +67,22 @@ inline constexpr std::size_t kAbilitySamples = 20;
 // comparison of caches says nothing.
 inline constexpr double kLeastFullScore = 0.3;
 
+// What a full cache has answered of a suite, whatever others have.
+struct FullScore {
+  double sum = 0;
+  std::size_t prompts = 0;
+
+  [[nodiscard]] double mean() const { return sum / static_cast<double>(prompts); }
+};
+using FullScores = std::map<std::pair<std::string, std::string>, FullScore>;  // by model and suite
+[[nodiscard]] FullScores full_scores(std::span<const EvalRow> rows);
+
 // What the study's text is made from.
 struct StudyResults {
-  ReportData prompts;                 // as each task has them
+  ReportData prompts;                 // as each task has them: those that all methods have answered
   const ReportData* plain = nullptr;  // without a chat template; null: there are none
   std::string command;                // that made them: "restkv study --scale small"
+  FullScores full = {};               // of all prompts; empty: those of `prompts`
   std::size_t left_out = 0;           // prompts that not every method has answered
 };
 

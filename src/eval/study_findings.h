@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "eval/report/report.h"
+#include "eval/study.h"
 
 namespace restkv {
 
@@ -30,7 +31,8 @@ inline constexpr std::string_view kByQueryHead = " granularity=query-head";
 [[nodiscard]] std::string findings_in_short(const ReportData& data);
 
 // ReST-KV against the full cache; before it the suites that the full cache cannot do.
-[[nodiscard]] std::string findings_against_full(const ReportData& data);
+[[nodiscard]] std::string findings_against_full(const ReportData& data,
+                                                const FullScores& alone = {});
 // The comparisons that the study is made for, corrected for one another (Holm): on each model and
 // suite ReST-KV against the full cache, and ReST-KV, rows of KV heads, against each other variant
 // at the same budget: once, under the other's schedule where it was run with that. The pairs of
@@ -62,7 +64,8 @@ struct BudgetTable {
 [[nodiscard]] std::string findings_without_template(const ReportData& data,
                                                     const ReportData& plain);
 // How much was run, and how small a difference that could find.
-[[nodiscard]] std::string findings_of_limits(const ReportData& data);
+// `alone`: of the full cache, which may have answered more than `data` has.
+[[nodiscard]] std::string findings_of_limits(const ReportData& data, const FullScores& alone = {});
 // RULER's.
 [[nodiscard]] std::string findings_of_spread(const ReportData& data);
 // ReST-KV and AB-Sparse, alone and together, where their steps read about as many bytes.

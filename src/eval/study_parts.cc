@@ -12,6 +12,7 @@
 
 #include "base/format.h"
 #include "eval/report/report_tables.h"
+#include "eval/row_choice.h"
 #include "eval/spread_difference.h"
 #include "eval/study_findings.h"
 
@@ -44,19 +45,16 @@ void add_to(BudgetTable& table, std::size_t p, const MethodComparison& methods) 
 
 // ---- templates ---------------------------------------------------------------------------------
 
-using Prompt = std::tuple<std::string, std::int64_t, std::int64_t, std::string>;
-Prompt prompt_of(const EvalRow& row) { return {row.task, row.length, row.seed, row.sample}; }
-
 // Scores of a variant on the same samples with a template (first) and without one (second).
 std::vector<PairedScore> pairs_of(const ReportData& data, const ReportData& plain,
                                   const std::string& model, const std::string& variant) {
-  std::map<Prompt, double> with;
+  std::map<PromptKey, double> with;
   for (const EvalRow& row : data.rows) {
-    if (row.model == model && row.variant == variant) with[prompt_of(row)] = row.score;
+    if (row.model == model && row.variant == variant) with[prompt_key(row)] = row.score;
   }
   std::vector<PairedScore> pairs;
   for (const EvalRow& row : plain.rows) {
-    const auto found = with.find(prompt_of(row));
+    const auto found = with.find(prompt_key(row));
     if (row.model != model || row.variant != variant || found == with.end()) continue;
     pairs.push_back({.task = row.task,
                      .length = static_cast<std::size_t>(row.length),
@@ -87,7 +85,7 @@ struct Extent {
   std::set<std::string> tasks;
   std::set<std::int64_t> lengths;
   std::set<std::int64_t> seeds;
-  std::set<Prompt> prompts;
+  std::set<PromptKey> prompts;
 };
 
 std::string lengths_text(const std::set<std::int64_t>& lengths) {
@@ -178,7 +176,7 @@ std::string findings_without_template(const ReportData& data, const ReportData& 
          rows;
 }
 
-std::string findings_of_limits(const ReportData& data) {
+std::string findings_of_limits(const ReportData& data, const FullScores& alone) {
   std::map<std::pair<std::string, std::string>, Extent> extents;  // model, suite
   std::map<std::pair<std::string, std::string>, double> full;
   for (const EvalRow& row : data.rows) {
@@ -186,7 +184,7 @@ std::string findings_of_limits(const ReportData& data) {
     extent.tasks.insert(row.task);
     extent.lengths.insert(row.length);
     extent.seeds.insert(row.seed);
-    extent.prompts.insert(prompt_of(row));
+    extent.prompts.insert(prompt_key(row));
   }
   for (const SummaryEntry& entry : data.summary.entries) {
     if (entry.level == SummaryLevel::kSuite && entry.variant == "full") {
@@ -200,6 +198,11 @@ std::string findings_of_limits(const ReportData& data) {
     text += "- **" + suite_text(suite, model) + "**: " + extent_text(extent);
     if (score != full.end())
       text += "; the full cache scores " + percent_text(score->second) + " %";
+    if (const auto more = alone.find(where);
+        more != alone.end() && more->second.prompts > extent.prompts.size()) {
+      text += format(", and %.1f %% of the %zu that it has answered", more->second.mean() * 100,
+                     more->second.prompts);
+    }
     text += "." + power_text(data, model, suite) + "\n";
   }
   if (text.empty()) return text;

@@ -157,20 +157,13 @@ std::vector<std::string> plain_tasks(const Scale& size) {
   return {std::begin(kPlainTasks), std::end(kPlainTasks)};
 }
 
-// Of the full cache on one suite.
-struct FullScores {
-  double sum = 0;
-  double rows = 0;
-
-  [[nodiscard]] double mean() const { return sum / rows; }
-};
-std::map<std::string, FullScores> full_scores(std::span<const EvalRow> rows,
-                                              std::string_view fingerprint) {
-  std::map<std::string, FullScores> scores;
+FullScores full_scores_by(std::string EvalRow::* model, std::span<const EvalRow> rows) {
+  FullScores scores;
   for (const EvalRow& row : rows) {
-    if (row.fingerprint != fingerprint || row.variant != "full") continue;
-    scores[row.suite].sum += row.score;
-    ++scores[row.suite].rows;
+    if (row.variant != "full") continue;
+    FullScore& score = scores[{row.*model, row.suite}];
+    score.sum += row.score;
+    ++score.prompts;
   }
   return scores;
 }
@@ -222,24 +215,33 @@ Result<void> use_block_table(std::vector<EvalVariant>& variants, const std::stri
   return {};
 }
 
+FullScores full_scores(std::span<const EvalRow> rows) {
+  return full_scores_by(&EvalRow::model, rows);
+}
+
 std::map<std::string, double> suites_too_hard(std::span<const EvalRow> rows,
                                               std::string_view fingerprint) {
   std::map<std::string, double> hard;
-  for (const auto& [suite, scores] : full_scores(rows, fingerprint)) {
-    if (scores.mean() < kLeastFullScore) hard[suite] = scores.mean();
+  for (const auto& [where, score] : full_scores_by(&EvalRow::fingerprint, rows)) {
+    if (where.first == fingerprint && score.mean() < kLeastFullScore) {
+      hard[where.second] = score.mean();
+    }
   }
   return hard;
 }
 
 bool ability_is_clear(std::span<const EvalRow> rows, std::string_view fingerprint) {
   constexpr double kDeviations = 1.959964;
-  return std::ranges::all_of(full_scores(rows, fingerprint), [](const auto& of_suite) {
-    const FullScores& scores = of_suite.second;
-    // Wilson (1927): the border is within the interval where the scores lie no more than so many
-    // of the deviations from it that it itself would have.
-    const double deviation = std::sqrt(kLeastFullScore * (1 - kLeastFullScore) / scores.rows);
-    return std::abs(scores.mean() - kLeastFullScore) > kDeviations * deviation;
-  });
+  return std::ranges::all_of(
+      full_scores_by(&EvalRow::fingerprint, rows), [fingerprint](const auto& of_suite) {
+        const auto& [where, score] = of_suite;
+        if (where.first != fingerprint) return true;
+        // Wilson (1927): the border is within the interval where the scores lie no more than so
+        // many of the deviations from it that it itself would have.
+        const double deviation =
+            std::sqrt(kLeastFullScore * (1 - kLeastFullScore) / static_cast<double>(score.prompts));
+        return std::abs(score.mean() - kLeastFullScore) > kDeviations * deviation;
+      });
 }
 
 }  // namespace restkv

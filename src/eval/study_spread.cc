@@ -13,6 +13,7 @@
 
 #include "base/format.h"
 #include "eval/report/report_tables.h"
+#include "eval/row_choice.h"
 #include "eval/spread_difference.h"
 #include "eval/study_findings.h"
 
@@ -66,17 +67,14 @@ const WayOfReading& nearest(const std::vector<WayOfReading>& ways, const WayOfRe
 
 std::vector<PairedScore> pairs_of(const ReportData& data, const std::string& model,
                                   const WayOfReading& first, const WayOfReading& second) {
-  const auto prompt = [](const EvalRow& row) {
-    return std::tuple(row.task, row.length, row.seed, row.sample);
-  };
-  std::map<decltype(prompt(data.rows.front())), double> others;
+  std::map<PromptKey, double> others;
   for (const EvalRow& row : data.rows) {
-    if (row.model == model && is_way(row, second)) others[prompt(row)] = row.score;
+    if (row.model == model && is_way(row, second)) others[prompt_key(row)] = row.score;
   }
   std::vector<PairedScore> pairs;
   for (const EvalRow& row : data.rows) {
     if (row.model != model || !is_way(row, first)) continue;
-    const auto other = others.find(prompt(row));
+    const auto other = others.find(prompt_key(row));
     if (other == others.end()) continue;
     pairs.push_back({.task = row.task,
                      .length = static_cast<std::size_t>(row.length),

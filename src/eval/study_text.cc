@@ -33,6 +33,12 @@ std::string pictures_text(const ReportData& data) {
   return text;
 }
 
+std::string left_out_text(const StudyResults& results) {
+  if (results.left_out == 0) return "";
+  return format("%zu prompts that not every method has answered are left out.\n\n",
+                results.left_out);
+}
+
 // Without its title.
 std::string figures_of(const ReportData& data) {
   const std::string report = report_markdown(data);
@@ -53,17 +59,14 @@ std::string study_markdown(const StudyResults& results) {
       "methods, with itself without a part and with rows of query heads for one another; the file "
       "of all figures has every pair of methods and corrects for all of them. Others are not told "
       "apart by these samples, which does not make the methods equally good.\n\n";
-  if (results.left_out > 0) {
-    text += format("%zu prompts that not every method has answered are left out.\n\n",
-                   results.left_out);
-  }
+  text += left_out_text(results);
   const auto section = [&text](const char* title, const std::string& findings) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();
   };
   const EqualReading equal_reading = findings_at_equal_reading(data);
   section("In short", findings_in_short(data) + equal_reading.in_short);
-  section("ReST-KV against the full cache", findings_against_full(data));
+  section("ReST-KV against the full cache", findings_against_full(data, results.full));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
   section("Which parts of ReST-KV carry it", findings_of_parts(data));
   section("Rows of each KV head against rows of each query head", findings_of_granularity(data));
@@ -74,14 +77,14 @@ std::string study_markdown(const StudyResults& results) {
             findings_without_template(data, *results.plain));
   }
   section("Score by budget", pictures_text(data));
-  section("What this allows to say, and what not", findings_of_limits(data));
+  section("What this allows to say, and what not", findings_of_limits(data, results.full));
   while (text.ends_with("\n\n")) text.pop_back();
   return text;
 }
 
 std::string study_figures_markdown(const StudyResults& results) {
   std::string text = "# All figures of the study\n\nMade by `" + results.command + "`.\n\n" +
-                     figures_of(results.prompts);
+                     left_out_text(results) + figures_of(results.prompts);
   if (results.plain != nullptr) {
     text += "\n# Without a chat template\n\n" + figures_of(*results.plain);
   }

@@ -57,10 +57,11 @@ std::vector<ScoredSample> scored(const Rows& rows) {
 
 // Differences of the prompts that both have answered, by task and length.
 std::vector<std::vector<double>> paired_groups(const Rows& first, const Rows& second) {
+  // The same sample may come from other data or with another template.
   const auto prompt = [](const EvalRow& row) {
-    return std::tie(row.task, row.length, row.seed, row.sample, row.prompt_hash);
+    return std::pair(prompt_key(row), row.prompt_hash);
   };
-  std::map<decltype(prompt(*first.front())), double> others;
+  std::map<std::pair<PromptKey, std::string>, double> others;
   for (const EvalRow* row : second) others.emplace(prompt(*row), row->score);
   std::map<std::pair<std::string, std::int64_t>, std::vector<double>> groups;
   for (const EvalRow* row : first) {

@@ -97,7 +97,8 @@ struct TaskInfo {
   std::size_t samples = 0;  // of each length, when the request names none; a file may hold fewer
   bool in_suite = true;     // part of what the suite's name stands for
   bool needs_length = false;
-  bool published_needs_none = false;  // for its published files are left whole without one
+  // Published files need none: their items stay whole then.
+  bool length_optional_if_published = false;
   // The samples of one length (0 = as they come). A smaller number of samples is a prefix of a
   // larger one, except where samples are spread over depths.
   Result<std::vector<TaskSample>> (*make)(const TaskInfo& task, const TaskRequest& request,

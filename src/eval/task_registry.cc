@@ -93,7 +93,7 @@ Result<std::vector<TaskSample>> make_samples(const TaskInfo& task, const TaskReq
   std::vector<std::size_t> lengths = request.lengths;
   if (lengths.empty()) {
     if (task.needs_length &&
-        !(task.published_needs_none && request.material == Material::kPublished)) {
+        !(task.length_optional_if_published && request.material == Material::kPublished)) {
       return Error{ErrorCode::kInvalidArgument,
                    std::string(task.name) + " is made at a length: give one or more, in tokens"};
     }

@@ -70,7 +70,9 @@ Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimensi
 // Everything that tells two variants apart, in a fixed order: the same text = the same variant, for
 // ever, so it is what a resumed run looks for. "decode_table" is there only where one is in force,
 // and "group" where the score of a group is not the mean. "seed" is null where it is that of the
-// samples, but for the usual one: results of before this was so stay what they are.
+// samples, but for the usual one: results of before this was so stay what they are. (Budgets of
+// 100000 rows and more, and full caches under a pattern with a window above 64, had other texts
+// before 2026-11-29; they are run anew.)
 [[nodiscard]] nlohmann::ordered_json variant_json(const EvalVariant& variant);
 // One line for people, with what differs from the defaults: "rest-kv 512", "snapkv 10% ada". Two
 // different variants have different lines. Options that have no budget to obey leave it out.

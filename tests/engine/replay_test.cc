@@ -265,14 +265,17 @@ TEST_P(Replay, IsPaidByThoseThatUseIt) {
   variants[1].budget.amount += 1;
   variants[2].policy = "streaming-llm";
   std::vector<float> logits;
-  const auto shared = engine->prefill(tokens, variants, {}, logits);
-  ASSERT_TRUE(shared.ok()) << shared.error().message;
-  const double all = engine->last_prefill().compress_ms;
-  const auto cost = [&](std::size_t i) { return (*shared)[i].report().compress_ms; };
-  EXPECT_GT(cost(0), all / 2);
-  EXPECT_GT(cost(1), all / 2);
-  EXPECT_LT(cost(2), all / 2);
-  EXPECT_GT(cost(0) + cost(1) + cost(2), all) << "what is shared counts for each";
+  // A machine that does something else at the wrong moment may spoil one attempt.
+  bool told_apart = false;
+  for (int attempt = 0; attempt < 5 && !told_apart; ++attempt) {
+    const auto shared = engine->prefill(tokens, variants, {}, logits);
+    ASSERT_TRUE(shared.ok()) << shared.error().message;
+    const double all = engine->last_prefill().compress_ms;
+    const auto cost = [&](std::size_t i) { return (*shared)[i].report().compress_ms; };
+    EXPECT_GT(cost(0) + cost(1) + cost(2), all) << "what is shared counts for each";
+    told_apart = cost(0) > all / 2 && cost(1) > all / 2 && cost(2) < all / 2;
+  }
+  EXPECT_TRUE(told_apart);
 }
 
 TEST_P(Replay, HoldsOneLayerAndOnePiece) {

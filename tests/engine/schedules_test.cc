@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <limits>
 
 #include "engine/harness.h"
 #include "engine/variant.h"
@@ -98,14 +99,14 @@ TEST(Schedules, PiecesAreReportedTogether) {
   TestEngine engine(random_llama());
   const auto text = random_tokens(1640, 100, 3);
   const auto run = engine.prefill(text, options_of("streaming-llm", 48, "chunk:40"));
-  double sum = 0;
+  double least = std::numeric_limits<double>::max();
   auto turns = engine.prefill(std::span(text).first(40), options_of("streaming-llm", 48, "once"));
   for (std::size_t first = 40; first < text.size(); first += 40) {
     engine.extend(turns.sequence, std::span(text).subspan(first, 40));
-    sum += turns.sequence.report().prefill.attention_ms;
+    least = std::min(least, turns.sequence.report().prefill.attention_ms);
   }
-  // 41 of them: one alone would be far below.
-  EXPECT_GT(run.sequence.report().prefill.attention_ms, sum / 4);
+  // There are 41 of them.
+  EXPECT_GT(run.sequence.report().prefill.attention_ms, 20 * least);
 }
 
 TEST(Schedule, IsReadAsItIsWritten) {

@@ -66,6 +66,25 @@ TEST(RowChoice, OtherPromptsUnderAnotherSeedCount) {
   EXPECT_EQ(without_repeats(rows).size(), 3U);
 }
 
+// A method that was run under one of the seeds alone meets the others all the same.
+TEST(RowChoice, MethodsMeetUnderDifferentSeeds) {
+  std::vector<EvalRow> rows;
+  for (int i = 0; i < 12; ++i) {
+    rows.push_back(row_of(i, "full"));
+    rows.push_back(row_of(i, "full", 43));
+    rows.push_back(row_of(i, "rest-kv", 43));
+  }
+  const std::vector<EvalRow> left = without_repeats(rows);
+  EXPECT_EQ(left.size(), 24U);
+  for (const EvalRow& row : left) EXPECT_EQ(row.seed, 42);
+  const Summary summary = summarise(rows, {}).value();
+  for (const SummaryEntry& entry : summary.entries) {
+    if (entry.variant == "rest-kv") {
+      EXPECT_EQ(entry.against_full->pairs, 12U);
+    }
+  }
+}
+
 TEST(RowChoice, PromptsThatSomeHaveNotAnsweredAreLeftOut) {
   std::vector<EvalRow> rows;
   for (int i = 0; i < 5; ++i) rows.push_back(row_of(i, "full"));
@@ -81,8 +100,21 @@ TEST(RowChoice, PromptsThatSomeHaveNotAnsweredAreLeftOut) {
             (std::vector<std::string>{"full 1", "full 2", "rest-kv 1", "rest-kv 2", "full 7"}));
 }
 
+// What an earlier command asked for does not hold the others back.
+TEST(RowChoice, AVariantWithFewerPromptsLeavesNothingOut) {
+  std::vector<EvalRow> rows;
+  for (int i = 0; i < 5; ++i) {
+    rows.push_back(row_of(i, "full"));
+    rows.push_back(row_of(i, "rest-kv"));
+    if (i < 2) rows.push_back(row_of(i, "of before"));
+  }
+  const CommonRows common = of_common_prompts(rows);
+  EXPECT_EQ(common.rows.size(), rows.size());
+  EXPECT_EQ(common.left_out, 0U);
+}
+
 TEST(RowChoice, WhereNothingIsCommonAllStays) {
-  const std::vector<EvalRow> rows = {row_of(0, "full"), row_of(1, "rest-kv")};
+  const std::vector<EvalRow> rows = {row_of(0, "snapkv"), row_of(1, "rest-kv")};
   const CommonRows common = of_common_prompts(rows);
   EXPECT_EQ(common.rows.size(), 2U);
   EXPECT_EQ(common.left_out, 0U);

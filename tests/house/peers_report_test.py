@@ -52,6 +52,12 @@ class Notes(unittest.TestCase):
                          ["The processes of depth 0 were measured in two parts, one round and later two."])
         self.assertEqual(report.measured_in_parts(rows[1:]), [])
 
+    def test_rounds_are_those_that_were_measured(self):
+        rows = [row("restkv", pair, n_depth=depth) for depth, pairs in ((0, range(5)), (8192, range(2))) for pair in pairs]
+        self.assertEqual(report.rounds_of(rows), "2 to 5 rounds")
+        self.assertEqual(report.rounds_of(rows[:5]), "5 rounds")
+        self.assertEqual(report.rounds_of(rows[:1]), "1 round")
+
     def test_versions_of_sections_are_told(self):
         data = {"versions": {"restkv": "new"},
                 "measured": [row("restkv", pair) for pair in range(3)]

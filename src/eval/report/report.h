@@ -39,10 +39,12 @@ Result<const ReportFormat*> find_report_format(std::string_view name);
 std::string report_json(const ReportData& data);
 // A header and the rows, quoted as RFC 4180 says.
 std::string report_csv(const ReportData& data);
+// Here and on the page a prompt that was asked under several seeds is there once
+// (without_repeats()), as in the summary; the formats above have every row.
 // Tables; scores in percent.
-std::string report_markdown(const ReportData& data);
+std::string report_markdown(const ReportData& all);
 // One page that needs nothing else: tables with shades, curves over the budget, depth maps, and the
 // samples with their predictions.
-std::string report_html(const ReportData& data);
+std::string report_html(const ReportData& all);
 
 }  // namespace restkv

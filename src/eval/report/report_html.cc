@@ -136,7 +136,8 @@ std::string samples_html(const ReportData& data, const ReportSection& section) {
 
 }  // namespace
 
-std::string report_html(const ReportData& data) {
+std::string report_html(const ReportData& all) {
+  const ReportData data = counted_once(all);
   std::string text = kHead;
   text += "<title>" + html_text(data.title) + "</title></head><body>\n<h1>" +
           html_text(data.title) + "</h1>\n<ul>\n";

@@ -31,7 +31,8 @@ std::string table_text(const ReportTable& table) {
 
 }  // namespace
 
-std::string report_markdown(const ReportData& data) {
+std::string report_markdown(const ReportData& all) {
+  const ReportData data = counted_once(all);
   std::string text = "# " + data.title + "\n\n";
   for (const std::string& fact : report_facts(data)) text += "- " + fact + "\n";
   text += "\n";

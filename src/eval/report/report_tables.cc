@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <compare>
 #include <set>
+#include <utility>
 
 #include "base/format.h"
 #include "eval/report/row_notes.h"
+#include "eval/row_choice.h"
 
 namespace restkv {
 namespace {
@@ -226,6 +228,12 @@ std::vector<ReportSection> report_sections(const ReportData& data) {
   const std::vector<std::string> variants = variants_in_order(data.rows);
   for (ReportSection& section : sections) add_tables(data, variants, section);
   return sections;
+}
+
+ReportData counted_once(const ReportData& data) {
+  ReportData once = data;
+  once.rows = without_repeats(std::move(once.rows));
+  return once;
 }
 
 std::vector<std::string> report_facts(const ReportData& data) {

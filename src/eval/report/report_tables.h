@@ -30,6 +30,9 @@ struct ReportSection {
 };
 std::vector<ReportSection> report_sections(const ReportData& data);
 
+// What tables, maps and the list of samples are made of: no row twice (without_repeats()).
+[[nodiscard]] ReportData counted_once(const ReportData& data);
+
 // Models, versions, settings, wordings: a line for each thing that must be named with the scores.
 std::vector<std::string> report_facts(const ReportData& data);
 

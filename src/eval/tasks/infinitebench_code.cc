@@ -98,7 +98,7 @@ constexpr TaskInfo kTasks[] = {{
     .max_new_tokens = 5,
     .samples = 400,
     .needs_length = true,
-    .published_needs_none = true,
+    .length_optional_if_published = true,
     .make = make,
 }};
 

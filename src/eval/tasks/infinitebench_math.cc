@@ -152,7 +152,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 8,
         .samples = 350,
         .needs_length = true,
-        .published_needs_none = true,
+        .length_optional_if_published = true,
         .make = make_find,
     },
     {
@@ -164,7 +164,7 @@ constexpr TaskInfo kTasks[] = {
         .samples = 50,
         .in_suite = false,
         .needs_length = true,
-        .published_needs_none = true,
+        .length_optional_if_published = true,
         .make = make_calc,
     },
 };

@@ -163,7 +163,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 15,
         .samples = 590,
         .needs_length = true,
-        .published_needs_none = true,
+        .length_optional_if_published = true,
         .make = make_passkey,
     },
     {
@@ -174,7 +174,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 20,
         .samples = 590,
         .needs_length = true,
-        .published_needs_none = true,
+        .length_optional_if_published = true,
         .make = make_number,
     },
     {
@@ -185,7 +185,7 @@ constexpr TaskInfo kTasks[] = {
         .max_new_tokens = 80,
         .samples = 500,
         .needs_length = true,
-        .published_needs_none = true,
+        .length_optional_if_published = true,
         .make = make_pairs,
     },
 };
