@@ -18,7 +18,8 @@ Prompts common_of(const std::map<std::string, Prompts>& answered) {
   }
   Prompts common;
   bool first = true;
-  for (const auto& [variant, prompts] : answered) {
+  for (const auto& entry : answered) {
+    const Prompts& prompts = entry.second;
     if (prompts.size() < most) continue;
     if (std::exchange(first, false)) {
       common = prompts;
