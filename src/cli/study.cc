@@ -238,6 +238,7 @@ Result<int> Study::write() const {
   RESTKV_ASSIGN(results.prompts, read_rows(database(PromptForm::kByTask)));
   results.full = full_scores(without_repeats(results.prompts.rows));
   RESTKV_ASSIGN(results.left_out, keep_common_prompts(results.prompts));
+  results.prompts.title += ", prompts that every method has answered";
   Result<ReportData> plain = Error{ErrorCode::kNotFound, ""};
   if (const std::string path_of_plain = database(PromptForm::kPlain);
       std::filesystem::exists(path_of_plain)) {
