@@ -1,7 +1,7 @@
-// What does each method add to a prefill? Its own time (a replay, scores, counts, compaction), what the whole
-// prefill takes beside that of `random`, which looks at nothing, and what the process needs at the
-// most beside it. Every method reads the prompt in a process of its own, so that nothing is left
-// over from another; `random` comes first and, with --again, last.
+// What does each method add to a prefill? Its own time (a replay, scores, counts, compaction), what
+// the whole prefill takes beside that of `random`, which looks at nothing, and what the process
+// needs at the most beside it. Every method reads the prompt in a process of its own, so that
+// nothing is left over from another; `random` comes first and, with --again, last.
 //
 //   bench_costs [-m MODEL] [-t N] [--tokens N] [--kv-policy LIST] [--kv-budget N]
 //
