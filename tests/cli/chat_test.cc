@@ -75,6 +75,19 @@ TEST(Chat, APathIsAMessage) {
   EXPECT_EQ(count(end.err, "; -n ended the answer]\n"), 1U) << end.err;
 }
 
+TEST(Chat, ARepeatPenaltyLooksBackOnTheMessage) {
+  const auto answers = [](const char* last, const std::string& input) {
+    const ProgramEnd end = run_program(
+        chat({"-n", "1", "--temp", "0", "--repeat-penalty", "1000", "--repeat-last-n", last}),
+        typed(input));
+    EXPECT_EQ(end.status, 0) << end.err;
+    return end.out;
+  };
+  const std::string first = answers("0", "one\n");
+  const std::string message = first.substr(0, first.find('\n')) + first.substr(0, first.find('\n'));
+  EXPECT_NE(answers("0", message + "\n"), answers("100000", message + "\n"));
+}
+
 // Two answers that would not end are stopped, and the third turn still works.
 TEST(Chat, AnInterruptEndsTheAnswerOnly) {
   for (const char* policy : {"h2o", "rest-kv"}) {
