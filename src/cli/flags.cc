@@ -180,14 +180,16 @@ void FlagSet::remove(std::string_view name) {
 }
 
 Result<void> FlagSet::parse(std::span<const std::string_view> args) {
-  for (const Flag& flag : flags_) {
-    if (flag.environment.empty()) continue;
-    const char* value = std::getenv(std::string(flag.environment).c_str());
-    if (value == nullptr || *value == '\0') continue;
-    if (auto set = flag.set(value); !set.ok()) {
-      return wrong(std::string(flag.environment) + ": " + set.error().message);
-    }
-  }
+  std::vector<Typed> typed;
+  Result<void> whole = read(args, typed);
+  RESTKV_TRY(take_environment(typed));
+  // A value that is wrong stands before the argument that ended the reading.
+  for (const Typed& one : typed) RESTKV_TRY(one.flag->set(one.value));
+  return whole;
+}
+
+Result<void> FlagSet::read(std::span<const std::string_view> args,
+                           std::vector<Typed>& typed) const {
   for (std::size_t i = 0; i < args.size(); ++i) {
     std::string_view name = args[i];
     std::string_view inline_value;
@@ -203,11 +205,30 @@ Result<void> FlagSet::parse(std::span<const std::string_view> args) {
     if (flag->value_name.empty()) {
       if (has_inline && flag->kind != Flag::Kind::kRefused)
         return wrong(std::string(name) + " takes no value");
-      RESTKV_TRY(flag->set({}));
+      typed.push_back({.flag = flag, .value = {}});
       continue;
     }
     if (!has_inline && i + 1 == args.size()) return wrong(std::string(name) + " needs a value");
-    RESTKV_TRY(flag->set(has_inline ? inline_value : args[++i]));
+    typed.push_back({.flag = flag, .value = has_inline ? inline_value : args[++i]});
+  }
+  return {};
+}
+
+Result<void> FlagSet::take_environment(std::span<const Typed> typed) const {
+  const auto is_silenced = [&](const Flag& flag) {
+    return std::ranges::any_of(typed, [&](const Typed& one) {
+      return std::ranges::any_of(one.flag->silences, [&](const Flag::Silenced& silenced) {
+        return silenced.value == one.value && find(silenced.flag) == &flag;
+      });
+    });
+  };
+  for (const Flag& flag : flags_) {
+    if (flag.environment.empty() || is_silenced(flag)) continue;
+    const char* value = std::getenv(std::string(flag.environment).c_str());
+    if (value == nullptr || *value == '\0') continue;
+    if (auto set = flag.set(value); !set.ok()) {
+      return wrong(std::string(flag.environment) + ": " + set.error().message);
+    }
   }
   return {};
 }

@@ -29,6 +29,13 @@ struct Flag {
   std::string_view environment;  // variable that stands in when the flag is not given, or empty
   std::function<Result<void>(std::string_view value)> set;
   Kind kind = Kind::kUseful;
+  // What is typed counts for more than what the environment says: with this value (none for a
+  // switch) the variable of that other flag counts for nothing.
+  struct Silenced {
+    std::string_view value;
+    std::string_view flag;
+  };
+  std::vector<Silenced> silences = {};
 };
 
 class FlagSet {
@@ -68,6 +75,14 @@ class FlagSet {
   [[nodiscard]] const std::vector<std::string>& notices() const { return notices_; }
 
  private:
+  // A flag as it stands in the arguments.
+  struct Typed {
+    const Flag* flag;
+    std::string_view value;
+  };
+  // Up to the first argument that is wrong.
+  Result<void> read(std::span<const std::string_view> args, std::vector<Typed>& typed) const;
+  [[nodiscard]] Result<void> take_environment(std::span<const Typed> typed) const;
   [[nodiscard]] const Flag* find(std::string_view name) const;
   [[nodiscard]] std::string nearest(std::string_view name) const;
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/format.h"
@@ -17,50 +20,68 @@ constexpr long long kMaxTokens = std::numeric_limits<std::int32_t>::max();
 
 Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
+constexpr std::pair<std::string_view, RopeScaling> kRopeScalings[] = {
+    {"none", RopeScaling::kNone}, {"linear", RopeScaling::kLinear}, {"yarn", RopeScaling::kYarn}};
+
+// Flags whose value is a number of RopeOverrides.
+struct RopeNumber {
+  const char* flag;
+  const char* help;
+  double least;
+  double most;
+  std::optional<double> RopeOverrides::* target;
+  const char* environment;
+};
+constexpr RopeNumber kRopeNumbers[] = {
+    {"--rope-freq-base", "RoPE base frequency (default: from the model)", 1.0001, 1e12,
+     &RopeOverrides::freq_base, "LLAMA_ARG_ROPE_FREQ_BASE"},
+    {"--rope-freq-scale", "1 / context expansion factor", 1e-6, 1e3, &RopeOverrides::freq_scale,
+     "LLAMA_ARG_ROPE_FREQ_SCALE"},
+};
+constexpr RopeNumber kYarnNumbers[] = {
+    {"--yarn-ext-factor", "YaRN extrapolation mix, 0 = interpolation", 0, 1,
+     &RopeOverrides::yarn_ext_factor, "LLAMA_ARG_YARN_EXT_FACTOR"},
+    {"--yarn-attn-factor", "YaRN attention magnitude", 1e-3, 1e3, &RopeOverrides::yarn_attn_factor,
+     "LLAMA_ARG_YARN_ATTN_FACTOR"},
+    {"--yarn-beta-fast", "YaRN high correction turns", 1e-3, 1e6, &RopeOverrides::yarn_beta_fast,
+     "LLAMA_ARG_YARN_BETA_FAST"},
+    {"--yarn-beta-slow", "YaRN low correction turns", 1e-3, 1e6, &RopeOverrides::yarn_beta_slow,
+     "LLAMA_ARG_YARN_BETA_SLOW"},
+};
+
+void add_rope_numbers(FlagSet& flags, std::span<const RopeNumber> numbers, RopeOverrides& rope) {
+  for (const RopeNumber& number : numbers) {
+    flags.add_number(
+        {number.flag}, number.help, number.least, number.most,
+        [&rope, target = number.target](double v) { rope.*target = v; }, number.environment);
+  }
+}
+
 void add_rope_flags(FlagSet& flags, RopeOverrides& rope) {
   flags.add({.names = {"--rope-scaling"},
              .value_name = "NAME",
              .help = "none, linear or yarn (default: from the model)",
              .environment = "LLAMA_ARG_ROPE_SCALING_TYPE",
              .set = [&rope](std::string_view name) -> Result<void> {
-               if (name == "none") {
-                 rope.scaling = RopeScaling::kNone;
-                 rope.freq_scale.reset();  // that of the environment
-               } else if (name == "linear") {
-                 rope.scaling = RopeScaling::kLinear;
-               } else if (name == "yarn") {
-                 rope.scaling = RopeScaling::kYarn;
-               } else {
-                 return wrong("unknown RoPE scaling '" + std::string(name) +
-                              "' (known: none, linear, yarn)");
+               for (const auto& [known, scaling] : kRopeScalings) {
+                 if (known != name) continue;
+                 rope.scaling = scaling;
+                 return {};
                }
-               return {};
-             }});
+               return wrong("unknown RoPE scaling '" + std::string(name) +
+                            "' (known: none, linear, yarn)");
+             },
+             .silences = {{.value = "none", .flag = "--rope-scale"},
+                          {.value = "none", .flag = "--rope-freq-scale"}}});
   flags.add_number(
       {"--rope-scale"}, "context expansion factor", 1e-3, 1e6,
       [&rope](double v) { rope.freq_scale = 1.0 / v; }, "LLAMA_ARG_ROPE_SCALE");
-  flags.add_number(
-      {"--rope-freq-base"}, "RoPE base frequency (default: from the model)", 1.0001, 1e12,
-      [&rope](double v) { rope.freq_base = v; }, "LLAMA_ARG_ROPE_FREQ_BASE");
-  flags.add_number(
-      {"--rope-freq-scale"}, "1 / context expansion factor", 1e-6, 1e3,
-      [&rope](double v) { rope.freq_scale = v; }, "LLAMA_ARG_ROPE_FREQ_SCALE");
+  add_rope_numbers(flags, kRopeNumbers, rope);
   flags.add_integer(
       {"--yarn-orig-ctx"}, "context the model was first trained for", 0, kMaxTokens,
       [&rope](long long v) { rope.yarn_original_context = static_cast<int>(v); },
       "LLAMA_ARG_YARN_ORIG_CTX");
-  flags.add_number(
-      {"--yarn-ext-factor"}, "YaRN extrapolation mix, 0 = interpolation", 0, 1,
-      [&rope](double v) { rope.yarn_ext_factor = v; }, "LLAMA_ARG_YARN_EXT_FACTOR");
-  flags.add_number(
-      {"--yarn-attn-factor"}, "YaRN attention magnitude", 1e-3, 1e3,
-      [&rope](double v) { rope.yarn_attn_factor = v; }, "LLAMA_ARG_YARN_ATTN_FACTOR");
-  flags.add_number(
-      {"--yarn-beta-fast"}, "YaRN high correction turns", 1e-3, 1e6,
-      [&rope](double v) { rope.yarn_beta_fast = v; }, "LLAMA_ARG_YARN_BETA_FAST");
-  flags.add_number(
-      {"--yarn-beta-slow"}, "YaRN low correction turns", 1e-3, 1e6,
-      [&rope](double v) { rope.yarn_beta_slow = v; }, "LLAMA_ARG_YARN_BETA_SLOW");
+  add_rope_numbers(flags, kYarnNumbers, rope);
 }
 
 }  // namespace
@@ -155,8 +176,11 @@ std::string result_flags_text(const CommonOptions& options) {
   const auto add = [&text](const char* flag, const std::string& value) {
     text += std::string(" ") + flag + " " + value;
   };
-  const auto add_number = [&add](const char* flag, const auto& value) {
-    if (value) add(flag, format("%.17g", static_cast<double>(*value)));
+  const auto add_numbers = [&](std::span<const RopeNumber> numbers) {
+    for (const RopeNumber& number : numbers) {
+      const auto& value = rope.*number.target;
+      if (value) add(number.flag, format("%.17g", *value));
+    }
   };
   if (options.context != CommonOptions{}.context) add("-c", std::to_string(options.context));
   if (engine.order == WeightOrder::kKeep) text += " --no-repack";
@@ -164,18 +188,14 @@ std::string result_flags_text(const CommonOptions& options) {
   if (engine.products == ProductMode::kF32) add("--products", "f32");
   if (engine.hidden_type == KvType::kBf16) add("--hidden-type", "bf16");
   if (!engine.kernels.empty()) add("--kernels", engine.kernels);
-  if (rope.scaling) {
-    add("--rope-scaling", *rope.scaling == RopeScaling::kNone     ? "none"
-                          : *rope.scaling == RopeScaling::kLinear ? "linear"
-                                                                  : "yarn");
+  for (const auto& [name, scaling] : kRopeScalings) {
+    if (rope.scaling == scaling) add("--rope-scaling", std::string(name));
   }
-  add_number("--rope-freq-base", rope.freq_base);
-  add_number("--rope-freq-scale", rope.freq_scale);
-  add_number("--yarn-orig-ctx", rope.yarn_original_context);
-  add_number("--yarn-ext-factor", rope.yarn_ext_factor);
-  add_number("--yarn-attn-factor", rope.yarn_attn_factor);
-  add_number("--yarn-beta-fast", rope.yarn_beta_fast);
-  add_number("--yarn-beta-slow", rope.yarn_beta_slow);
+  add_numbers(kRopeNumbers);
+  if (rope.yarn_original_context) {
+    add("--yarn-orig-ctx", std::to_string(*rope.yarn_original_context));
+  }
+  add_numbers(kYarnNumbers);
   return text;
 }
 

@@ -215,11 +215,15 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
              }});
   flags.add_text({"-sys", "--system-prompt"}, "TEXT", "system message (default: none)",
                  &options.system_prompt);
-  flags.add_switch({"--raw"}, "no chat template; special tokens in the text are read as such",
-                   [&options] {
-                     options.raw = true;
-                     options.chat_template.clear();  // that of the environment
-                   });
+  flags.add({.names = {"--raw"},
+             .value_name = "",
+             .help = "no chat template; special tokens in the text are read as such",
+             .environment = "",
+             .set = [&options](std::string_view) -> Result<void> {
+               options.raw = true;
+               return {};
+             },
+             .silences = {{.value = "", .flag = "--chat-template"}}});
   flags.add(chat_template_flag(&options.chat_template));
 }
 

@@ -225,8 +225,9 @@ Result<std::vector<StudyPart>> Study::run_on(std::string_view model, std::vector
 }
 
 // Leaves the prompts that all methods have answered, and sums them up. How many others there were.
+// Rows as without_repeats() leaves them.
 Result<std::size_t> keep_common_prompts(ReportData& data) {
-  CommonRows common = of_common_prompts(without_repeats(std::move(data.rows)));
+  CommonRows common = of_common_prompts(std::move(data.rows));
   data.rows = std::move(common.rows);
   RESTKV_ASSIGN(data.summary, summarise(data.rows, {}));
   return common.left_out;
@@ -236,14 +237,18 @@ Result<int> Study::write() const {
   const auto path = [this](const std::string& name) { return options_.folder + "/" + name; };
   StudyResults results;
   RESTKV_ASSIGN(results.prompts, read_rows(database(PromptForm::kByTask)));
-  results.full = full_scores(without_repeats(results.prompts.rows));
+  results.prompts.rows = without_repeats(std::move(results.prompts.rows));
+  results.full = full_scores(results.prompts.rows);
   RESTKV_ASSIGN(results.left_out, keep_common_prompts(results.prompts));
   results.prompts.title += ", prompts that every method has answered";
   Result<ReportData> plain = Error{ErrorCode::kNotFound, ""};
   if (const std::string path_of_plain = database(PromptForm::kPlain);
       std::filesystem::exists(path_of_plain)) {
     plain = read_rows(path_of_plain);
-    if (plain.ok()) RESTKV_TRY(keep_common_prompts(*plain));
+    if (plain.ok()) {
+      plain->rows = without_repeats(std::move(plain->rows));
+      RESTKV_TRY(keep_common_prompts(*plain));
+    }
     // It may have been made and not written to yet.
     if (!plain.ok() && plain.error().code != ErrorCode::kNotFound) return plain.error();
   }

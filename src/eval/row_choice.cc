@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -36,23 +37,19 @@ std::vector<EvalRow> without_repeats(std::vector<EvalRow> rows) {
   const auto prompt = [](const EvalRow& row) {
     return std::tuple(row.fingerprint, row.task, row.length, row.sample, row.prompt_hash);
   };
-  std::map<decltype(prompt(rows.front())), std::int64_t> smallest;
+  // By prompt and variant: the smallest seed of an answer.
+  std::map<decltype(prompt(rows.front())), std::map<std::string, std::int64_t>> seeds;
   for (const EvalRow& row : rows) {
-    const auto [at, added] = smallest.try_emplace(prompt(row), row.seed);
-    if (!added) at->second = std::min(at->second, row.seed);
-  }
-  // The seed whose answer of a variant stays.
-  const auto answer = [&prompt](const EvalRow& row) { return std::pair(prompt(row), row.variant); };
-  std::map<decltype(answer(rows.front())), std::int64_t> first;
-  for (const EvalRow& row : rows) {
-    const auto [at, added] = first.try_emplace(answer(row), row.seed);
+    const auto [at, added] = seeds[prompt(row)].try_emplace(row.variant, row.seed);
     if (!added) at->second = std::min(at->second, row.seed);
   }
   std::erase_if(rows, [&](const EvalRow& row) {
-    return !row.prompt_hash.empty() && first.at(answer(row)) != row.seed;
+    return !row.prompt_hash.empty() && seeds.at(prompt(row)).at(row.variant) != row.seed;
   });
   for (EvalRow& row : rows) {
-    if (!row.prompt_hash.empty()) row.seed = smallest.at(prompt(row));
+    if (row.prompt_hash.empty()) continue;
+    const auto& of_prompt = seeds.at(prompt(row));
+    row.seed = std::ranges::min(of_prompt | std::views::values);
   }
   return rows;
 }
