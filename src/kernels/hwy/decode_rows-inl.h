@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::size_t kDecodeTile = 32;  // rows
 constexpr std::size_t kCacheLine = 64;
-constexpr int kFirstLevel = 3;
+constexpr int kFirstLevel = 2;
 
 // The rows of a tile where the cache holds them.
 struct TileRows {
