@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "kernels/hwy/rows-inl.h"
 #include "kernels/hwy/tiles-inl.h"
@@ -121,7 +122,8 @@ void score_panel(const BoxScoreArgs& args, const BoxPanel& panel, float* merged)
   using Score = void (*)(const BoxScoreArgs&, const BoxPanel&, std::size_t, float*);
   constexpr Score kScore[] = {score_heads<kType, 1>, score_heads<kType, 2>, score_heads<kType, 3>,
                               score_heads<kType, 4>, score_heads<kType, 5>, score_heads<kType, 6>,
-                              score_heads<kType, 7>};
+                              score_heads<kType, 7>, score_heads<kType, 8>};
+  static_assert(std::size(kScore) >= kMostHeads);
   const std::size_t parts = parts_of(args.group);
   std::size_t head = 0;
   for (std::size_t part = 0; part < parts; ++part) {

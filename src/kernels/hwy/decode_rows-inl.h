@@ -21,11 +21,13 @@ namespace {
 
 constexpr std::size_t kDecodeTile = 32;  // rows
 constexpr std::size_t kCacheLine = 64;
-constexpr int kFirstLevel = 2;
+
+// What stands for the keys of a missing row.
+HWY_ALIGN constexpr std::byte kNoRow[2 * kMaxHeadDim] = {};
 
 // The rows of a tile where the cache holds them.
 struct TileRows {
-  const std::byte* keys[kDecodeTile];
+  const std::byte* keys[kDecodeTile];  // behind the last row: of zeros
   const std::byte* values[kDecodeTile];
   const std::uint8_t* masks[kDecodeTile];  // set where the segment has any
   std::size_t count = 0;
@@ -76,6 +78,7 @@ class RowWalk {
       row_ += taken;
       if (taken < left || rows.count == kDecodeTile) return;
     }
+    std::fill(rows.keys + rows.count, rows.keys + kDecodeTile, kNoRow);
   }
 
  private:
@@ -87,44 +90,55 @@ class RowWalk {
   std::size_t row_ = 0;
 };
 
-// Brings the rows of a later tile into the cache a few lines at a time, all through the work on
-// this one: without it, decode waits for each page; asked for in bursts, the lines wait for one
-// another. Rows of the next tile but one: memory may take longer than the work on one tile.
+// Brings the rows of a later tile near, a few lines at a time, all through the work on this one:
+// without it, decode waits for each page; asked for in bursts, the lines wait for one another. Rows
+// of the next tile but one: memory may take longer than the work on one tile. Into the second
+// level: as many lines may be on their way there as memory can bring, to the first level half as
+// many on some processors (docs/kernels.md).
 class Prefetch {
  public:
-  void start(const TileRows& rows, std::size_t steps) {
+  void start(const TileRows& rows) {
     rows_ = &rows;
     run_ = 0;
-    std::size_t lines = 0;
-    for (std::size_t i = 0; i < rows.n_run; ++i) lines += rows.runs[i].bytes / kCacheLine + 1;
-    lines_per_step_ = (lines + steps - 1) / steps;
-    next_ = rows.n_run > 0 ? rows.runs[0].begin : nullptr;
-    end_ = rows.n_run > 0 ? next_ + rows.runs[0].bytes : nullptr;
+    lines_ = 0;
   }
 
+  template <std::size_t kLines>
   HWY_INLINE void step() {
-    const std::byte* next = next_;
-    const std::byte* end = end_;
-    for (std::size_t left = lines_per_step_; left > 0; --left) {
-      if (next >= end) {
-        if (run_ + 1 >= rows_->n_run) break;
-        ++run_;
-        next = rows_->runs[run_].begin;
-        end = next + rows_->runs[run_].bytes;
-      }
-      __builtin_prefetch(next, 0, kFirstLevel);
-      next += kCacheLine;
-    }
-    next_ = next;
-    end_ = end;
+    if (HWY_UNLIKELY(lines_ < kLines)) return cross_runs(kLines);
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < kLines; ++i) fetch(next_ + i * kCacheLine);
+    next_ += kLines * kCacheLine;
+    lines_ -= kLines;
+  }
+
+  // What is left.
+  void finish() {
+    while (lines_ > 0 || run_ < rows_->n_run) cross_runs(lines_ + 1);
   }
 
  private:
+  static void fetch(const std::byte* line) { __builtin_prefetch(line, 0, 2); }
+
+  HWY_NOINLINE void cross_runs(std::size_t lines) {
+    for (; lines > 0; --lines) {
+      if (lines_ == 0) {
+        if (run_ == rows_->n_run) return;
+        const auto& [begin, bytes] = rows_->runs[run_++];
+        const std::size_t before = reinterpret_cast<std::uintptr_t>(begin) % kCacheLine;
+        next_ = begin - before;
+        lines_ = (before + bytes + kCacheLine - 1) / kCacheLine;
+      }
+      fetch(next_);
+      next_ += kCacheLine;
+      --lines_;
+    }
+  }
+
   const TileRows* rows_ = nullptr;
-  std::size_t run_ = 0;
-  const std::byte* next_ = nullptr;  // of runs[run_]
-  const std::byte* end_ = nullptr;
-  std::size_t lines_per_step_ = 0;
+  std::size_t run_ = 0;              // the next one
+  const std::byte* next_ = nullptr;  // of the run before it
+  std::size_t lines_ = 0;            // from next_ on
 };
 
 }  // namespace

@@ -30,7 +30,7 @@ constexpr std::size_t kPanel = 2 * kLanes;  // columns of a tile
 static_assert(kKeyTile % kPanel == 0 && kQueryPadding % kTileRows == 0 &&
               kLineFloats % kLanes == 0);
 
-constexpr std::size_t kMostHeads = kManyRegisters ? 7 : 6;  // query heads of one product in decode
+constexpr std::size_t kMostHeads = kManyRegisters ? 8 : 6;  // query heads of one product in decode
 // With 16 registers 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
 constexpr std::size_t parts_of(std::size_t group) { return (group + kMostHeads - 1) / kMostHeads; }
 
@@ -91,11 +91,11 @@ HWY_INLINE Sums<kRows, kVectors> zero_sums() {
   return sums;
 }
 
-// sums[r][v] += sum over k < depth of left(r, k) * right(k, v).
+// sums[r][v] += sum over begin <= k < end of left(r, k) * right(k, v).
 template <std::size_t kRows, std::size_t kVectors, class Left, class Right>
-HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, kVectors>& result) {
-  Sums<kRows, kVectors> sums = result;  // a copy that the compiler can keep in registers
-  for (std::size_t k = 0; k < depth; ++k) {
+HWY_INLINE void multiply_part(Left left, Right right, std::size_t begin, std::size_t end,
+                              Sums<kRows, kVectors>& sums) {
+  for (std::size_t k = begin; k < end; ++k) {
     // The shorter side waits in registers, the longer one passes through a single one.
     if constexpr (kVectors > kRows) {
       Vf factors[kRows];
@@ -121,6 +121,30 @@ HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, 
       }
     }
   }
+}
+
+// sums[r][v] += sum over k < depth of left(r, k) * right(k, v).
+template <std::size_t kRows, std::size_t kVectors, class Left, class Right>
+HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, kVectors>& result) {
+  Sums<kRows, kVectors> sums = result;  // a copy that the compiler can keep in registers
+  multiply_part(left, right, 0, depth, sums);
+  result = sums;
+}
+
+// The same sums, and other work beside them: calls beside(k) before the products of each
+// k = 0, kBesideStep .. < depth. The multiply-adds leave units of the processor free for it.
+constexpr std::size_t kBesideStep = 8;
+template <std::size_t kRows, std::size_t kVectors, class Left, class Right, class Beside>
+HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, kVectors>& result,
+                         Beside beside) {
+  Sums<kRows, kVectors> sums = result;
+  std::size_t k = 0;
+  for (; k + kBesideStep <= depth; k += kBesideStep) {
+    beside(k);
+    multiply_part(left, right, k, k + kBesideStep, sums);
+  }
+  if (k < depth) beside(k);
+  multiply_part(left, right, k, depth, sums);
   result = sums;
 }
 
@@ -184,40 +208,42 @@ HWY_INLINE Vf widen(KvType type, V16 halves) {
 }
 
 // Gives store(column, vector) the elements of a column of kPanel rows of 16 bits, in order of rows,
-// for every column. Works on squares of 8 x 8, one in each 128-bit block. REQUIRES: dim is a
-// multiple of 8.
+// for each of 8 columns from `column` on. Works on squares of 8 x 8, one in each 128-bit block.
 template <class Store>
-HWY_INLINE void transpose_halves(const std::byte* const* rows, std::size_t dim, Store store) {
+HWY_INLINE void transpose_eight(const std::byte* const* rows, std::size_t column, Store store) {
   const hn::Repartition<std::uint16_t, F32> d16;
   const hn::Repartition<std::uint32_t, F32> d32;
   const hn::Repartition<std::uint64_t, F32> d64;
-  for (std::size_t column = 0; column < dim; column += 8) {
-    hn::Vec<decltype(d16)> r[8];
+  hn::Vec<decltype(d16)> r[8];
 #pragma GCC unroll 8
-    for (std::size_t i = 0; i < 8; ++i) r[i] = gather_halves(d16, rows + i, 2 * column);
-    hn::Vec<decltype(d32)> pairs[8];  // rows (2i, 2i + 1), columns 0..3, then 4..7
+  for (std::size_t i = 0; i < 8; ++i) r[i] = gather_halves(d16, rows + i, 2 * column);
+  hn::Vec<decltype(d32)> pairs[8];  // rows (2i, 2i + 1), columns 0..3, then 4..7
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < 4; ++i) {
-      pairs[i] = hn::BitCast(d32, hn::InterleaveLower(d16, r[2 * i], r[2 * i + 1]));
-      pairs[4 + i] = hn::BitCast(d32, hn::InterleaveUpper(d16, r[2 * i], r[2 * i + 1]));
-    }
+  for (std::size_t i = 0; i < 4; ++i) {
+    pairs[i] = hn::BitCast(d32, hn::InterleaveLower(d16, r[2 * i], r[2 * i + 1]));
+    pairs[4 + i] = hn::BitCast(d32, hn::InterleaveUpper(d16, r[2 * i], r[2 * i + 1]));
+  }
 #pragma GCC unroll 2
-    for (std::size_t half = 0; half < 8; half += 4) {  // columns 0..3, then 4..7
-      const auto* const p = pairs + half;
-      const hn::Vec<decltype(d64)> fours[4] = {
-          hn::BitCast(d64, hn::InterleaveLower(d32, p[0], p[1])),
-          hn::BitCast(d64, hn::InterleaveLower(d32, p[2], p[3])),
-          hn::BitCast(d64, hn::InterleaveUpper(d32, p[0], p[1])),
-          hn::BitCast(d64, hn::InterleaveUpper(d32, p[2], p[3]))};
+  for (std::size_t half = 0; half < 8; half += 4) {  // columns 0..3, then 4..7
+    const auto* const p = pairs + half;
+    const hn::Vec<decltype(d64)> fours[4] = {
+        hn::BitCast(d64, hn::InterleaveLower(d32, p[0], p[1])),
+        hn::BitCast(d64, hn::InterleaveLower(d32, p[2], p[3])),
+        hn::BitCast(d64, hn::InterleaveUpper(d32, p[0], p[1])),
+        hn::BitCast(d64, hn::InterleaveUpper(d32, p[2], p[3]))};
 #pragma GCC unroll 2
-      for (std::size_t i = 0; i < 4; i += 2) {
-        store(column + half + i,
-              hn::BitCast(d16, hn::InterleaveLower(d64, fours[i], fours[i + 1])));
-        store(column + half + i + 1,
-              hn::BitCast(d16, hn::InterleaveUpper(d64, fours[i], fours[i + 1])));
-      }
+    for (std::size_t i = 0; i < 4; i += 2) {
+      store(column + half + i, hn::BitCast(d16, hn::InterleaveLower(d64, fours[i], fours[i + 1])));
+      store(column + half + i + 1,
+            hn::BitCast(d16, hn::InterleaveUpper(d64, fours[i], fours[i + 1])));
     }
   }
+}
+
+// The same for all `dim` columns. REQUIRES: dim is a multiple of 8.
+template <class Store>
+HWY_INLINE void transpose_halves(const std::byte* const* rows, std::size_t dim, Store store) {
+  for (std::size_t column = 0; column < dim; column += 8) transpose_eight(rows, column, store);
 }
 
 // panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Widens
