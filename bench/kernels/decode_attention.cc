@@ -2,7 +2,7 @@
 // of the two products, for a cache that lies in the processor's own caches, for one that follows on
 // in memory of large pages, as cache/page_pool.h lays it out, and for one that lies anywhere in
 // memory of small pages. What is lost between them is waiting for memory.
-//   bench_decode_attention             groups of 1, 4, 7 and 8 query heads, the best of several
+//   bench_decode_attention [f16|q8_0]  groups of 1, 4, 7 and 8 query heads, the best of several
 //   runs
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "base/aligned.h"
@@ -23,6 +24,7 @@ using restkv::AlignedArray;
 using restkv::best_seconds;
 using restkv::DecodeAttentionArgs;
 using restkv::KernelTable;
+using restkv::kv_row_bytes;
 using restkv::KvType;
 using restkv::MemoryUse;
 using restkv::PageView;
@@ -41,14 +43,14 @@ constexpr Place kPlaces[] = {{.name = "in the caches", .rows = 1024, .repeats = 
                              {.name = "in order, large pages", .rows = 1 << 20},
                              {.name = "anywhere, small pages", .rows = 1 << 20, .in_order = false}};
 
-// A cache in f16.
 struct Cache {
   AlignedArray<std::byte> data;
   std::vector<PageView> pages;
 
-  Cache(const KernelTable& kernels, const Place& place, std::size_t head_dim)
-      : data(place.rows * head_dim * 4, place.in_order ? MemoryUse::kLarge : MemoryUse::kPlain) {
-    const std::size_t half_page = kPageRows * head_dim * 2;
+  Cache(const KernelTable& kernels, const Place& place, KvType type, std::size_t head_dim)
+      : data(place.rows * 2 * kv_row_bytes(type, head_dim),
+             place.in_order ? MemoryUse::kLarge : MemoryUse::kPlain) {
+    const std::size_t half_page = kPageRows * kv_row_bytes(type, head_dim);
     const std::vector<float> page = random_floats(kPageRows * head_dim);
     std::vector<std::size_t> order(place.rows / kPageRows);
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -56,16 +58,16 @@ struct Cache {
     if (!place.in_order) std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t at : order) {
       std::byte* const keys = data.data() + at * 2 * half_page;
-      kernels.encode_row(KvType::kF16, page.data(), keys, page.size());
+      kernels.encode_row(type, page.data(), keys, page.size());
       std::memcpy(keys + half_page, keys, half_page);
       pages.push_back({.keys = keys, .values = keys + half_page, .rows = kPageRows});
     }
   }
 };
 
-void time_cache(const KernelTable& kernels, const Place& place, std::size_t group,
+void time_cache(const KernelTable& kernels, const Place& place, KvType type, std::size_t group,
                 std::size_t head_dim) {
-  const Cache cache(kernels, place, head_dim);
+  const Cache cache(kernels, place, type, head_dim);
   const std::vector<float> q = random_floats(group * head_dim);
   std::vector<float> partial(restkv::decode_partial_size(group, head_dim));
   constexpr std::size_t kPages = kSegmentRows / kPageRows;
@@ -75,6 +77,8 @@ void time_cache(const KernelTable& kernels, const Place& place, std::size_t grou
                                 .group = group,
                                 .head_dim = head_dim,
                                 .pages = std::span(cache.pages).subspan(first, kPages),
+                                .type_k = type,
+                                .type_v = type,
                                 .rule = {.scale = 0.125F},
                                 .partial = partial.data()});
     }
@@ -87,13 +91,19 @@ void time_cache(const KernelTable& kernels, const Place& place, std::size_t grou
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const KernelTable& kernels = restkv::kernels_to_time();
-  std::printf("kernels %.*s, f16, one thread\n", static_cast<int>(kernels.name.size()),
-              kernels.name.data());
+  const std::string_view wanted = argc > 1 ? argv[1] : "f16";
+  if (argc > 2 || (wanted != "f16" && wanted != "q8_0")) {
+    std::fprintf(stderr, "usage: bench_decode_attention [f16|q8_0]\n");
+    return 2;
+  }
+  const KvType type = wanted == "f16" ? KvType::kF16 : KvType::kQ8_0;
+  std::printf("kernels %.*s, %s, one thread\n", static_cast<int>(kernels.name.size()),
+              kernels.name.data(), wanted.data());
   for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {
     for (const std::size_t group : {1, 4, 7, 8}) {
-      for (const Place& place : kPlaces) time_cache(kernels, place, group, head_dim);
+      for (const Place& place : kPlaces) time_cache(kernels, place, type, group, head_dim);
     }
   }
   return 0;

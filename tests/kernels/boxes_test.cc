@@ -20,7 +20,7 @@ constexpr double kBudget = 1.0;
 constexpr SummaryType kTypes[] = {SummaryType::kF16, SummaryType::kInt8, SummaryType::kInt4};
 constexpr HeadMerge kMerges[] = {HeadMerge::kMax, HeadMerge::kMean};
 constexpr std::size_t kHeadSizes[] = {64, 80, 96, 128, 256};
-constexpr std::size_t kGroups[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
+constexpr std::size_t kGroups[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16};
 
 // One column of a box in one run.
 struct Column {

@@ -15,9 +15,10 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
+#include <utility>
 
 #include "kernels/hwy/rows-inl.h"
 #include "kernels/hwy/tiles-inl.h"
@@ -117,20 +118,18 @@ void score_heads(const BoxScoreArgs& args, const BoxPanel& panel, std::size_t he
   }
 }
 
+// score_heads for 1 to kMostHeads query heads.
+template <SummaryType kType, std::size_t... kLess>
+constexpr auto score_functions(std::index_sequence<kLess...> /*heads*/) {
+  return std::array{&score_heads<kType, kLess + 1>...};
+}
+
 template <SummaryType kType>
 void score_panel(const BoxScoreArgs& args, const BoxPanel& panel, float* merged) {
-  using Score = void (*)(const BoxScoreArgs&, const BoxPanel&, std::size_t, float*);
-  constexpr Score kScore[] = {score_heads<kType, 1>, score_heads<kType, 2>, score_heads<kType, 3>,
-                              score_heads<kType, 4>, score_heads<kType, 5>, score_heads<kType, 6>,
-                              score_heads<kType, 7>, score_heads<kType, 8>};
-  static_assert(std::size(kScore) >= kMostHeads);
-  const std::size_t parts = parts_of(args.group);
-  std::size_t head = 0;
-  for (std::size_t part = 0; part < parts; ++part) {
-    const std::size_t heads = (args.group - head + parts - part - 1) / (parts - part);
+  constexpr auto kScore = score_functions<kType>(std::make_index_sequence<kMostHeads>());
+  for_each_part(args.group, kMostHeads, [&](std::size_t head, std::size_t heads) HWY_ATTR {
     kScore[heads - 1](args, panel, head, merged);
-    head += heads;
-  }
+  });
   if (args.merge == HeadMerge::kMean) {
     for (std::size_t v = 0; v < 2; ++v) {
       float* const to = merged + v * kLanes;

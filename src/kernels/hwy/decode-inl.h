@@ -1,9 +1,8 @@
 // Attention of one token's query heads over pages of the cache. Compiled once per target.
 //
 // Why this method: decode reads every key and value once, so reading and expanding a row must serve
-// the whole group. Up to 32 rows, across page borders, are multiplied as in prefill: f16 is widened
-// within the products, keys after they were transposed; all else is expanded to f32 first. The
-// order of sums depends on the rows of the segment only.
+// the whole group (of a very large one, kHeadsAtOnce). Up to 32 rows, across page borders, are
+// multiplied as in prefill. The order of sums depends on the rows of the segment only.
 
 #if defined(RESTKV_KERNELS_HWY_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_DECODE_INL_H_
@@ -13,110 +12,28 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <limits>
+#include <utility>
 
-#include "kernels/hwy/decode_rows-inl.h"
+#include "kernels/hwy/decode_tiles-inl.h"
 #include "kernels/hwy/tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
 namespace {
 
-// Query heads that one walk over the rows serves.
-constexpr std::size_t kHeadsAtOnce = 4 * kMostHeads;
-
 // As many vectors of columns as keep the multiply-adds busy beside so many query heads.
 template <std::size_t kHeads>
 constexpr std::size_t kWide = std::min<std::size_t>(
     kHeads >= 4 || kManyRegisters ? 2 : (kHeads == 1 ? 8 : 4), kDecodeTile / kLanes);
 
-// Few query heads leave their products so little time that a third of a later tile's lines has to
-// be fetched while rows are made ready, and the rest beside the products; else all beside them.
-constexpr std::size_t kFewHeads = 3;
-constexpr std::size_t kLinesBesideTransposing = (kPanel + 4) / 5;  // 8 columns of kPanel keys
-template <std::size_t kHeads, std::size_t kVectors>
-constexpr std::size_t kLinesBeside =  // each part of the products of so many vectors
-    std::max<std::size_t>(kVectors * kLanes * kBesideStep / (kHeads <= kFewHeads ? 48 : 32), 1);
-
-// Rows of the segment made ready.
-struct DecodeTile {
-  HWY_ALIGN float keys[kDecodeTile * kMaxHeadDim];               // [dim][kDecodeTile]
-  HWY_ALIGN float values[kDecodeTile * kMaxHeadDim];             // [kDecodeTile][dim]
-  HWY_ALIGN std::uint16_t half_keys[kDecodeTile * kMaxHeadDim];  // [dim][kDecodeTile]
-  // Sums of weights, lane by lane until the segment's end.
-  HWY_ALIGN float lane_sums[kHeadsAtOnce][kLanes];
-  std::size_t first_head = 0;  // whose sums are lane_sums[0]
-  std::size_t first = 0;       // rows before this tile
-  std::size_t rows = 0;
-  const std::byte* const* value_rows = nullptr;  // [rows] as they lie in the cache
-  const std::uint8_t* const* masks = nullptr;    // [rows], or null: all heads see all rows
-};
-
-// How a tile holds its rows.
-struct HalvesAsTheyAre {  // f16
-  static HalfColumns keys(const DecodeTile& tile, std::size_t key) {
-    return {tile.half_keys + key, kDecodeTile};
-  }
-  static HalfRows values(const DecodeTile& tile, std::size_t /*dim*/, std::size_t column) {
-    return {tile.value_rows, column};
-  }
-};
-struct Expanded {
-  static FloatColumns keys(const DecodeTile& tile, std::size_t key) {
-    return {tile.keys + key, kDecodeTile};
-  }
-  static FloatColumns values(const DecodeTile& tile, std::size_t dim, std::size_t column) {
-    return {tile.values + column, dim};
-  }
-};
-
-bool halves_as_they_are(const DecodeAttentionArgs& args) {
-  return kConvertsF16 && args.type_k == KvType::kF16 && args.type_v == KvType::kF16 &&
-         args.head_dim % kPanel == 0;
-}
-
-void transpose_keys(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
-                    Prefetch& prefetch) {
-  const hn::Repartition<std::uint16_t, F32> d16;
-  for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
-    std::uint16_t* const to = tile.half_keys + key;
-    for (std::size_t column = 0; column < args.head_dim; column += 8) {
-      transpose_eight(rows.keys + key, column, [d16, to](std::size_t at, auto halves) HWY_ATTR {
-        hn::StoreU(halves, d16, to + at * kDecodeTile);
-      });
-      if (args.group <= kFewHeads) prefetch.step<kLinesBesideTransposing>();
-    }
-  }
-}
-
-void expand(const DecodeAttentionArgs& args, const TileRows& rows, std::size_t dim,
-            DecodeTile& tile, Prefetch& prefetch) {
-  const bool halves = args.type_k == KvType::kF16 || args.type_k == KvType::kBf16;
-  if (kConvertsF16 && halves && args.head_dim % 8 == 0) {
-    for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
-      widen_transposed(args.type_k, rows.keys + key, args.head_dim, kDecodeTile, tile.keys + key);
-    }
-  } else {
-    float* const flat = tile.values;  // free until the values are expanded
-    for (std::size_t i = 0; i < rows.count; ++i) {
-      expand_row(args.type_k, rows.keys[i], args.head_dim, dim, flat + i * dim);
-    }
-    std::fill(flat + rows.count * dim, flat + kDecodeTile * dim, 0.0F);
-    transpose(flat, dim, kDecodeTile, tile.keys);
-  }
-  for (std::size_t i = 0; i < rows.count; ++i) {
-    expand_row(args.type_v, rows.values[i], args.head_dim, dim, tile.values + i * dim);
-    if (args.group <= kFewHeads) prefetch.step<2>();
-  }
-}
-
 // acc = acc * rescale + weights * values for kVectors vectors of columns.
-template <std::size_t kHeads, std::size_t kVectors, class Values>
-HWY_INLINE void accumulate(const float* weights, const float* rescale, Values values,
-                           std::size_t rows, float* acc, std::size_t acc_stride,
+template <class Form, std::size_t kHeads, std::size_t kVectors>
+HWY_INLINE void accumulate(const DecodeTile& tile, std::size_t column, const float* weights,
+                           const float* rescale, float* acc, std::size_t acc_stride,
                            Prefetch& prefetch) {
   const F32 d;
   Sums<kHeads, kVectors> sums;
@@ -125,9 +42,9 @@ HWY_INLINE void accumulate(const float* weights, const float* rescale, Values va
       sums.at[h][v] = hn::Mul(hn::LoadU(d, acc + h * acc_stride + v * kLanes), all(rescale[h]));
     }
   }
-  multiply(RowMajor{weights, kDecodeTile}, values, rows, sums,
-           [&prefetch](std::size_t /*row*/)
-               HWY_ATTR { prefetch.template step<kLinesBeside<kHeads, kVectors>>(); });
+  Form::add_values(tile, column, weights, sums, [&prefetch]() HWY_ATTR {
+    prefetch.template step<kLinesBeside<kHeads, kVectors>>();
+  });
   for (std::size_t h = 0; h < kHeads; ++h) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       hn::StoreU(sums.at[h][v], d, acc + h * acc_stride + v * kLanes);
@@ -171,19 +88,12 @@ HWY_INLINE float weigh(float* logits, float& max, float* lane_sums) {
   return rescale;
 }
 
-// The query heads that one walk over the rows serves.
-struct Heads {
-  std::size_t first;
-  std::size_t count;  // kHeadsAtOnce at the most
-};
-
 // Adds the tile to the partials of query heads [head, head + kHeads).
 template <class Form, std::size_t kHeads>
-void attend_heads(const DecodeAttentionArgs& args, DecodeTile& tile, std::size_t dim, Heads heads,
-                  Prefetch& prefetch) {
+void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t head,
+                  Pass& pass) {
   const F32 d;
   const std::size_t n = args.head_dim;
-  const std::size_t head = heads.first;
   float* const max = args.partial + head;
   float* const acc = args.partial + 2 * args.group + head * n;
   HWY_ALIGN float weights[kHeads][kDecodeTile];
@@ -193,12 +103,12 @@ void attend_heads(const DecodeAttentionArgs& args, DecodeTile& tile, std::size_t
   const RowMajor queries = {args.q + head * n, n};
   const float scale = product_scale(args.rule);
   const float cap = args.rule.softcap;
-  // All but the last tile are full, and the compiler knows how many turns that are.
+  // Written so that the compiler knows how many turns there are at the most.
   for (std::size_t key = 0; key < kDecodeTile; key += kVectors * kLanes) {
     if (key >= tile.rows) break;
     auto sums = zero_sums<kHeads, kVectors>();
-    multiply(queries, Form::keys(tile, key), n, sums, [&](std::size_t column) HWY_ATTR {
-      prefetch.template step<kLinesBeside<kHeads, kVectors>>();
+    Form::add_logits(tile, key, queries, n, sums, [&]() HWY_ATTR {
+      pass.prefetch.template step<kLinesBeside<kHeads, kVectors>>();
     });
     for (std::size_t h = 0; h < kHeads; ++h) {
       for (std::size_t v = 0; v < kVectors; ++v) {
@@ -218,87 +128,79 @@ void attend_heads(const DecodeAttentionArgs& args, DecodeTile& tile, std::size_t
   }
   for (std::size_t h = 0; h < kHeads; ++h) {
     if (tile.masks != nullptr) hide_rows(tile, head + h, weights[h]);
-    rescale[h] = weigh(weights[h], max[h], tile.lane_sums[head + h - tile.first_head]);
+    rescale[h] = weigh(weights[h], max[h], pass.lane_sums[head + h - pass.first_head]);
   }
 
   std::size_t column = 0;
   for (; column + kVectors * kLanes <= n; column += kVectors * kLanes) {
-    accumulate<kHeads, kVectors>(weights[0], rescale, Form::values(tile, dim, column), tile.rows,
-                                 acc + column, n, prefetch);
+    accumulate<Form, kHeads, kVectors>(tile, column, weights[0], rescale, acc + column, n,
+                                       pass.prefetch);
   }
   for (; column + kLanes <= n; column += kLanes) {
-    accumulate<kHeads, 1>(weights[0], rescale, Form::values(tile, dim, column), tile.rows,
-                          acc + column, n, prefetch);
+    accumulate<Form, kHeads, 1>(tile, column, weights[0], rescale, acc + column, n, pass.prefetch);
   }
   for (; column < n; ++column) {
     for (std::size_t h = 0; h < kHeads; ++h) {
       float value = acc[h * n + column] * rescale[h];
       for (std::size_t i = 0; i < tile.rows; ++i) {
-        value += weights[h][i] * tile.values[i * dim + column];
+        value += weights[h][i] * tile.values[i * tile.dim + column];
       }
       acc[h * n + column] = value;
     }
   }
 }
 
-template <class Form>
-void attend(const DecodeAttentionArgs& args, DecodeTile& tile, std::size_t dim, Heads heads,
-            Prefetch& prefetch) {
-  using Attend = void (*)(const DecodeAttentionArgs&, DecodeTile&, std::size_t, Heads, Prefetch&);
-  constexpr Attend kAttend[] = {attend_heads<Form, 1>, attend_heads<Form, 2>, attend_heads<Form, 3>,
-                                attend_heads<Form, 4>, attend_heads<Form, 5>, attend_heads<Form, 6>,
-                                attend_heads<Form, 7>, attend_heads<Form, 8>};
-  static_assert(std::size(kAttend) >= kMostHeads);
-  const std::size_t end = heads.first + heads.count;
-  for (std::size_t parts = parts_of(heads.count); parts > 0; --parts) {
-    heads.count = (end - heads.first + parts - 1) / parts;
-    kAttend[heads.count - 1](args, tile, dim, heads, prefetch);
-    heads.first += heads.count;
-  }
+// attend_heads for 1 to kMostHeads query heads.
+template <class Form, std::size_t... kLess>
+constexpr auto attend_functions(std::index_sequence<kLess...> /*heads*/) {
+  return std::array{&attend_heads<Form, kLess + 1>...};
 }
 
-void attend_segment(const DecodeAttentionArgs& args, Heads heads) {
-  const std::size_t dim = round_up(args.head_dim, kLineFloats);
-  const bool as_they_are = halves_as_they_are(args);
+template <class Form>
+void attend_segment(const DecodeAttentionArgs& args, Pass& pass) {
+  constexpr auto kAttend = attend_functions<Form>(std::make_index_sequence<kMostHeads>());
   DecodeTile tile;
-  tile.first_head = heads.first;
-  std::fill_n(tile.lane_sums[0], heads.count * kLanes, 0.0F);
+  tile.dim = round_up(args.head_dim, kLineFloats);
   RowWalk walk(args);
   TileRows rows[3];  // of this tile, and of two that are on their way, in turn
-  Prefetch prefetch;
   for (std::size_t first = 0; first < 2; ++first) {
     walk.next(rows[first]);
-    prefetch.start(rows[first]);
-    prefetch.finish();
+    pass.prefetch.start(rows[first]);
+    pass.prefetch.finish();
   }
   for (std::size_t turn = 0; rows[turn].count > 0; turn = (turn + 1) % 3) {
     TileRows& ahead = rows[(turn + 2) % 3];
     walk.next(ahead);
-    prefetch.start(ahead);
+    pass.prefetch.start(ahead);
     tile.rows = rows[turn].count;
     tile.value_rows = rows[turn].values;
     tile.masks = args.pages.front().masks != nullptr ? rows[turn].masks : nullptr;
-    if (as_they_are) {
-      transpose_keys(args, rows[turn], tile, prefetch);
-      attend<HalvesAsTheyAre>(args, tile, dim, heads, prefetch);
-    } else {
-      expand(args, rows[turn], dim, tile, prefetch);
-      attend<Expanded>(args, tile, dim, heads, prefetch);
-    }
-    prefetch.finish();
+    Form::make_ready(args, rows[turn], tile, pass);
+    for_each_part(pass.heads, kMostHeads, [&](std::size_t first, std::size_t heads) HWY_ATTR {
+      kAttend[heads - 1](args, tile, pass.first_head + first, pass);
+    });
+    pass.prefetch.finish();
     tile.first += tile.rows;
   }
-  for (std::size_t h = 0; h < heads.count; ++h) {
-    args.partial[args.group + heads.first + h] = sum_of(hn::Load(F32(), tile.lane_sums[h]));
+  float* const sum = args.partial + args.group + pass.first_head;
+  for (std::size_t h = 0; h < pass.heads; ++h) {
+    sum[h] = sum_of(hn::Load(F32(), pass.lane_sums[h]));
   }
 }
 
 void decode_attention(const DecodeAttentionArgs& args) {
   std::fill_n(args.partial, args.group, -std::numeric_limits<float>::infinity());
   std::fill_n(args.partial + 2 * args.group, args.group * args.head_dim, 0.0F);
-  for (std::size_t head = 0; head < args.group; head += kHeadsAtOnce) {
-    attend_segment(args, {.first = head, .count = std::min(kHeadsAtOnce, args.group - head)});
-  }
+  for_each_part(args.group, kHeadsAtOnce, [&args](std::size_t first, std::size_t heads) HWY_ATTR {
+    Pass pass{.first_head = first, .heads = heads};
+    if (HalvesAsTheyAre::fits(args)) {
+      attend_segment<HalvesAsTheyAre>(args, pass);
+    } else if (BytesAsTheyAre::fits(args)) {
+      attend_segment<BytesAsTheyAre>(args, pass);
+    } else {
+      attend_segment<Expanded>(args, pass);
+    }
+  });
 }
 
 }  // namespace

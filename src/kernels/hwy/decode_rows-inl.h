@@ -93,8 +93,7 @@ class RowWalk {
 // Brings the rows of a later tile near, a few lines at a time, all through the work on this one:
 // without it, decode waits for each page; asked for in bursts, the lines wait for one another. Rows
 // of the next tile but one: memory may take longer than the work on one tile. Into the second
-// level: as many lines may be on their way there as memory can bring, to the first level half as
-// many on some processors (docs/kernels.md).
+// level: to the first, memory brought half as much on some processors (docs/kernels.md).
 class Prefetch {
  public:
   void start(const TileRows& rows) {
@@ -105,7 +104,10 @@ class Prefetch {
 
   template <std::size_t kLines>
   HWY_INLINE void step() {
-    if (HWY_UNLIKELY(lines_ < kLines)) return cross_runs(kLines);
+    if (HWY_UNLIKELY(lines_ < kLines)) {
+      if (more()) cross_runs(kLines);
+      return;
+    }
 #pragma GCC unroll 8
     for (std::size_t i = 0; i < kLines; ++i) fetch(next_ + i * kCacheLine);
     next_ += kLines * kCacheLine;
@@ -114,15 +116,17 @@ class Prefetch {
 
   // What is left.
   void finish() {
-    while (lines_ > 0 || run_ < rows_->n_run) cross_runs(lines_ + 1);
+    while (more()) cross_runs(lines_ + 1);
   }
 
  private:
+  [[nodiscard]] HWY_INLINE bool more() const { return lines_ > 0 || run_ < rows_->n_run; }
+
   static void fetch(const std::byte* line) { __builtin_prefetch(line, 0, 2); }
 
   HWY_NOINLINE void cross_runs(std::size_t lines) {
     for (; lines > 0; --lines) {
-      if (lines_ == 0) {
+      while (lines_ == 0) {
         if (run_ == rows_->n_run) return;
         const auto& [begin, bytes] = rows_->runs[run_++];
         const std::size_t before = reinterpret_cast<std::uintptr_t>(begin) % kCacheLine;

@@ -30,9 +30,21 @@ constexpr std::size_t kPanel = 2 * kLanes;  // columns of a tile
 static_assert(kKeyTile % kPanel == 0 && kQueryPadding % kTileRows == 0 &&
               kLineFloats % kLanes == 0);
 
-constexpr std::size_t kMostHeads = kManyRegisters ? 8 : 6;  // query heads of one product in decode
-// With 16 registers 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its own sums.
-constexpr std::size_t parts_of(std::size_t group) { return (group + kMostHeads - 1) / kMostHeads; }
+// Query heads of one product where one token asks: of decode and of its choice of blocks.
+constexpr std::size_t kMostHeads = kManyRegisters ? 8 : 6;
+
+// Calls body(first, count) for the fewest parts of n that are no longer than `most`, all of about
+// one length. With 16 registers 7 heads are 4 + 3, not 6 + 1: a product of few rows waits for its
+// own sums.
+template <class Body>
+HWY_INLINE void for_each_part(std::size_t n, std::size_t most, Body body) {
+  std::size_t first = 0;
+  for (std::size_t parts = (n + most - 1) / most; parts > 0; --parts) {
+    const std::size_t count = (n - first + parts - 1) / parts;
+    body(first, count);
+    first += count;
+  }
+}
 
 // The left side, k after k, with the rows of a tile side by side.
 struct Interleaved {
@@ -73,6 +85,27 @@ struct HalfRows {
   std::size_t column;
   HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
     return load_f16(rows[k] + 2 * (column + v * kLanes));
+  }
+};
+
+// Integers of 16 bits, widened on the way.
+struct ShortColumns {
+  const std::uint16_t* data;
+  std::size_t stride;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    const auto* const at = reinterpret_cast<const std::int16_t*>(data + k * stride + v * kLanes);
+    const hn::Rebind<std::int16_t, F32> d16;
+    return hn::ConvertTo(F32(), hn::PromoteTo(I32(), hn::LoadU(d16, at)));
+  }
+};
+// Bytes where the cache holds them, without their scales.
+struct ByteRows {
+  const std::byte* const* rows;
+  std::size_t offset;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    const auto* const at = reinterpret_cast<const std::int8_t*>(rows[k] + offset + v * kLanes);
+    const hn::Rebind<std::int8_t, F32> d8;
+    return hn::ConvertTo(F32(), hn::PromoteTo(I32(), hn::LoadU(d8, at)));
   }
 };
 
@@ -131,131 +164,22 @@ HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, 
   result = sums;
 }
 
-// The same sums, and other work beside them: calls beside(k) before the products of each
-// k = 0, kBesideStep .. < depth. The multiply-adds leave units of the processor free for it.
+// The same sums, and other work beside them: calls beside() before every kBesideStep products.
 constexpr std::size_t kBesideStep = 8;
 template <std::size_t kRows, std::size_t kVectors, class Left, class Right, class Beside>
 HWY_INLINE void multiply(Left left, Right right, std::size_t depth, Sums<kRows, kVectors>& result,
                          Beside beside) {
   Sums<kRows, kVectors> sums = result;
-  std::size_t k = 0;
-  for (; k + kBesideStep <= depth; k += kBesideStep) {
-    beside(k);
+  const std::size_t whole = depth / kBesideStep * kBesideStep;
+  for (std::size_t k = 0; k < whole; k += kBesideStep) {
+    beside();
     multiply_part(left, right, k, k + kBesideStep, sums);
   }
-  if (k < depth) beside(k);
-  multiply_part(left, right, k, depth, sums);
+  if (whole < depth) {
+    beside();
+    multiply_part(left, right, whole, depth, sums);
+  }
   result = sums;
-}
-
-// A vector whose 128-bit block b holds row[4 * b * stride .. + 3].
-template <class D>
-HWY_INLINE hn::Vec<D> gather_blocks(D d, const float* row, std::size_t stride) {
-  if constexpr (hn::MaxLanes(d) <= 4) {
-    return hn::LoadU(d, row);
-  } else {
-    const hn::Half<D> dh;
-    const auto lower = gather_blocks(dh, row, stride);
-    return hn::Combine(d, gather_blocks(dh, row + hn::MaxLanes(dh) * stride, stride), lower);
-  }
-}
-
-// A vector whose 128-bit block b holds 16 bytes of rows[8 * b] from `offset` on.
-template <class D>
-HWY_INLINE hn::Vec<D> gather_halves(D d, const std::byte* const* rows, std::size_t offset) {
-  if constexpr (hn::MaxLanes(d) <= 8) {
-    return hn::LoadU(d, reinterpret_cast<const std::uint16_t*>(rows[0] + offset));
-  } else {
-    const hn::Half<D> dh;
-    const auto lower = gather_halves(dh, rows, offset);
-    return hn::Combine(d, gather_halves(dh, rows + hn::MaxLanes(dh), offset), lower);
-  }
-}
-
-// panel[column * width + row] = rows[row * dim + column], for `width` rows, a multiple of kLanes.
-// Works on 4 x 4 squares, one in each 128-bit block. REQUIRES: dim is a multiple of 4.
-HWY_INLINE void transpose(const float* rows, std::size_t dim, std::size_t width, float* panel) {
-  const F32 d;
-  const hn::Repartition<double, F32> pairs;
-  for (std::size_t first = 0; first < width; first += kLanes) {
-    for (std::size_t column = 0; column < dim; column += 4) {
-      const float* const corner = rows + first * dim + column;
-      const auto r0 = gather_blocks(d, corner, dim);
-      const auto r1 = gather_blocks(d, corner + dim, dim);
-      const auto r2 = gather_blocks(d, corner + 2 * dim, dim);
-      const auto r3 = gather_blocks(d, corner + 3 * dim, dim);
-      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
-      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
-      const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
-      const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
-      float* const to = panel + column * width + first;
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, to);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + width);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * width);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * width);
-    }
-  }
-}
-
-// Halves of a full vector of 16-bit elements, as f32.
-template <class V16>
-HWY_INLINE Vf widen(KvType type, V16 halves) {
-  if (type == KvType::kBf16) {
-    const U32 du;
-    return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(du, halves)));
-  }
-  return hn::PromoteTo(F32(), hn::BitCast(Narrow<hwy::float16_t>(), halves));
-}
-
-// Gives store(column, vector) the elements of a column of kPanel rows of 16 bits, in order of rows,
-// for each of 8 columns from `column` on. Works on squares of 8 x 8, one in each 128-bit block.
-template <class Store>
-HWY_INLINE void transpose_eight(const std::byte* const* rows, std::size_t column, Store store) {
-  const hn::Repartition<std::uint16_t, F32> d16;
-  const hn::Repartition<std::uint32_t, F32> d32;
-  const hn::Repartition<std::uint64_t, F32> d64;
-  hn::Vec<decltype(d16)> r[8];
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < 8; ++i) r[i] = gather_halves(d16, rows + i, 2 * column);
-  hn::Vec<decltype(d32)> pairs[8];  // rows (2i, 2i + 1), columns 0..3, then 4..7
-#pragma GCC unroll 4
-  for (std::size_t i = 0; i < 4; ++i) {
-    pairs[i] = hn::BitCast(d32, hn::InterleaveLower(d16, r[2 * i], r[2 * i + 1]));
-    pairs[4 + i] = hn::BitCast(d32, hn::InterleaveUpper(d16, r[2 * i], r[2 * i + 1]));
-  }
-#pragma GCC unroll 2
-  for (std::size_t half = 0; half < 8; half += 4) {  // columns 0..3, then 4..7
-    const auto* const p = pairs + half;
-    const hn::Vec<decltype(d64)> fours[4] = {
-        hn::BitCast(d64, hn::InterleaveLower(d32, p[0], p[1])),
-        hn::BitCast(d64, hn::InterleaveLower(d32, p[2], p[3])),
-        hn::BitCast(d64, hn::InterleaveUpper(d32, p[0], p[1])),
-        hn::BitCast(d64, hn::InterleaveUpper(d32, p[2], p[3]))};
-#pragma GCC unroll 2
-    for (std::size_t i = 0; i < 4; i += 2) {
-      store(column + half + i, hn::BitCast(d16, hn::InterleaveLower(d64, fours[i], fours[i + 1])));
-      store(column + half + i + 1,
-            hn::BitCast(d16, hn::InterleaveUpper(d64, fours[i], fours[i + 1])));
-    }
-  }
-}
-
-// The same for all `dim` columns. REQUIRES: dim is a multiple of 8.
-template <class Store>
-HWY_INLINE void transpose_halves(const std::byte* const* rows, std::size_t dim, Store store) {
-  for (std::size_t column = 0; column < dim; column += 8) transpose_eight(rows, column, store);
-}
-
-// panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Widens
-// last: half the moves of transpose(). REQUIRES: kConvertsF16, dim is a multiple of 8.
-HWY_INLINE void widen_transposed(KvType type, const std::byte* const* rows, std::size_t dim,
-                                 std::size_t stride, float* panel) {
-  const hn::Half<hn::Repartition<std::uint16_t, F32>> dh;
-  transpose_halves(rows, dim, [type, stride, panel, dh](std::size_t column, auto halves) HWY_ATTR {
-    float* const to = panel + column * stride;
-    hn::StoreU(widen(type, hn::LowerHalf(dh, halves)), F32(), to);
-    hn::StoreU(widen(type, hn::UpperHalf(dh, halves)), F32(), to + kLanes);
-  });
 }
 
 // A row of any type as f32, padded with zeros to `dim` elements.
