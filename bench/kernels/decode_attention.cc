@@ -6,11 +6,13 @@
 //   runs
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <numeric>
 #include <random>
+#include <span>
 #include <string_view>
 #include <vector>
 

@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/attention_oracle.h"
@@ -185,12 +187,24 @@ TEST(DecodeAttention, ReadsEveryPairOfTypes) {
 TEST(DecodeAttention, TakesEveryGroupAndWidth) {
   Worst worst("decode_attention, groups and widths, relative L2");
   // 40 is expanded to f32, 64 read as it lies. Groups larger than one product or one pass takes.
-  for (const std::size_t head_dim : {40U, 64U}) {
-    for (std::size_t group = 1; group <= 17; ++group) {
-      expect_near_exact({.group = group, .head_dim = head_dim, .rows = 70}, kBudget, worst);
-    }
-    for (const std::size_t group : {24U, 25U, 32U, 33U, 49U, 65U}) {
-      expect_near_exact({.group = group, .head_dim = head_dim, .rows = 40}, kBudget, worst);
+  for (const auto& [head_dim, type] : {std::pair(40U, KvType::kF16), std::pair(64U, KvType::kF16),
+                                       std::pair(64U, KvType::kQ8_0)}) {
+    const auto try_group = [&](std::size_t group, std::size_t rows) {
+      expect_near_exact(
+          {.group = group, .head_dim = head_dim, .rows = rows, .type_k = type, .type_v = type},
+          kBudget, worst);
+    };
+    for (std::size_t group = 1; group <= 17; ++group) try_group(group, 70);
+    for (const std::size_t group : {24U, 25U, 32U, 33U, 49U, 65U}) try_group(group, 40);
+  }
+  for (const std::size_t head_dim : {32U, 160U, 512U}) {
+    for (const std::size_t rows : {1U, 33U, 37U}) {
+      expect_near_exact({.group = 3,
+                         .head_dim = head_dim,
+                         .rows = rows,
+                         .type_k = KvType::kQ8_0,
+                         .type_v = KvType::kQ8_0},
+                        kBudget, worst);
     }
   }
   for (const std::size_t head_dim :
@@ -287,8 +301,9 @@ TEST(DecodeAttention, BearsExtremeLogits) {
 
 // The bits depend on the rows alone, not on how pages hold them; empty pages may stand anywhere.
 TEST(DecodeAttention, DoesNotDependOnPages) {
-  for (const std::size_t rows : {1U, 16U, 33U, 100U}) {
-    const Segment segment = make_segment({.group = 7, .head_dim = 36, .rows = rows});
+  const auto try_one = [](const Setting& setting) {
+    const Segment segment = make_segment(setting);
+    const std::size_t rows = setting.rows;
     for_each_table([&](const KernelTable& table) {
       const std::vector<float> wanted =
           partial_of(table, segment, Pages(segment, 0, rows, {rows}), 0);
@@ -298,21 +313,33 @@ TEST(DecodeAttention, DoesNotDependOnPages) {
       for (const std::vector<std::size_t>& layout : layouts) {
         EXPECT_TRUE(
             same_bits(partial_of(table, segment, Pages(segment, 0, rows, layout), 0), wanted))
-            << rows << " rows in pages of " << layout.front();
+            << name_of(setting) << " in pages of " << layout.front();
       }
     });
+  };
+  for (const std::size_t rows : {1U, 16U, 33U, 100U}) {
+    try_one({.group = 7, .head_dim = 36, .rows = rows});
+    try_one({.group = 7, .head_dim = 64, .rows = rows});
+    try_one({.group = 7,
+             .head_dim = 64,
+             .rows = rows,
+             .type_k = KvType::kQ8_0,
+             .type_v = KvType::kQ8_0});
   }
 }
 
 TEST(DecodeAttention, SkippedRowsLeaveNoTrace) {
-  const Segment segment = make_segment({.group = 4, .head_dim = 32, .rows = 60});
-  for_each_table([&](const KernelTable& table) {
-    for (std::size_t skip = 0; skip <= 16; ++skip) {
-      EXPECT_TRUE(same_bits(partial_of(table, segment, Pages(segment, 0, 60, {16}), skip),
-                            partial_of(table, segment, Pages(segment, skip, 60, {16}), 0)))
-          << skip;
-    }
-  });
+  for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+    const Segment segment =
+        make_segment({.group = 4, .head_dim = 32, .rows = 60, .type_k = type, .type_v = type});
+    for_each_table([&](const KernelTable& table) {
+      for (std::size_t skip = 0; skip <= 16; ++skip) {
+        EXPECT_TRUE(same_bits(partial_of(table, segment, Pages(segment, 0, 60, {16}), skip),
+                              partial_of(table, segment, Pages(segment, skip, 60, {16}), 0)))
+            << kv_type_name(type) << ", " << skip;
+      }
+    });
+  }
 }
 
 TEST(DecodeAttention, PartialsAreAsDescribed) {
@@ -465,36 +492,85 @@ TEST(DecodeAttention, HiddenRowsLeaveNoTrace) {
 
 // A query head's partial is the same in any company.
 TEST(DecodeAttention, DoesNotDependOnTheGroup) {
-  for (const std::size_t head_dim : {40U, 64U}) {
-    for (const std::size_t group : {2U, 3U, 6U, 7U, 8U, 9U, 13U, 25U, 33U}) {
-      const Segment together = make_segment({.group = group, .head_dim = head_dim, .rows = 75});
-      const std::size_t skip = 3;
-      for_each_table([&](const KernelTable& table) {
-        const std::vector<float> all =
-            partial_of(table, together, Pages(together, 0, 75, {16}), skip);
-        for (std::size_t g = 0; g < group; ++g) {
-          Segment alone = together;
-          alone.group = 1;
-          const auto q = together.q.begin() + static_cast<std::ptrdiff_t>(g * head_dim);
-          alone.q.assign(q, q + static_cast<std::ptrdiff_t>(head_dim));
-          const std::vector<float> one = partial_of(table, alone, Pages(alone, 0, 75, {16}), skip);
-          EXPECT_EQ(all[g], one[0]) << "largest logit of head " << g << " of " << group;
-          EXPECT_EQ(all[group + g], one[1]) << "sum of head " << g << " of " << group;
-          for (std::size_t i = 0; i < head_dim; ++i) {
-            EXPECT_EQ(all[2 * group + g * head_dim + i], one[2 + i]) << "head " << g << ", " << i;
-          }
+  const auto try_one = [](const Setting& setting) {
+    const Segment together = make_segment(setting);
+    const std::size_t dim = setting.head_dim;
+    const std::size_t skip = 3;
+    for_each_table([&](const KernelTable& table) {
+      const std::vector<float> all =
+          partial_of(table, together, Pages(together, 0, setting.rows, {16}), skip);
+      for (std::size_t g = 0; g < setting.group; ++g) {
+        Segment alone = together;
+        alone.group = 1;
+        const auto q = together.q.begin() + static_cast<std::ptrdiff_t>(g * dim);
+        alone.q.assign(q, q + static_cast<std::ptrdiff_t>(dim));
+        const std::vector<float> one =
+            partial_of(table, alone, Pages(alone, 0, setting.rows, {16}), skip);
+        EXPECT_EQ(all[g], one[0]) << "largest logit of head " << g << ", " << name_of(setting);
+        EXPECT_EQ(all[setting.group + g], one[1])
+            << "sum of head " << g << ", " << name_of(setting);
+        for (std::size_t i = 0; i < dim; ++i) {
+          EXPECT_EQ(all[2 * setting.group + g * dim + i], one[2 + i])
+              << "head " << g << ", " << i << ", " << name_of(setting);
         }
-      });
-    }
+      }
+    });
+  };
+  for (const std::size_t group : {2U, 3U, 6U, 7U, 8U, 9U, 13U, 25U, 33U}) {
+    try_one({.group = group, .head_dim = 40, .rows = 75});
+    try_one({.group = group, .head_dim = 64, .rows = 75});
+    try_one({.group = group,
+             .head_dim = 64,
+             .rows = 75,
+             .type_k = KvType::kQ8_0,
+             .type_v = KvType::kQ8_0});
+    try_one({.group = group, .head_dim = 64, .rows = 75, .type_k = KvType::kQ8_0});
   }
+}
+
+// Blocks of all sizes beside one another, and of zeros: each has its own scale.
+TEST(DecodeAttention, TakesScalesOfAllSizes) {
+  Worst worst("decode_attention, scales of all sizes, relative L2");
+  const Setting setting = {.group = 7, .head_dim = 96, .rows = 83};
+  Segment segment = make_segment(setting);
+  Random random(5);
+  const auto blocks = [&](const std::vector<float>& sizes) {
+    std::vector<float> elements = random.normals(setting.rows * setting.head_dim);
+    for (std::size_t i = 0; i < elements.size(); ++i) {
+      elements[i] *= sizes[i / kQuantBlock % sizes.size()];
+    }
+    return make_rows(KvType::kQ8_0, setting.head_dim, elements);
+  };
+  segment.keys = blocks({1.0F, 0.0F, 1e-3F, 2.0F, 1e-4F});
+  segment.values = blocks({1.0F, 1e4F, 0.0F, 1e-3F, 30.0F, 1e-2F, 1.0F});
+  const std::vector<double> wanted = exact_outputs(segment, 2);
+  for_each_table([&](const KernelTable& table) {
+    const std::vector<float> out =
+        merged(segment, partial_of(table, segment, Pages(segment, 0, setting.rows, {16}), 2));
+    for (std::size_t g = 0; g < setting.group; ++g) {
+      const std::size_t first = g * setting.head_dim;
+      EXPECT_LE(worst(relative_l2(std::span(out).subspan(first, setting.head_dim),
+                                  std::span(wanted).subspan(first, setting.head_dim))),
+                kBudget)
+          << g;
+    }
+  });
 }
 
 // The logits that a caller may ask for are those of the softmax, and asking changes no bit of it.
 TEST(DecodeAttention, ShowsItsLogits) {
   for (const float softcap : {0.0F, 5.0F}) {
-    for (const std::size_t group : {1, 3, 7, 8, 9, 25, 33}) {
-      const Segment segment = make_segment(
-          {.group = group, .head_dim = 64, .rows = 83, .softcap = softcap, .deviation = 2.0F});
+    for (const auto& [group, type] :
+         {std::pair(1U, KvType::kF16), std::pair(3U, KvType::kF16), std::pair(7U, KvType::kF16),
+          std::pair(8U, KvType::kF16), std::pair(9U, KvType::kF16), std::pair(25U, KvType::kF16),
+          std::pair(33U, KvType::kF16), std::pair(7U, KvType::kQ8_0)}) {
+      const Segment segment = make_segment({.group = group,
+                                            .head_dim = 64,
+                                            .rows = 83,
+                                            .type_k = type,
+                                            .type_v = type,
+                                            .softcap = softcap,
+                                            .deviation = 2.0F});
       const std::size_t skip = 5;
       const std::size_t rows = segment.rows() - skip;
       const Pages pages(segment, 0, segment.rows(), {16});

@@ -14,10 +14,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <utility>
 
+#include "kernels/hwy/decode_rows-inl.h"
 #include "kernels/hwy/decode_tiles-inl.h"
 #include "kernels/hwy/tiles-inl.h"
 
@@ -42,9 +42,8 @@ HWY_INLINE void accumulate(const DecodeTile& tile, std::size_t column, const flo
       sums.at[h][v] = hn::Mul(hn::LoadU(d, acc + h * acc_stride + v * kLanes), all(rescale[h]));
     }
   }
-  Form::add_values(tile, column, weights, sums, [&prefetch]() HWY_ATTR {
-    prefetch.template step<kLinesBeside<kHeads, kVectors>>();
-  });
+  Form::add_values(tile, column, weights, sums,
+                   [&prefetch]() HWY_ATTR { prefetch.step<kLinesBeside<kHeads, kVectors>>(); });
   for (std::size_t h = 0; h < kHeads; ++h) {
     for (std::size_t v = 0; v < kVectors; ++v) {
       hn::StoreU(sums.at[h][v], d, acc + h * acc_stride + v * kLanes);
@@ -88,49 +87,52 @@ HWY_INLINE float weigh(float* logits, float& max, float* lane_sums) {
   return rescale;
 }
 
-// Adds the tile to the partials of query heads [head, head + kHeads).
+// Logits of query heads [head, head + kHeads) for the tile's rows; kHidden behind the last one.
 template <class Form, std::size_t kHeads>
-void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t head,
-                  Pass& pass) {
+HWY_INLINE void compute_logits(const DecodeAttentionArgs& args, const DecodeTile& tile,
+                               std::size_t head, Prefetch& prefetch, float (*logits)[kDecodeTile]) {
   const F32 d;
-  const std::size_t n = args.head_dim;
-  float* const max = args.partial + head;
-  float* const acc = args.partial + 2 * args.group + head * n;
-  HWY_ALIGN float weights[kHeads][kDecodeTile];
-  float rescale[kHeads];
-
   constexpr std::size_t kVectors = kWide<kHeads>;
-  const RowMajor queries = {args.q + head * n, n};
+  const RowMajor queries = {args.q + head * args.head_dim, args.head_dim};
   const float scale = product_scale(args.rule);
   const float cap = args.rule.softcap;
   // Written so that the compiler knows how many turns there are at the most.
   for (std::size_t key = 0; key < kDecodeTile; key += kVectors * kLanes) {
     if (key >= tile.rows) break;
     auto sums = zero_sums<kHeads, kVectors>();
-    Form::add_logits(tile, key, queries, n, sums, [&]() HWY_ATTR {
-      pass.prefetch.template step<kLinesBeside<kHeads, kVectors>>();
-    });
+    Form::add_logits(tile, key, queries, args.head_dim, sums,
+                     [&prefetch]() HWY_ATTR { prefetch.step<kLinesBeside<kHeads, kVectors>>(); });
     for (std::size_t h = 0; h < kHeads; ++h) {
       for (std::size_t v = 0; v < kVectors; ++v) {
         const Vf scaled = hn::Mul(sums.at[h][v], all(scale));
-        hn::Store(cap > 0.0F ? softcap(scaled, cap) : scaled, d, weights[h] + key + v * kLanes);
+        hn::Store(cap > 0.0F ? softcap(scaled, cap) : scaled, d, logits[h] + key + v * kLanes);
       }
     }
   }
+  for (std::size_t h = 0; args.logits != nullptr && h < kHeads; ++h) {
+    std::copy_n(logits[h], tile.rows, args.logits + (head + h) * args.logit_stride + tile.first);
+  }
+  for (std::size_t h = 0; tile.rows < kDecodeTile && h < kHeads; ++h) {
+    std::fill(logits[h] + tile.rows, logits[h] + kDecodeTile, kHidden);
+  }
+}
 
-  if (args.logits != nullptr) {
-    for (std::size_t h = 0; h < kHeads; ++h) {
-      std::copy_n(weights[h], tile.rows, args.logits + (head + h) * args.logit_stride + tile.first);
-    }
-  }
-  if (tile.rows < kDecodeTile) {
-    for (auto& row : weights) std::fill(row + tile.rows, row + kDecodeTile, kHidden);
-  }
+// Adds the tile to the partials of query heads [head, head + kHeads).
+template <class Form, std::size_t kHeads>
+void attend_heads(const DecodeAttentionArgs& args, const DecodeTile& tile, std::size_t head,
+                  DecodePass& pass) {
+  const std::size_t n = args.head_dim;
+  float* const max = args.partial + head;
+  float* const acc = args.partial + 2 * args.group + head * n;
+  HWY_ALIGN float weights[kHeads][kDecodeTile];
+  float rescale[kHeads];
+  compute_logits<Form, kHeads>(args, tile, head, pass.prefetch, weights);
   for (std::size_t h = 0; h < kHeads; ++h) {
     if (tile.masks != nullptr) hide_rows(tile, head + h, weights[h]);
     rescale[h] = weigh(weights[h], max[h], pass.lane_sums[head + h - pass.first_head]);
   }
 
+  constexpr std::size_t kVectors = kWide<kHeads>;
   std::size_t column = 0;
   for (; column + kVectors * kLanes <= n; column += kVectors * kLanes) {
     accumulate<Form, kHeads, kVectors>(tile, column, weights[0], rescale, acc + column, n,
@@ -157,7 +159,7 @@ constexpr auto attend_functions(std::index_sequence<kLess...> /*heads*/) {
 }
 
 template <class Form>
-void attend_segment(const DecodeAttentionArgs& args, Pass& pass) {
+void attend_segment(const DecodeAttentionArgs& args, DecodePass& pass) {
   constexpr auto kAttend = attend_functions<Form>(std::make_index_sequence<kMostHeads>());
   DecodeTile tile;
   tile.dim = round_up(args.head_dim, kLineFloats);
@@ -192,7 +194,7 @@ void decode_attention(const DecodeAttentionArgs& args) {
   std::fill_n(args.partial, args.group, -std::numeric_limits<float>::infinity());
   std::fill_n(args.partial + 2 * args.group, args.group * args.head_dim, 0.0F);
   for_each_part(args.group, kHeadsAtOnce, [&args](std::size_t first, std::size_t heads) HWY_ATTR {
-    Pass pass{.first_head = first, .heads = heads};
+    DecodePass pass{.first_head = first, .heads = heads};
     if (HalvesAsTheyAre::fits(args)) {
       attend_segment<HalvesAsTheyAre>(args, pass);
     } else if (BytesAsTheyAre::fits(args)) {

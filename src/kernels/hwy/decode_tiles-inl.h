@@ -1,6 +1,6 @@
-// A tile of rows made ready for the products of decode, in one of three forms: f16 and q8_0 are
-// widened within the products, keys after they were transposed; all else is expanded to f32 first.
-// Compiled once per target.
+// A tile of rows made ready for the products of decode, in one of three forms: where keys and
+// values both are f16, or both q8_0, they are widened within the products, keys after they were
+// transposed; all else is expanded to f32 first. Compiled once per target.
 
 #if defined(RESTKV_KERNELS_HWY_DECODE_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_DECODE_TILES_INL_H_
@@ -15,7 +15,10 @@
 #include <cstring>
 
 #include "kernels/hwy/decode_rows-inl.h"
+#include "kernels/hwy/tiles-inl.h"
 #include "kernels/hwy/transpose-inl.h"
+#include "kernels/hwy/types-inl.h"
+#include "kernels/kernels.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
@@ -23,7 +26,8 @@ namespace {
 
 // Few query heads leave their products so little time that a third of a later tile's lines has to
 // be fetched while rows are made ready, and the rest beside the products; else all beside them.
-// Counted for rows in f16: smaller rows are there sooner, of larger ones the rest comes at the end.
+// Counted for rows in f16 and a group that is one product: of larger groups the first part fetches
+// all, smaller rows are there sooner, of larger ones the rest comes at the end.
 constexpr std::size_t kFewHeads = 3;
 constexpr std::size_t kLinesBesideTransposing = (kPanel + 5) / 6;  // 8 columns of kPanel keys
 constexpr std::size_t kLinesBesideExpanding = 2;                   // a row's values
@@ -33,7 +37,7 @@ constexpr std::size_t kLinesBeside =  // each part of the products of so many ve
 
 // What one pass over the rows of the segment keeps, for some of the query heads.
 constexpr std::size_t kHeadsAtOnce = 4 * kMostHeads;
-struct Pass {
+struct DecodePass {
   std::size_t first_head;
   std::size_t heads;  // kHeadsAtOnce at the most
   Prefetch prefetch = {};
@@ -56,15 +60,15 @@ struct DecodeTile {
   const std::uint8_t* const* masks = nullptr;    // [rows], or null: all heads see all rows
 };
 
-// Calls transpose(rows, column, store) for every panel of the tile's keys and every 8 columns.
-template <class Transpose>
+// Calls turn(rows, column, store) for every panel of the tile's keys and every 8 columns.
+template <class Turn>
 HWY_INLINE void transpose_keys(const DecodeAttentionArgs& args, const TileRows& rows,
-                               DecodeTile& tile, Pass& pass, Transpose transpose) {
+                               DecodeTile& tile, DecodePass& pass, Turn turn) {
   const hn::Repartition<std::uint16_t, F32> d16;
   for (std::size_t key = 0; key < kDecodeTile; key += kPanel) {
     std::uint16_t* const to = tile.short_keys + key;
     for (std::size_t column = 0; column < args.head_dim; column += 8) {
-      transpose(rows.keys + key, column, [d16, to](std::size_t at, auto elements) HWY_ATTR {
+      turn(rows.keys + key, column, [d16, to](std::size_t at, auto elements) HWY_ATTR {
         hn::StoreU(elements, d16, to + at * kDecodeTile);
       });
       if (pass.heads <= kFewHeads) pass.prefetch.step<kLinesBesideTransposing>();
@@ -81,7 +85,7 @@ struct HalvesAsTheyAre {  // f16
            args.head_dim % kPanel == 0;
   }
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
-                         Pass& pass) {
+                         DecodePass& pass) {
     transpose_keys(args, rows, tile, pass,
                    [](const std::byte* const* keys, std::size_t column, auto store)
                        HWY_ATTR { transpose_eight(keys, column, store); });
@@ -100,13 +104,14 @@ struct HalvesAsTheyAre {  // f16
   }
 };
 
-// A product of whole numbers for each block, multiplied by the block's scale.
+// Keys: the sum of a block's products with its whole numbers, times the block's scale. Values:
+// weights times the scale, then their products with the whole numbers.
 struct BytesAsTheyAre {  // q8_0
   static bool fits(const DecodeAttentionArgs& args) {
-    return kConvertsF16 && args.type_k == KvType::kQ8_0 && args.type_v == KvType::kQ8_0;
+    return args.type_k == KvType::kQ8_0 && args.type_v == KvType::kQ8_0;
   }
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
-                         Pass& pass) {
+                         DecodePass& pass) {
     transpose_keys(args, rows, tile, pass,
                    [](const std::byte* const* keys, std::size_t column, auto store)
                        HWY_ATTR { transpose_eight_bytes(keys, offset_of(column), column, store); });
@@ -143,8 +148,10 @@ struct BytesAsTheyAre {  // q8_0
     HWY_ALIGN float scaled[kHeads][kDecodeTile];
     for (std::size_t h = 0; h < kHeads; ++h) {
       for (std::size_t i = 0; i < kDecodeTile; i += kLanes) {
-        hn::Store(hn::Mul(hn::Load(d, weights + h * kDecodeTile + i), hn::Load(d, scales + i)), d,
-                  scaled[h] + i);
+        const Vf weight = hn::Load(d, weights + h * kDecodeTile + i);
+        const Vf product = hn::Mul(weight, hn::Load(d, scales + i));
+        // Products so small that they are not normal numbers would be slow, and count for nothing.
+        hn::Store(hn::IfThenElseZero(hn::Gt(weight, all(1e-30F)), product), d, scaled[h] + i);
       }
     }
     multiply(RowMajor{scaled[0], kDecodeTile}, ByteRows{tile.value_rows, offset_of(column)},
@@ -175,7 +182,7 @@ struct BytesAsTheyAre {  // q8_0
 
 struct Expanded {
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
-                         Pass& pass) {
+                         DecodePass& pass) {
     const std::size_t dim = tile.dim;
     const bool halves = args.type_k == KvType::kF16 || args.type_k == KvType::kBf16;
     if (kConvertsF16 && halves && args.head_dim % 8 == 0) {

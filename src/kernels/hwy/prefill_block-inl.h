@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "kernels/hwy/tiles-inl.h"
 #include "kernels/hwy/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();

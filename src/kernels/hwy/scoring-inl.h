@@ -14,6 +14,7 @@
 #include <cstddef>
 
 #include "kernels/hwy/rows-inl.h"
+#include "kernels/hwy/tiles-inl.h"
 #include "kernels/hwy/transpose-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "kernels/hwy/types-inl.h"
 #include "kernels/hwy/vectors-inl.h"
@@ -88,7 +89,7 @@ struct HalfRows {
   }
 };
 
-// Integers of 16 bits, widened on the way.
+// Signed integers of 16 bits, widened on the way.
 struct ShortColumns {
   const std::uint16_t* data;
   std::size_t stride;
@@ -98,7 +99,7 @@ struct ShortColumns {
     return hn::ConvertTo(F32(), hn::PromoteTo(I32(), hn::LoadU(d16, at)));
   }
 };
-// Bytes where the cache holds them, without their scales.
+// Signed bytes where the cache holds them, `offset` bytes into their rows, without their scales.
 struct ByteRows {
   const std::byte* const* rows;
   std::size_t offset;

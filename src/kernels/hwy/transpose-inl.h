@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/hwy/tiles-inl.h"
+#include "kernels/hwy/types-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
@@ -28,15 +29,15 @@ HWY_INLINE hn::Vec<D> gather_blocks(D d, const float* row, std::size_t stride) {
   }
 }
 
-// A vector whose 128-bit block b holds 16 bytes of rows[8 * b] from `offset` on.
+// 8 elements of rows[8 * b] from `offset` bytes on, for b = 0, 1 .., one after the other.
 template <class D>
-HWY_INLINE hn::Vec<D> gather_halves(D d, const std::byte* const* rows, std::size_t offset) {
+HWY_INLINE hn::Vec<D> gather_eights(D d, const std::byte* const* rows, std::size_t offset) {
   if constexpr (hn::MaxLanes(d) <= 8) {
-    return hn::LoadU(d, reinterpret_cast<const std::uint16_t*>(rows[0] + offset));
+    return hn::LoadU(d, reinterpret_cast<const hn::TFromD<D>*>(rows[0] + offset));
   } else {
     const hn::Half<D> dh;
-    const auto lower = gather_halves(dh, rows, offset);
-    return hn::Combine(d, gather_halves(dh, rows + hn::MaxLanes(dh), offset), lower);
+    const auto lower = gather_eights(dh, rows, offset);
+    return hn::Combine(d, gather_eights(dh, rows + hn::MaxLanes(dh), offset), lower);
   }
 }
 
@@ -73,18 +74,6 @@ HWY_INLINE Vf widen(KvType type, V16 halves) {
     return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(du, halves)));
   }
   return hn::PromoteTo(F32(), hn::BitCast(Narrow<hwy::float16_t>(), halves));
-}
-
-// A vector whose 128-bit block b holds 8 bytes of rows[8 * b] from `offset` on, widened with sign.
-template <class D>
-HWY_INLINE hn::Vec<D> gather_bytes(D d, const std::byte* const* rows, std::size_t offset) {
-  if constexpr (hn::MaxLanes(d) <= 8) {
-    return hn::LoadU(d, reinterpret_cast<const std::int8_t*>(rows[0] + offset));
-  } else {
-    const hn::Half<D> dh;
-    const auto lower = gather_bytes(dh, rows, offset);
-    return hn::Combine(d, gather_bytes(dh, rows + hn::MaxLanes(dh), offset), lower);
-  }
 }
 
 // Rows of 16 bits, r[i] with rows i, i + 8 .. in its 128-bit blocks: gives store(column, vector)
@@ -124,11 +113,18 @@ HWY_INLINE void transpose_eight(const std::byte* const* rows, std::size_t column
   const hn::Repartition<std::uint16_t, F32> d16;
   hn::Vec<decltype(d16)> r[8];
 #pragma GCC unroll 8
-  for (std::size_t i = 0; i < 8; ++i) r[i] = gather_halves(d16, rows + i, 2 * column);
+  for (std::size_t i = 0; i < 8; ++i) r[i] = gather_eights(d16, rows + i, 2 * column);
   transpose_squares(r, column, store);
 }
 
-// The same of kPanel rows of bytes that lie at `offset` in their rows, widened to 16 bits.
+// The same for all `dim` columns. REQUIRES: dim is a multiple of 8.
+template <class Store>
+HWY_INLINE void transpose_halves(const std::byte* const* rows, std::size_t dim, Store store) {
+  for (std::size_t column = 0; column < dim; column += 8) transpose_eight(rows, column, store);
+}
+
+// transpose_squares of 8 columns of kPanel rows of signed bytes, which lie at `offset` in their
+// rows, as 16 bits.
 template <class Store>
 HWY_INLINE void transpose_eight_bytes(const std::byte* const* rows, std::size_t offset,
                                       std::size_t column, Store store) {
@@ -138,15 +134,9 @@ HWY_INLINE void transpose_eight_bytes(const std::byte* const* rows, std::size_t 
   hn::Vec<decltype(d16)> r[8];
 #pragma GCC unroll 8
   for (std::size_t i = 0; i < 8; ++i) {
-    r[i] = hn::BitCast(d16, hn::PromoteTo(ds16, gather_bytes(d8, rows + i, offset)));
+    r[i] = hn::BitCast(d16, hn::PromoteTo(ds16, gather_eights(d8, rows + i, offset)));
   }
   transpose_squares(r, column, store);
-}
-
-// The same for all `dim` columns. REQUIRES: dim is a multiple of 8.
-template <class Store>
-HWY_INLINE void transpose_halves(const std::byte* const* rows, std::size_t dim, Store store) {
-  for (std::size_t column = 0; column < dim; column += 8) transpose_eight(rows, column, store);
 }
 
 // panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Widens
