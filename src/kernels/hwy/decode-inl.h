@@ -195,13 +195,11 @@ void decode_attention(const DecodeAttentionArgs& args) {
   std::fill_n(args.partial + 2 * args.group, args.group * args.head_dim, 0.0F);
   for_each_part(args.group, kHeadsAtOnce, [&args](std::size_t first, std::size_t heads) HWY_ATTR {
     DecodePass pass{.first_head = first, .heads = heads};
-    if (HalvesAsTheyAre::fits(args)) {
-      attend_segment<HalvesAsTheyAre>(args, pass);
-    } else if (BytesAsTheyAre::fits(args)) {
-      attend_segment<BytesAsTheyAre>(args, pass);
-    } else {
-      attend_segment<Expanded>(args, pass);
+    if constexpr (kConvertsF16) {  // SSE4 is not worth the time to compile more than one form
+      if (HalvesAsTheyAre::fits(args)) return attend_segment<HalvesAsTheyAre>(args, pass);
+      if (BytesAsTheyAre::fits(args)) return attend_segment<BytesAsTheyAre>(args, pass);
     }
+    attend_segment<Expanded>(args, pass);
   });
 }
 

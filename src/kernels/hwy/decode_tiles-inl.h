@@ -1,6 +1,6 @@
 // A tile of rows made ready for the products of decode, in one of three forms: where keys and
 // values both are f16, or both q8_0, they are widened within the products, keys after they were
-// transposed; all else is expanded to f32 first. Compiled once per target.
+// transposed; all else is expanded to f32 first, and all on SSE4. Compiled once per target.
 
 #if defined(RESTKV_KERNELS_HWY_DECODE_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_DECODE_TILES_INL_H_
@@ -81,7 +81,7 @@ HWY_INLINE void transpose_keys(const DecodeAttentionArgs& args, const TileRows& 
 // beside() is called all through the products.
 struct HalvesAsTheyAre {  // f16
   static bool fits(const DecodeAttentionArgs& args) {
-    return kConvertsF16 && args.type_k == KvType::kF16 && args.type_v == KvType::kF16 &&
+    return args.type_k == KvType::kF16 && args.type_v == KvType::kF16 &&
            args.head_dim % kPanel == 0;
   }
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
