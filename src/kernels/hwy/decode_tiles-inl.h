@@ -79,7 +79,24 @@ HWY_INLINE void transpose_keys(const DecodeAttentionArgs& args, const TileRows& 
 // Of every form: make_ready() a tile. add_logits(): sums += queries * the keys from `key` on.
 // add_values(): sums += weights [heads][kDecodeTile] * the values' columns from `column` on.
 // beside() is called all through the products.
-struct HalvesAsTheyAre {  // f16
+
+// The products of a form that gives the right sides as keys(tile, key) and values(tile, column).
+template <class Form>
+struct PlainProducts {
+  template <std::size_t kHeads, std::size_t kVectors, class Beside>
+  static HWY_INLINE void add_logits(const DecodeTile& tile, std::size_t key, RowMajor queries,
+                                    std::size_t n, Sums<kHeads, kVectors>& sums, Beside beside) {
+    multiply(queries, Form::keys(tile, key), n, sums, beside);
+  }
+  template <std::size_t kHeads, std::size_t kVectors, class Beside>
+  static HWY_INLINE void add_values(const DecodeTile& tile, std::size_t column,
+                                    const float* weights, Sums<kHeads, kVectors>& sums,
+                                    Beside beside) {
+    multiply(RowMajor{weights, kDecodeTile}, Form::values(tile, column), tile.rows, sums, beside);
+  }
+};
+
+struct HalvesAsTheyAre : PlainProducts<HalvesAsTheyAre> {  // f16
   static bool fits(const DecodeAttentionArgs& args) {
     return args.type_k == KvType::kF16 && args.type_v == KvType::kF16 &&
            args.head_dim % kPanel == 0;
@@ -90,17 +107,11 @@ struct HalvesAsTheyAre {  // f16
                    [](const std::byte* const* keys, std::size_t column, auto store)
                        HWY_ATTR { transpose_eight(keys, column, store); });
   }
-  template <std::size_t kHeads, std::size_t kVectors, class Beside>
-  static HWY_INLINE void add_logits(const DecodeTile& tile, std::size_t key, RowMajor queries,
-                                    std::size_t n, Sums<kHeads, kVectors>& sums, Beside beside) {
-    multiply(queries, HalfColumns{tile.short_keys + key, kDecodeTile}, n, sums, beside);
+  static HalfColumns keys(const DecodeTile& tile, std::size_t key) {
+    return {tile.short_keys + key, kDecodeTile};
   }
-  template <std::size_t kHeads, std::size_t kVectors, class Beside>
-  static HWY_INLINE void add_values(const DecodeTile& tile, std::size_t column,
-                                    const float* weights, Sums<kHeads, kVectors>& sums,
-                                    Beside beside) {
-    multiply(RowMajor{weights, kDecodeTile}, HalfRows{tile.value_rows, column}, tile.rows, sums,
-             beside);
+  static HalfRows values(const DecodeTile& tile, std::size_t column) {
+    return {tile.value_rows, column};
   }
 };
 
@@ -180,7 +191,7 @@ struct BytesAsTheyAre {  // q8_0
   }
 };
 
-struct Expanded {
+struct Expanded : PlainProducts<Expanded> {
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
                          DecodePass& pass) {
     const std::size_t dim = tile.dim;
@@ -202,17 +213,11 @@ struct Expanded {
       if (pass.heads <= kFewHeads) pass.prefetch.step<kLinesBesideExpanding>();
     }
   }
-  template <std::size_t kHeads, std::size_t kVectors, class Beside>
-  static HWY_INLINE void add_logits(const DecodeTile& tile, std::size_t key, RowMajor queries,
-                                    std::size_t n, Sums<kHeads, kVectors>& sums, Beside beside) {
-    multiply(queries, FloatColumns{tile.keys + key, kDecodeTile}, n, sums, beside);
+  static FloatColumns keys(const DecodeTile& tile, std::size_t key) {
+    return {tile.keys + key, kDecodeTile};
   }
-  template <std::size_t kHeads, std::size_t kVectors, class Beside>
-  static HWY_INLINE void add_values(const DecodeTile& tile, std::size_t column,
-                                    const float* weights, Sums<kHeads, kVectors>& sums,
-                                    Beside beside) {
-    multiply(RowMajor{weights, kDecodeTile}, FloatColumns{tile.values + column, tile.dim},
-             tile.rows, sums, beside);
+  static FloatColumns values(const DecodeTile& tile, std::size_t column) {
+    return {tile.values + column, tile.dim};
   }
 };
 
