@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <optional>
+#include <sstream>
 #include <thread>
 
 #include "base/names.h"
@@ -52,6 +54,7 @@ std::string command_of(const StudyOptions& options) {
   if (amounts.ruler_samples > 0) {
     command += " --ruler-samples " + std::to_string(amounts.ruler_samples);
   }
+  if (amounts.ruler_seeds > 0) command += " --ruler-seeds " + std::to_string(amounts.ruler_seeds);
   std::string lengths;
   for (const std::size_t length : amounts.ruler_lengths) {
     lengths += (lengths.empty() ? " --lengths " : ",") + std::to_string(length);
@@ -93,14 +96,18 @@ class Study {
   Result<int> run(const std::vector<StudyPart>& parts);
 
  private:
-  // Prompts of another form are kept apart: results of different settings do not mix.
-  [[nodiscard]] std::string database(PromptForm form) const;
+  // apart: as StudyPart's.
+  [[nodiscard]] std::string database(std::string_view apart = {}) const;
+  // No rows where there is no such database.
+  [[nodiscard]] Result<std::vector<EvalRow>> stored_rows(std::string_view apart) const;
   Result<std::vector<StudyPart>> run_on(std::string_view model, std::vector<StudyPart> parts,
                                         bool hard_ones_go_on);
   Result<std::string> block_table(EvalSession& opened, bool is_users) const;
   Result<std::vector<std::string>> hard_tasks(EvalSession& opened, const StudyPart& part);
   Result<void> run_part(EvalSession& opened, const StudyPart& part);
-  Result<int> write() const;
+  Result<void> run_equal_bytes(EvalSession& opened, const StudyPart& part);
+  [[nodiscard]] Result<std::optional<ReportData>> data_apart(std::string_view apart) const;
+  [[nodiscard]] Result<int> write() const;
   void say(const std::string& line) const {
     if (leads(ranks_)) std::fprintf(stderr, "%s\n", line.c_str());
   }
@@ -110,16 +117,22 @@ class Study {
   Ranks* ranks_;
 };
 
-std::string Study::database(PromptForm form) const {
+std::string Study::database(std::string_view apart) const {
   const std::string& given = options_.eval.database;
-  const std::string path = given.empty() ? options_.folder + "/study.db" : given;
-  return form == PromptForm::kPlain ? path + ".plain" : path;
+  return (given.empty() ? options_.folder + "/study.db" : given) + std::string(apart);
+}
+
+Result<std::vector<EvalRow>> Study::stored_rows(std::string_view apart) const {
+  if (!std::filesystem::exists(database(apart))) return std::vector<EvalRow>();
+  RESTKV_ASSIGN(const ResultStore store, open_store(database(apart), ranks_));
+  RESTKV_ASSIGN(std::vector<EvalRow> rows, store.rows());
+  return without_repeats(std::move(rows));
 }
 
 // A part whose data are missing is left out; the text then speaks of the others.
 Result<void> Study::run_part(EvalSession& opened, const StudyPart& part) {
   RESTKV_ASSIGN(const auto tasks, select_tasks(part.tasks));
-  RESTKV_ASSIGN(ResultStore store, open_store(database(part.form), ranks_));
+  RESTKV_ASSIGN(ResultStore store, open_store(database(part.apart), ranks_));
   opened.settings.request.lengths = part.lengths;
   opened.settings.request.samples = part.samples;
   const bool plain = options_.eval.form == PromptForm::kPlain;
@@ -127,10 +140,42 @@ Result<void> Study::run_part(EvalSession& opened, const StudyPart& part) {
   say(part.title + ": " + std::to_string(tasks.size()) + " tasks, " + std::to_string(part.samples) +
       " samples of each, " + std::to_string(part.variants.size()) + " variants, " +
       opened.settings.model);
-  const auto outcome = evaluate(opened, tasks, part.variants, store, interrupt_.flag(), ranks_);
-  if (outcome.ok()) return {};
-  if (outcome.error().code != ErrorCode::kNotFound) return outcome.error();
-  say("restkv: " + part.title + " is left out: " + outcome.error().message);
+  for (std::size_t i = 0; i < part.seeds; ++i) {
+    opened.settings.request.seed = options_.eval.seed + i;
+    const auto outcome = evaluate(opened, tasks, part.variants, store, interrupt_.flag(), ranks_);
+    if (outcome.ok()) continue;
+    if (outcome.error().code != ErrorCode::kNotFound) return outcome.error();
+    say("restkv: " + part.title + " is left out: " + outcome.error().message);
+    break;
+  }
+  opened.settings.request.seed = options_.eval.seed;
+  return {};
+}
+
+// After the part, whose rows say how many bytes that is.
+Result<void> Study::run_equal_bytes(EvalSession& opened, const StudyPart& part) {
+  std::string text;  // a line for each length, and the budgets behind it
+  if (leads(ranks_)) {
+    RESTKV_ASSIGN(const std::vector<EvalRow> rows, stored_rows(part.apart));
+    RESTKV_ASSIGN(const std::vector<EvalRow> before, stored_rows(kEqualBytesRows));
+    for (const auto& [length, budgets] :
+         budgets_of_equal_bytes(part, opened.settings.fingerprint, rows, before)) {
+      text += std::to_string(length);
+      for (const std::size_t budget : budgets) text += " " + std::to_string(budget);
+      text += "\n";
+    }
+  }
+  std::istringstream lines(agreed(std::move(text), ranks_));
+  BudgetsByLength all;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream numbers(line);
+    std::size_t length = 0;
+    numbers >> length;
+    for (std::size_t budget = 0; numbers >> budget;) all[length].push_back(budget);
+  }
+  for (const StudyPart& equal : parts_of_equal_bytes(part, all)) {
+    RESTKV_TRY(run_part(opened, equal));
+  }
   return {};
 }
 
@@ -145,9 +190,7 @@ Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const St
     RESTKV_TRY(run_part(opened, alone));
     names.clear();
     if (leads(ranks_)) {
-      RESTKV_ASSIGN(const ResultStore store, open_store(database(part.form), ranks_));
-      RESTKV_ASSIGN(std::vector<EvalRow> stored, store.rows());
-      const std::vector<EvalRow> rows = without_repeats(std::move(stored));
+      RESTKV_ASSIGN(const std::vector<EvalRow> rows, stored_rows(part.apart));
       if (samples < part.samples && !ability_is_clear(rows, opened.settings.fingerprint)) {
         names = kUnclear;
       } else {
@@ -220,6 +263,7 @@ Result<std::vector<StudyPart>> Study::run_on(std::string_view model, std::vector
       });
     }
     if (!part.tasks.empty()) RESTKV_TRY(run_part(opened, part));
+    if (part.meets_ab_sparse) RESTKV_TRY(run_equal_bytes(opened, part));
   }
   return harder;
 }
@@ -233,26 +277,35 @@ Result<std::size_t> keep_common_prompts(ReportData& data) {
   return common.left_out;
 }
 
+// Nothing where there are no rows.
+Result<std::optional<ReportData>> Study::data_apart(std::string_view apart) const {
+  if (!std::filesystem::exists(database(apart))) return std::optional<ReportData>();
+  auto data = read_rows(database(apart));
+  // It may have been made and not written to yet.
+  if (!data.ok() && data.error().code == ErrorCode::kNotFound) return std::optional<ReportData>();
+  if (!data.ok()) return data.error();
+  data->rows = without_repeats(std::move(data->rows));
+  // Budgets differ from length to length there, so no prompt has them all.
+  if (apart == kPlainRows) {
+    RESTKV_TRY(keep_common_prompts(*data));
+  } else {
+    RESTKV_ASSIGN(data->summary, summarise(data->rows, {}));
+  }
+  return std::optional(*std::move(data));
+}
+
 Result<int> Study::write() const {
   const auto path = [this](const std::string& name) { return options_.folder + "/" + name; };
   StudyResults results;
-  RESTKV_ASSIGN(results.prompts, read_rows(database(PromptForm::kByTask)));
+  RESTKV_ASSIGN(results.prompts, read_rows(database()));
   results.prompts.rows = without_repeats(std::move(results.prompts.rows));
   results.full = full_scores(results.prompts.rows);
   RESTKV_ASSIGN(results.left_out, keep_common_prompts(results.prompts));
   results.prompts.title += ", prompts that every method has answered";
-  Result<ReportData> plain = Error{ErrorCode::kNotFound, ""};
-  if (const std::string path_of_plain = database(PromptForm::kPlain);
-      std::filesystem::exists(path_of_plain)) {
-    plain = read_rows(path_of_plain);
-    if (plain.ok()) {
-      plain->rows = without_repeats(std::move(plain->rows));
-      RESTKV_TRY(keep_common_prompts(*plain));
-    }
-    // It may have been made and not written to yet.
-    if (!plain.ok() && plain.error().code != ErrorCode::kNotFound) return plain.error();
-  }
-  if (plain.ok()) results.plain = &*plain;
+  RESTKV_ASSIGN(const std::optional<ReportData> plain, data_apart(kPlainRows));
+  RESTKV_ASSIGN(const std::optional<ReportData> equal_bytes, data_apart(kEqualBytesRows));
+  if (plain) results.plain = &*plain;
+  if (equal_bytes) results.equal_bytes = &*equal_bytes;
   results.command = command_of(options_);
   for (const auto& [name, picture] : study_pictures(results.prompts)) {
     RESTKV_TRY(write_text_file(path(name), picture));
@@ -301,8 +354,11 @@ int study_command(Arguments args) {
                       options.amounts.arithmetic_samples = static_cast<std::size_t>(n);
                     });
   flags.add_integer(
-      {"--ruler-samples"}, "of each task and length of RULER (as the scale has)", 1, 1 << 30,
+      {"--ruler-samples"}, "of each task, length and seed of RULER (as the scale has)", 1, 1 << 30,
       [&options](long long n) { options.amounts.ruler_samples = static_cast<std::size_t>(n); });
+  flags.add_integer(
+      {"--ruler-seeds"}, "of RULER's samples, from --seed on: their variance is told (1)", 1, 1000,
+      [&options](long long n) { options.amounts.ruler_seeds = static_cast<std::size_t>(n); });
   flags.add_text({"-o", "--output"}, "DIR", "folder of the results (study)", &options.folder);
   flags.add_text({"--db"}, "FILE", "SQLite file, made or gone on with (DIR/study.db)",
                  &options.eval.database);

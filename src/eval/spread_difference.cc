@@ -27,6 +27,7 @@ struct Layout {
   std::vector<Cell> cells;
   std::vector<std::vector<std::size_t>> one_per_task;    // of a length and seed
   std::vector<std::vector<std::size_t>> one_per_length;  // of a task and seed
+  std::vector<std::vector<std::size_t>> one_per_seed;    // of a task and length
 };
 
 template <typename Key>
@@ -46,14 +47,17 @@ Layout layout_of(std::span<const PairedScore> pairs) {
   Layout layout;
   std::map<std::pair<std::size_t, std::uint64_t>, std::vector<std::size_t>> by_length;
   std::map<std::pair<std::string, std::uint64_t>, std::vector<std::size_t>> by_task;
+  std::map<std::pair<std::string, std::size_t>, std::vector<std::size_t>> by_both;
   for (auto& [key, cell] : cells) {
     const auto& [task, length, seed] = key;
     by_length[{length, seed}].push_back(layout.cells.size());
     by_task[{task, seed}].push_back(layout.cells.size());
+    by_both[{task, length}].push_back(layout.cells.size());
     layout.cells.push_back(std::move(cell));
   }
   layout.one_per_task = members(by_length);
   layout.one_per_length = members(by_task);
+  layout.one_per_seed = members(by_both);
   return layout;
 }
 
@@ -63,6 +67,7 @@ struct Differences {
   double over_samples = 0;
   double over_tasks = 0;
   double over_lengths = 0;
+  double over_seeds = 0;
 };
 
 // The mean over the lists of the variance of their values.
@@ -103,6 +108,7 @@ struct MethodSpread {
   double over_samples = 0;
   double over_tasks = 0;
   double over_lengths = 0;
+  double over_seeds = 0;
 };
 MethodSpread spread_of(const Layout& layout, const std::vector<std::vector<double>>& scores) {
   std::vector<double> means;
@@ -118,7 +124,8 @@ MethodSpread spread_of(const Layout& layout, const std::vector<std::vector<doubl
   return {.mean = mean(means),
           .over_samples = count == 0 ? std::nan("") : within / static_cast<double>(count),
           .over_tasks = mean_variance(layout.one_per_task, means),
-          .over_lengths = mean_variance(layout.one_per_length, means)};
+          .over_lengths = mean_variance(layout.one_per_length, means),
+          .over_seeds = mean_variance(layout.one_per_seed, means)};
 }
 
 Differences difference(const Layout& layout, const std::vector<std::vector<double>>& first,
@@ -128,7 +135,8 @@ Differences difference(const Layout& layout, const std::vector<std::vector<doubl
   return {.mean = a.mean - b.mean,
           .over_samples = a.over_samples - b.over_samples,
           .over_tasks = a.over_tasks - b.over_tasks,
-          .over_lengths = a.over_lengths - b.over_lengths};
+          .over_lengths = a.over_lengths - b.over_lengths,
+          .over_seeds = a.over_seeds - b.over_seeds};
 }
 
 // What the draws of a cell are taken from.
@@ -214,8 +222,9 @@ Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
   const std::vector<double> noise = noise_of(layout);
   const double over_tasks = mean_noise(layout.one_per_task, noise);
   const double over_lengths = mean_noise(layout.one_per_length, noise);
+  const double over_seeds = mean_noise(layout.one_per_seed, noise);
 
-  std::array<std::vector<double>, 4> draws;
+  std::array<std::vector<double>, 5> draws;
   std::uint64_t state = options.seed;
   const std::size_t resamples =
       std::max(options.resamples, kDrawsPerComparison * options.comparisons);
@@ -234,6 +243,7 @@ Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
     draws[1].push_back(one.over_samples);
     draws[2].push_back(one.over_tasks - over_tasks);
     draws[3].push_back(one.over_lengths - over_lengths);
+    draws[4].push_back(one.over_seeds - over_seeds);
   }
   const auto interval = [&](double estimate, std::vector<double>& drawn) {
     return std::isnan(estimate)
@@ -244,7 +254,8 @@ Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
                          .mean = *interval(seen.mean, draws[0]),
                          .over_samples = interval(seen.over_samples, draws[1]),
                          .over_tasks = interval(seen.over_tasks, draws[2]),
-                         .over_lengths = interval(seen.over_lengths, draws[3])};
+                         .over_lengths = interval(seen.over_lengths, draws[3]),
+                         .over_seeds = interval(seen.over_seeds, draws[4])};
   found.mean.p = mean_p;
   return found;
 }

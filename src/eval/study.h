@@ -25,10 +25,18 @@ struct StudyPart {
   std::size_t samples = 0;            // of each task and length
   std::vector<EvalVariant> variants;  // the full cache first
   PromptForm form = PromptForm::kByTask;
+  std::size_t seeds = 1;  // of the samples: the run's own and those after it
+  // Behind the name of the database that keeps its rows, where they do not mix with the others'.
+  std::string_view apart = {};
+  bool meets_ab_sparse = false;  // parts_of_equal_bytes() go after it
   // A model that cannot do a task says nothing about caches: the full cache goes first, and a
   // suite on which it stays below kLeastFullScore is left to a stronger model.
   bool may_be_too_hard = false;
 };
+
+// Values of StudyPart::apart.
+inline constexpr std::string_view kPlainRows = ".plain";
+inline constexpr std::string_view kEqualBytesRows = ".equal";
 
 // trial: one sample of each, does everything work? small: within two hours on two cores with a
 // model of half a billion parameters; medium: a night; large: days.
@@ -37,7 +45,8 @@ std::span<const std::string_view> study_scales();
 // In the place of what a scale takes; 0 and empty: as the scale has it.
 struct StudyAmounts {
   std::size_t arithmetic_samples = 0;
-  std::size_t ruler_samples = 0;  // of each task and length
+  std::size_t ruler_samples = 0;  // of each task, length and seed
+  std::size_t ruler_seeds = 0;
   std::vector<std::size_t> ruler_lengths;
 };
 
@@ -45,6 +54,19 @@ struct StudyAmounts {
 // study's list that this program has.
 Result<std::vector<StudyPart>> study_parts(std::string_view scale,
                                            const StudyAmounts& amounts = {});
+
+// Budgets of ReST-KV, by length, whose steps read as many bytes as those of the part's variants
+// that read by blocks have read, each once; none that is a variant of the part, or more than a
+// prompt has. `rows`: of the part; `run_before`: of parts_of_equal_bytes(), so that a budget which
+// reads nearly as much (2 %) is taken again. A model is told by its fingerprint.
+using BudgetsByLength = std::map<std::size_t, std::vector<std::size_t>>;
+[[nodiscard]] BudgetsByLength budgets_of_equal_bytes(const StudyPart& part,
+                                                     std::string_view fingerprint,
+                                                     std::span<const EvalRow> rows,
+                                                     std::span<const EvalRow> run_before);
+// The part again with ReST-KV at these budgets, a part for each length.
+[[nodiscard]] std::vector<StudyPart> parts_of_equal_bytes(const StudyPart& part,
+                                                          const BudgetsByLength& budgets);
 
 // Gives the variants that read by blocks the table of a file. As read_block_table();
 // kInvalidArgument when it is for another estimator.
@@ -81,9 +103,10 @@ using FullScores = std::map<std::pair<std::string, std::string>, FullScore>;  //
 struct StudyResults {
   ReportData prompts;                 // as each task has them: those that all methods have answered
   const ReportData* plain = nullptr;  // without a chat template; null: there are none
-  std::string command;                // that made them: "restkv study --scale small"
-  FullScores full = {};               // of all prompts; empty: those of `prompts`
-  std::size_t left_out = 0;           // prompts that not every method has answered
+  const ReportData* equal_bytes = nullptr;  // of parts_of_equal_bytes(); null: there are none
+  std::string command;                      // that made them: "restkv study --scale small"
+  FullScores full = {};                     // of all prompts; empty: those of `prompts`
+  std::size_t left_out = 0;                 // prompts that not every method has answered
 };
 
 // Where study_markdown() says that all figures are.

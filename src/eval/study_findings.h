@@ -68,11 +68,13 @@ struct BudgetTable {
 [[nodiscard]] std::string findings_of_limits(const ReportData& data, const FullScores& alone = {});
 // RULER's.
 [[nodiscard]] std::string findings_of_spread(const ReportData& data);
-// ReST-KV and AB-Sparse, alone and together, where their steps read about as many bytes.
+// ReST-KV and AB-Sparse, alone and together, where their steps read about as many bytes. `more`: of
+// parts_of_equal_bytes(), or null.
 struct EqualReading {
   std::string in_short;  // lines as those of findings_in_short(): each alone
   std::string table;
 };
-[[nodiscard]] EqualReading findings_at_equal_reading(const ReportData& data);
+[[nodiscard]] EqualReading findings_at_equal_reading(const ReportData& data,
+                                                     const ReportData* more = nullptr);
 
 }  // namespace restkv

@@ -182,6 +182,7 @@ Result<std::vector<StudyPart>> study_parts(std::string_view scale, const StudyAm
   Scale size = scale_of(static_cast<std::size_t>(found - std::begin(kScales)));
   if (amounts.arithmetic_samples > 0) size.arithmetic_samples = amounts.arithmetic_samples;
   if (amounts.ruler_samples > 0) size.ruler_samples = amounts.ruler_samples;
+  const std::size_t seeds = std::max<std::size_t>(1, amounts.ruler_seeds);
   if (!amounts.ruler_lengths.empty()) size.ruler_lengths = amounts.ruler_lengths;
   return std::vector<StudyPart>{
       {.title = "arithmetic",
@@ -194,13 +195,16 @@ Result<std::vector<StudyPart>> study_parts(std::string_view scale, const StudyAm
        .tasks = size.ruler_tasks,
        .lengths = size.ruler_lengths,
        .samples = size.ruler_samples,
-       .variants = ruler_variants(size)},
+       .variants = ruler_variants(size),
+       .seeds = seeds,
+       .meets_ab_sparse = true},
       {.title = "RULER without a chat template",
        .tasks = plain_tasks(size),
        .lengths = size.ruler_lengths,
        .samples = size.ruler_samples,
        .variants = plain_variants(size),
-       .form = PromptForm::kPlain},
+       .form = PromptForm::kPlain,
+       .apart = kPlainRows},
   };
 }
 

@@ -64,7 +64,7 @@ std::string study_markdown(const StudyResults& results) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();
   };
-  const EqualReading equal_reading = findings_at_equal_reading(data);
+  const EqualReading equal_reading = findings_at_equal_reading(data, results.equal_bytes);
   section("In short", findings_in_short(data) + equal_reading.in_short);
   section("ReST-KV against the full cache", findings_against_full(data, results.full));
   section("ReST-KV against other methods at the same budget", findings_between_methods(data));
@@ -87,6 +87,10 @@ std::string study_figures_markdown(const StudyResults& results) {
                      left_out_text(results) + figures_of(results.prompts);
   if (results.plain != nullptr) {
     text += "\n# Without a chat template\n\n" + figures_of(*results.plain);
+  }
+  if (results.equal_bytes != nullptr) {
+    text +=
+        "\n# ReST-KV with as many bytes as AB-Sparse reads\n\n" + figures_of(*results.equal_bytes);
   }
   return text;
 }

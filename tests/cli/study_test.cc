@@ -98,6 +98,37 @@ TEST(Study, RunsFromEndToEndAndGoesOn) {
       << text_of(folder + "/study.md").substr(0, 400);
 }
 
+// What both together read is what ReST-KV is given alone, and every seed is run.
+TEST(Study, EqualBytesAndSeeds) {
+  const std::string folder = scratch_folder() + "/study_equal";
+  std::filesystem::remove_all(folder);
+  std::vector<std::string> args = study_args(folder, "none");
+  args.insert(args.end(), {"--ruler-seeds", "2", "--seed", "5"});
+  const ProgramEnd end = run_program(args);
+  ASSERT_EQ(end.status, 0) << end.err;
+  std::set<std::pair<std::string, std::int64_t>> seeds;  // with the task
+  std::set<std::string> equal;
+  const nlohmann::json report = report_of(folder + "/study.db");
+  for (const nlohmann::json& row : report["rows"]) {
+    if (row["suite"] == "ruler") seeds.emplace(row["task"], row["seed"].get<std::int64_t>());
+  }
+  EXPECT_EQ(seeds, (std::set<std::pair<std::string, std::int64_t>>{{"ruler/niah_single_1", 5},
+                                                                   {"ruler/niah_single_1", 6},
+                                                                   {"ruler/vt", 5},
+                                                                   {"ruler/vt", 6}}));
+  const nlohmann::json apart = report_of(folder + "/study.db.equal");
+  EXPECT_EQ(apart["rows"].size(), 4U);  // one budget
+  for (const nlohmann::json& row : apart["rows"]) equal.insert(row["policy"].get<std::string>());
+  EXPECT_EQ(equal, std::set<std::string>{"rest-kv"});
+  const std::string text = text_of(folder + "/study.md");
+  EXPECT_NE(text.find("--ruler-seeds 2"), std::string::npos);
+  EXPECT_NE(text.find("| ReST-KV 128 + AB-Sparse 64 ("), std::string::npos) << text;
+  // Nothing is left to run.
+  const ProgramEnd again = run_program(args);
+  ASSERT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(text_of(folder + "/study.md"), text);
+}
+
 TEST(Study, NothingToWriteIsAnError) {
   const std::string folder = scratch_folder() + "/study_nothing";
   std::filesystem::remove_all(folder);

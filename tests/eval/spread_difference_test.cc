@@ -43,9 +43,10 @@ std::vector<ScoredSample> method(const std::vector<PairedScore>& pairs, bool fir
 TEST(SpreadDifference, EstimatesAreTheDifferencesOfTheSpreads) {
   std::mt19937 random(3);
   std::uniform_real_distribution<double> score(0, 1);
-  const auto pairs = pairs_of(7, [&](int task, std::size_t, int which) {
+  auto pairs = pairs_of(14, [&](int task, std::size_t, int which) {
     return which == 0 ? score(random) * task : score(random);
   });
+  for (std::size_t i = 0; i < pairs.size(); i += 2) pairs[i].seed = 43;
   const auto found = spread_difference(pairs, {.resamples = 200}).value();
   const ScoreSpread a = score_spread(method(pairs, true));
   const ScoreSpread b = score_spread(method(pairs, false));
@@ -55,8 +56,9 @@ TEST(SpreadDifference, EstimatesAreTheDifferencesOfTheSpreads) {
   EXPECT_NEAR(found.over_lengths->estimate, *a.over_lengths - *b.over_lengths, 1e-12);
   EXPECT_NEAR(found.mean.estimate,
               *mean_of_cells(method(pairs, true)) - *mean_of_cells(method(pairs, false)), 1e-12);
-  for (const TestedInterval& interval :
-       {*found.over_samples, *found.over_tasks, *found.over_lengths, found.mean}) {
+  EXPECT_NEAR(found.over_seeds->estimate, *a.over_seeds - *b.over_seeds, 1e-12);
+  for (const TestedInterval& interval : {*found.over_samples, *found.over_tasks,
+                                         *found.over_lengths, *found.over_seeds, found.mean}) {
     EXPECT_LE(interval.low, interval.high);
   }
 }
@@ -234,7 +236,8 @@ TEST(SpreadDifference, WhatIsMissingIsSaid) {
         {.task = "t", .length = 1, .seed = 1, .first = score, .second = 0}};
   };
   const auto single = spread_difference(one(1), {.resamples = 10}).value();
-  EXPECT_FALSE(single.over_samples || single.over_tasks || single.over_lengths);
+  EXPECT_FALSE(single.over_samples || single.over_tasks || single.over_lengths ||
+               single.over_seeds);
   EXPECT_EQ(single.mean.estimate, 1);
   // Single samples do not say how much they vary: no variance over tasks can be told apart.
   std::vector<PairedScore> singles;

@@ -399,7 +399,8 @@ TEST(Study, DifferencesOfVariancesCountAsTheOthersDo) {
   }
   data.summary = summarise(data.rows, {.resamples = 200}).value();
   const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
-  EXPECT_NE(text.find("| ruler, m | rest-kv 64 | 50.0 | 0 | - | 2564 | 64 |\n"), std::string::npos)
+  EXPECT_NE(text.find("| ruler, m | rest-kv 64 | 50.0 | 0 | - | - | 2564 | 64 |\n"),
+            std::string::npos)
       << text;
   const auto line = [&text](const std::string& model) {
     const std::size_t at = text.find("| ruler, " + model + " | ReST-KV 64 - AB-Sparse 64 |");
@@ -486,6 +487,130 @@ TEST(Study, ReStKvAndAbSparseMeetAtEqualBytesRead) {
     EXPECT_TRUE(labels.contains(label))
         << label << " is not in " << ::testing::PrintToString(labels);
   }
+}
+
+// A row of RULER whose step reads so many rows of a KiB each.
+struct ReadRow {
+  std::string variant;
+  std::int64_t length = 2048;
+  double rows_read = 0;
+  int sample = 0;
+  double score = 0;
+};
+EvalRow read_row(const ReadRow& of) {
+  const bool full = of.variant.starts_with("full");
+  const bool sparse = of.variant.find("ab-sparse") != std::string::npos;
+  EvalRow row;
+  row.model = "m";
+  row.fingerprint = "f";
+  row.suite = "ruler";
+  row.task = of.sample % 2 == 0 ? "ruler/vt" : "ruler/cwe";
+  row.length = of.length;
+  row.sample = std::to_string(of.sample);
+  row.seed = 42;
+  row.variant = of.variant;
+  row.policy = full ? "full" : "rest-kv";
+  if (!full) row.budget = of.variant.substr(8, of.variant.find(' ', 8) - 8);
+  row.decode_attn = sparse ? "ab-sparse" : "dense";
+  if (sparse) row.decode_budget = "64";
+  row.rows_read = of.rows_read;
+  row.rows_held = of.rows_read;
+  row.bytes = static_cast<std::int64_t>(of.rows_read) << 10;
+  row.generated_tokens = 10;
+  row.score = of.score;
+  return row;
+}
+
+StudyPart part_at_64() {
+  StudyPart part = study_parts("trial", {.arithmetic_samples = 0,
+                                         .ruler_samples = 0,
+                                         .ruler_seeds = 0,
+                                         .ruler_lengths = {2048, 4096}})
+                       .value()[1];
+  EXPECT_TRUE(part.meets_ab_sparse);
+  return part;
+}
+
+// AB-Sparse of 64 reads 330 rows at 2048 and 500 at 4096; ReST-KV of 64 ten more than its budget.
+std::vector<EvalRow> rows_at_64() {
+  std::vector<EvalRow> rows;
+  for (int i = 0; i < 4; ++i) {
+    for (const std::int64_t length : {2048, 4096}) {
+      rows.push_back(read_row({"rest-kv 64", length, 74, i, 0.25}));
+      rows.push_back(
+          read_row({"full 64 decode_attn=ab-sparse", length, length == 2048 ? 330.0 : 500.0, i}));
+      rows.push_back(
+          read_row({"rest-kv 128 decode_attn=ab-sparse decode_budget=64", length, 75, i, 0.5}));
+    }
+  }
+  return rows;
+}
+
+TEST(Study, ReStKvIsRunAtBudgetsOfEqualBytes) {
+  const StudyPart part = part_at_64();
+  const std::vector<EvalRow> rows = rows_at_64();
+  // That of both together reads what ReST-KV 64 does, within two percent.
+  const BudgetsByLength budgets = budgets_of_equal_bytes(part, "f", rows, {});
+  EXPECT_EQ(budgets, (BudgetsByLength{{2048, {320}}, {4096, {490}}}));
+  const std::vector<StudyPart> parts = parts_of_equal_bytes(part, budgets);
+  ASSERT_EQ(parts.size(), 2U);
+  EXPECT_EQ(parts[1].lengths, std::vector<std::size_t>{4096});
+  ASSERT_EQ(parts[1].variants.size(), 1U);
+  EXPECT_EQ(variant_label(parts[1].variants.front()), "rest-kv 490");
+  EXPECT_EQ(parts[1].tasks, part.tasks);
+  EXPECT_NE(parts[1].apart, part.apart);
+  EXPECT_FALSE(parts[1].meets_ab_sparse);
+  // A budget that was run and reads nearly as much is taken again; others, and other models', are
+  // not.
+  const std::vector<EvalRow> before = {read_row({"rest-kv 325", 2048, 335, 0}),
+                                       read_row({"rest-kv 400", 4096, 410, 0})};
+  EXPECT_EQ(budgets_of_equal_bytes(part, "f", rows, before),
+            (BudgetsByLength{{2048, {325}}, {4096, {490}}}));
+  EXPECT_EQ(budgets_of_equal_bytes(part, "another", rows, before), BudgetsByLength());
+  EXPECT_EQ(budgets_of_equal_bytes(part, "f", {}, {}), BudgetsByLength());
+}
+
+// Where a step reads as much as the whole prompt there is nothing to drop.
+TEST(Study, NoBudgetIsAsLargeAsThePrompt) {
+  std::vector<EvalRow> rows = {read_row({"rest-kv 64", 2048, 74, 0}),
+                               read_row({"full 64 decode_attn=ab-sparse", 2048, 2058, 0})};
+  EXPECT_EQ(budgets_of_equal_bytes(part_at_64(), "f", rows, {}), BudgetsByLength());
+}
+
+TEST(Study, TheyMeetAtTheBudgetOfEachLength) {
+  ReportData data;
+  data.rows = rows_at_64();
+  data.summary = summarise(data.rows, {}).value();
+  ReportData equal;
+  for (int i = 0; i < 4; ++i) {
+    equal.rows.push_back(read_row({"rest-kv 320", 2048, 330, i, 0.5}));
+    equal.rows.push_back(read_row({"rest-kv 490", 4096, 500, i, 1.0}));
+  }
+  const EqualReading found = findings_at_equal_reading(data, &equal);
+  EXPECT_NE(found.table.find("| ReST-KV 320 at 2048, 490 at 4096 (415 rows, 0.41 MiB) - AB-Sparse "
+                             "64 (415 rows, 0.41 MiB) | +75.0 (+75.0 to +75.0) |"),
+            std::string::npos)
+      << found.table;
+  EXPECT_NE(found.table.find("| ReST-KV 128 + AB-Sparse 64 (75 rows, 0.07 MiB) - ReST-KV 64 (74 "
+                             "rows, 0.07 MiB) |"),
+            std::string::npos)
+      << found.table;
+  EXPECT_NE(found.in_short.find("ReST-KV 320 at 2048, 490 at 4096"), std::string::npos);
+  // Without those rows the nearest that there is.
+  EXPECT_NE(findings_at_equal_reading(data).table.find("| ReST-KV 64 (74 rows, 0.07 MiB) - "
+                                                       "AB-Sparse 64 (415 rows"),
+            std::string::npos);
+}
+
+TEST(Study, SeedsOfTheSamplesAreAsked) {
+  EXPECT_EQ(study_parts("small").value()[1].seeds, 1U);
+  const auto parts =
+      study_parts(
+          "small",
+          {.arithmetic_samples = 0, .ruler_samples = 0, .ruler_seeds = 3, .ruler_lengths = {}})
+          .value();
+  EXPECT_EQ(parts[0].seeds, 1U);
+  EXPECT_EQ(parts[1].seeds, 3U);
 }
 
 }  // namespace

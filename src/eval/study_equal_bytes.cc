@@ -1,0 +1,136 @@
+// ReST-KV at budgets whose steps read as many bytes as AB-Sparse's.
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "eval/study.h"
+#include "eval/summary.h"
+
+namespace restkv {
+namespace {
+
+constexpr double kNearly = 0.02;
+
+bool is_rest_kv_alone(const EvalVariant& variant) {
+  return variant.kv.policy == "rest-kv" && variant.kv.policy_options.empty() &&
+         variant.kv.allocator == "uniform" && variant.kv.budget.unit == Budget::Unit::kTokens &&
+         variant.schedule == "once" && variant.granularity == "kv-head" &&
+         variant.decode_attention == "dense";
+}
+
+std::size_t budget_of(const EvalVariant& variant) {
+  return static_cast<std::size_t>(variant.kv.budget.amount);
+}
+
+EvalVariant with_budget(EvalVariant variant, std::size_t budget) {
+  variant.kv.budget.amount = static_cast<double>(budget);
+  return variant;
+}
+
+// The rows of one model and length.
+class Measured {
+ public:
+  Measured(std::string_view fingerprint, std::size_t length, std::span<const EvalRow> rows) {
+    for (const EvalRow& row : rows) {
+      if (row.suite == "ruler" && row.fingerprint == fingerprint &&
+          static_cast<std::size_t>(row.length) == length) {
+        rows_.push_back(&row);
+      }
+    }
+  }
+
+  [[nodiscard]] std::optional<StepReading> of(const EvalVariant& variant) const {
+    const std::string label = variant_label(variant);
+    std::vector<const EvalRow*> own;
+    std::ranges::copy_if(rows_, std::back_inserter(own),
+                         [&label](const EvalRow* row) { return row->variant == label; });
+    return mean_reading(own);
+  }
+
+ private:
+  std::vector<const EvalRow*> rows_;
+};
+
+// What ReST-KV reads at a budget: rows of one size, those of the answer beside the budget's.
+struct RowCost {
+  double bytes = 0;   // of a row
+  double beside = 0;  // rows
+  [[nodiscard]] double bytes_at(std::size_t budget) const {
+    return bytes * (static_cast<double>(budget) + beside);
+  }
+};
+
+// Of the largest budget.
+std::optional<RowCost> row_cost(const std::vector<EvalVariant>& rest_kv, const Measured& measured) {
+  if (rest_kv.empty()) return std::nullopt;
+  const EvalVariant& largest = *std::ranges::max_element(rest_kv, {}, budget_of);
+  const std::optional<StepReading> reading = measured.of(largest);
+  if (!reading || !(reading->rows > 0)) return std::nullopt;
+  return RowCost{.bytes = reading->bytes / reading->rows,
+                 .beside = reading->rows - static_cast<double>(budget_of(largest))};
+}
+
+}  // namespace
+
+BudgetsByLength budgets_of_equal_bytes(const StudyPart& part, std::string_view fingerprint,
+                                       std::span<const EvalRow> rows,
+                                       std::span<const EvalRow> run_before) {
+  std::vector<EvalVariant> rest_kv;
+  std::ranges::copy_if(part.variants, std::back_inserter(rest_kv), is_rest_kv_alone);
+  BudgetsByLength budgets;
+  for (const std::size_t length : part.lengths) {
+    const Measured measured(fingerprint, length, rows);
+    const std::optional<RowCost> cost = row_cost(rest_kv, measured);
+    if (!cost) continue;
+    // Those of the part first; what is found is added to them.
+    std::vector<std::size_t> known;
+    for (const EvalVariant& variant : rest_kv) known.push_back(budget_of(variant));
+    std::vector<std::size_t> before;
+    for (const EvalRow& row : run_before) {
+      if (row.fingerprint != fingerprint || static_cast<std::size_t>(row.length) != length)
+        continue;
+      const auto budget = Budget::parse(row.budget);
+      if (budget.ok()) before.push_back(static_cast<std::size_t>(budget->amount));
+    }
+    for (const EvalVariant& variant : part.variants) {
+      if (variant.decode_attention == "dense") continue;
+      const std::optional<StepReading> wanted = measured.of(variant);
+      if (!wanted) continue;
+      const auto reads_as_much = [&](std::size_t budget) {
+        return std::abs(cost->bytes_at(budget) / wanted->bytes - 1) <= kNearly;
+      };
+      if (std::ranges::any_of(known, reads_as_much)) continue;
+      auto budget = static_cast<std::size_t>(
+          std::max(1.0, std::round(wanted->bytes / cost->bytes - cost->beside)));
+      if (const auto again = std::ranges::find_if(before, reads_as_much); again != before.end()) {
+        budget = *again;
+      }
+      if (budget >= length) continue;
+      known.push_back(budget);
+      budgets[length].push_back(budget);
+    }
+  }
+  return budgets;
+}
+
+std::vector<StudyPart> parts_of_equal_bytes(const StudyPart& part, const BudgetsByLength& budgets) {
+  std::vector<StudyPart> parts;
+  const auto rest_kv = std::ranges::find_if(part.variants, is_rest_kv_alone);
+  if (rest_kv == part.variants.end()) return parts;
+  for (const auto& [length, of_length] : budgets) {
+    StudyPart one = part;
+    one.title += " with as many bytes as AB-Sparse reads";
+    one.lengths = {length};
+    one.variants.clear();
+    for (const std::size_t budget : of_length) {
+      one.variants.push_back(with_budget(*rest_kv, budget));
+    }
+    one.apart = kEqualBytesRows;
+    one.meets_ab_sparse = false;
+    parts.push_back(std::move(one));
+  }
+  return parts;
+}
+
+}  // namespace restkv
