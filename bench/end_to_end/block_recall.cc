@@ -1,6 +1,7 @@
 // How much attention do blocks catch that decode picks by their summaries? Over the heads of all
 // layers that are read in part: one size for all (32) and a table of sizes for each head
-// (`restkv calibrate`), each with summaries of 16, 8 and 4 bits, by the boxes of Quest and ArkVale.
+// (`restkv calibrate`), each with summaries of 16, 8 and 4 bits, by the boxes of Quest and ArkVale;
+// and the methods quest and arkvale as they are.
 // The last 64 queries of each passage choose as in decode. Calibrate on another part of the text.
 //
 //   bench_block_recall [-m MODEL] -f TEXT --quest-table FILE --arkvale-table FILE [--skip TOKENS]
@@ -50,11 +51,12 @@ struct Cell {
   std::vector<double> read;
   std::vector<double> of_heads;
 };
+enum class Sizes : std::uint8_t { kUniform, kTable, kMethods };  // kMethods: not of ab-sparse
 struct CellKey {
   std::size_t estimator = 0;
   std::size_t summaries = 0;
   std::size_t budget = 0;
-  bool by_table = false;
+  Sizes sizes = Sizes::kUniform;
   auto operator<=>(const CellKey&) const = default;
 };
 using Cells = std::map<CellKey, Cell>;
@@ -76,7 +78,7 @@ class Measurement {
   [[nodiscard]] double mean_rows(const BlockTable& table) const;
 
  private:
-  Result<SelectionPlan> plan(std::size_t estimator, std::size_t summaries) const;
+  static Result<SelectionPlan> plan(const CellKey& key);
 
   struct Sums {
     CellKey key;
@@ -91,10 +93,13 @@ class Measurement {
   Threads threads_;
 };
 
-Result<SelectionPlan> Measurement::plan(std::size_t estimator, std::size_t summaries) const {
-  const DecodeMethodInfo* method = find_decode_method("ab-sparse");
-  const std::array<ParamValues::Assignment, 2> options = {
-      {{"estimator", kEstimators.at(estimator)}, {"summaries", kSummaries.at(summaries)}}};
+Result<SelectionPlan> Measurement::plan(const CellKey& key) {
+  std::vector<ParamValues::Assignment> options = {{"summaries", kSummaries.at(key.summaries)}};
+  const char* name = kEstimators.at(key.estimator);
+  if (key.sizes != Sizes::kMethods) {
+    options.push_back({"estimator", std::exchange(name, "ab-sparse")});
+  }
+  const DecodeMethodInfo* method = find_decode_method(name);
   RESTKV_ASSIGN(const ParamValues values,
                 ParamValues::parse(method->name, method->params, options));
   return method->plan(values);
@@ -102,7 +107,7 @@ Result<SelectionPlan> Measurement::plan(std::size_t estimator, std::size_t summa
 
 std::vector<std::size_t> Measurement::heads() const {
   const ModelInfo& model = session_.engine->model();
-  const int dense_layers = plan(0, 0).value().dense_layers;
+  const int dense_layers = plan({}).value().dense_layers;
   std::vector<std::size_t> heads;
   for (int layer = dense_layers; layer < model.n_layer; ++layer) {
     if (model.sliding_windows[static_cast<std::size_t>(layer)] != 0) continue;
@@ -127,12 +132,16 @@ Result<void> Measurement::read(std::span<const Token> passage, PrefillOptions pr
   std::vector<Sums> all;
   for (std::size_t e = 0; e < kEstimators.size(); ++e) {
     for (std::size_t s = 0; s < kSummaries.size(); ++s) {
-      RESTKV_ASSIGN(const SelectionPlan made, plan(e, s));
       for (std::size_t b = 0; b < budgets_.size(); ++b) {
-        all.push_back({.key = {.estimator = e, .summaries = s, .budget = b, .by_table = false},
-                       .plan = made,
-                       .recall = std::vector<HeadRecall>(n_head),
-                       .read = std::vector<HeadRecall>(n_head)});
+        for (const Sizes sizes : {Sizes::kUniform, Sizes::kMethods}) {
+          if (sizes == Sizes::kMethods && s > 0) continue;
+          const CellKey key{.estimator = e, .summaries = s, .budget = b, .sizes = sizes};
+          RESTKV_ASSIGN(const SelectionPlan made, plan(key));
+          all.push_back({.key = key,
+                         .plan = made,
+                         .recall = std::vector<HeadRecall>(n_head),
+                         .read = std::vector<HeadRecall>(n_head)});
+        }
       }
     }
   }
@@ -163,17 +172,22 @@ Result<void> Measurement::read(std::span<const Token> passage, PrefillOptions pr
 
 void Measurement::add(const Sums& sums, Cells& cells) const {
   const std::vector<std::size_t> heads = this->heads();
-  for (const bool by_table : {false, true}) {
+  const auto rows_of = [&](Sizes sizes, std::size_t head) {
+    if (sizes == Sizes::kMethods) return sums.plan.block_rows;
+    const BlockTable& table = tables_[sums.key.estimator];
+    return sizes == Sizes::kTable ? static_cast<std::size_t>(table.block_rows[head]) : kUniformRows;
+  };
+  std::vector<Sizes> ways = {sums.key.sizes};
+  if (sums.key.sizes == Sizes::kUniform) ways.push_back(Sizes::kTable);
+  for (const Sizes sizes : ways) {
     CellKey key = sums.key;
-    key.by_table = by_table;
+    key.sizes = sizes;
     Cell& cell = cells[key];
     cell.of_heads.resize(heads.size());
     std::vector<double> recall;
     std::vector<double> read;
     for (std::size_t i = 0; i < heads.size(); ++i) {
-      const BlockTable& table = tables_[key.estimator];
-      const std::size_t rows =
-          by_table ? static_cast<std::size_t>(table.block_rows[heads[i]]) : kUniformRows;
+      const std::size_t rows = rows_of(sizes, heads[i]);
       const auto size =
           static_cast<std::size_t>(std::ranges::find(kBlockSizes, rows) - kBlockSizes.begin());
       recall.push_back(sums.recall[heads[i]].at(size));
@@ -196,16 +210,25 @@ Result<std::string> difference(const Cell& cell, const Cell& from) {
   return std::string(text);
 }
 
+const char* sizes_text(const CellKey& key) {
+  switch (key.sizes) {
+    case Sizes::kUniform: return "32 for all";
+    case Sizes::kTable: return "table";
+    case Sizes::kMethods: return "the method's own";
+  }
+  return "";
+}
+
 Result<void> print_rows(const Cells& cells, const std::string& context,
                         const std::vector<std::string>& budgets) {
   for (const auto& [key, cell] : cells) {
     CellKey uniform = key;
-    uniform.by_table = false;
+    uniform.sizes = Sizes::kUniform;
     CellKey halves = key;
     halves.summaries = 0;
     std::string to_uniform = "-";
     std::string to_halves = "-";
-    if (key.by_table) {
+    if (key.sizes != Sizes::kUniform) {
       RESTKV_ASSIGN(to_uniform, difference(cell, cells.at(uniform)));
     }
     if (key.summaries > 0) {
@@ -214,9 +237,8 @@ Result<void> print_rows(const Cells& cells, const std::string& context,
     std::vector<double> of_heads = cell.of_heads;
     for (double& sum : of_heads) sum /= static_cast<double>(cell.recall.size());
     std::printf("| %s | %s | %s | %s | %s | %.2f | %.1f | %.2f | %s | %s |\n", context.c_str(),
-                budgets[key.budget].c_str(), kEstimators.at(key.estimator),
-                key.by_table ? "table" : "32 for all", kSummaries.at(key.summaries),
-                100 * mean(cell.read), 100 * mean(cell.recall),
+                budgets[key.budget].c_str(), kEstimators.at(key.estimator), sizes_text(key),
+                kSummaries.at(key.summaries), 100 * mean(cell.read), 100 * mean(cell.recall),
                 100 * std::sqrt(sample_variance(of_heads).value_or(0)), to_uniform.c_str(),
                 to_halves.c_str());
   }
