@@ -79,6 +79,9 @@ TEST(SparsePrefill, AtFullDensityIsDenseBitForBit) {
   const PrefillAttention everything[] = {
       {.pattern = "xattention", .options = {{"threshold", "1"}}},
       {.pattern = "tri-shape", .options = {{"init", "1"}, {"local", std::to_string(kTokens - 2)}}},
+      // 31 diagonals are not chosen, and a row lies on 64 of those that a block of queries sees.
+      {.pattern = "vertical-slash",
+       .options = {{"vertical", "30"}, {"slash", std::to_string(kTokens - 31)}}},
   };
   for (const PrefillAttention& attention : everything) {
     const Read full = prefill_with(engine, attention);
