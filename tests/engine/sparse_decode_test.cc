@@ -232,6 +232,36 @@ TEST(SparseDecode, ReadsTheBestBlocks) {
   }
 }
 
+// A block size for each head of each layer, in whatever order: no head goes by its neighbour's.
+TEST(SparseDecode, ReadsTheBestBlocksOfEachHeadsSize) {
+  const std::vector<int> sizes = {16, 128, 64, 16, 128, 32};  // [layers, heads]
+  static_assert(kLayers * kHeads == 6);
+  for (const char* estimator : {"quest", "arkvale"}) {
+    for (const auto& [type, rounding] :
+         {std::pair("f16", 0.05), std::pair("int8", 0.3), std::pair("int4", 4.0)}) {
+      KvOptions options = with_decode(
+          "ab-sparse", {{"estimator", estimator}, {"summaries", type}, {"dense-layers", "0"}}, 300);
+      options.decode.table = std::make_shared<BlockTable>(BlockTable{
+          .name = "mixed", .n_layer = kLayers, .n_kv_head = kHeads, .block_rows = sizes});
+      MadeUpCache cache(options, {1500, 601});
+      for (int step = 0; step < 2; ++step) {
+        for (int layer = 0; layer < kLayers; ++layer) {
+          for (std::size_t head = 0; head < kHeads; ++head) {
+            const auto at = static_cast<std::size_t>(layer * kHeads) + head;
+            SCOPED_TRACE(std::string(estimator) + " " + type + " layer " + std::to_string(layer) +
+                         " head " + std::to_string(head));
+            ASSERT_EQ(cache.sequence().variant->block_rows(std::size_t(layer), head),
+                      static_cast<std::size_t>(sizes[at]));
+            expect_right_pages(cache, layer, head, 300, rounding);
+          }
+        }
+        // Of every size some block becomes full.
+        for (int row = 0; row < 130; ++row) cache.grow();
+      }
+    }
+  }
+}
+
 // Pages fill, one row a step; a copy that goes another way; and summaries made anew say the same.
 TEST(SparseDecode, SummariesFollowTheCache) {
   for (const char* type : {"f16", "int4"}) {
