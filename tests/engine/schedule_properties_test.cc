@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -244,9 +245,10 @@ class Case {
         options_(variant_->options()) {}
 
   void run() {
-    // Decode that reads a part needs rows to leave out.
+    // Decode that reads a part needs rows to leave out: it takes three blocks or four.
+    const std::size_t block = block_rows();
     const std::size_t n_prompt =
-        variant_->selection() != nullptr ? draws_.number(60, 110) : draws_.number(1, 60);
+        block > 0 ? draws_.number(3 * block + 10, 4 * block + 50) : draws_.number(1, 60);
     SCOPED_TRACE(text_of(*variant_) + " after " + std::to_string(n_prompt));
     ASSERT_EQ(engine_.state().counter->now(), 0U);
     Sequence::State alone = filled(engine_, variant_, n_prompt);
@@ -288,6 +290,10 @@ class Case {
   }
   // Some step has read less than there was.
   [[nodiscard]] bool has_narrowed() const { return read_.rows < read_.held; }
+  // 0: decode reads everything.
+  [[nodiscard]] std::size_t block_rows() const {
+    return variant_->selection() != nullptr ? variant_->selection()->block_rows : 0;
+  }
 
  private:
   [[nodiscard]] std::vector<std::size_t> rows_of_layers(const Sequence::State& sequence) const {
@@ -490,17 +496,23 @@ TEST_P(ScheduleProperties, HoldBetweenAnyTwoSteps) {
   const auto shard = static_cast<std::size_t>(GetParam());
   BareEngine engine(models[shard % models.size()]);
   Draws draws{.state = random_at(2026, shard, 0, 0)};
-  std::size_t narrowed = 0;
+  std::map<std::size_t, std::size_t> narrowed;  // cases of each block size
   for (std::size_t i = 0; i < kCasesOfShard && !HasFatalFailure(); ++i) {
     SCOPED_TRACE("case " + std::to_string(i));
     Case one(engine, draws);
     one.run();
-    narrowed += one.has_narrowed() ? 1 : 0;
+    if (one.has_narrowed()) ++narrowed[one.block_rows()];
   }
-  EXPECT_GT(narrowed, kCasesOfShard / 50) << "cases in which decode left something out";
+  for (const std::size_t block : kBlockSizes) {
+    EXPECT_GT(narrowed[block], kCasesOfShard / 200) << "cases in which decode left blocks out";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, ScheduleProperties, testing::Range(0, kShards));
+
+bool is_number(const ParamInfo& param) {
+  return param.kind == ParamKind::kInteger || param.kind == ParamKind::kNumber;
+}
 
 // No setting is refused whatever it is drawn with, or forgotten.
 TEST(ScheduleCases, AreOfEverySetting) {
@@ -508,23 +520,40 @@ TEST(ScheduleCases, AreOfEverySetting) {
   BareEngine engine(models.front());
   Draws draws{.state = random_at(2026, kShards, 0, 0)};
   std::set<std::string> drawn;
+  const auto add = [&](const std::string& what, const std::string& name) {
+    drawn.insert(what + " " + name);
+  };
+  const auto add_with_options = [&](const std::string& what, const auto& info,
+                                    const std::vector<ParamValues::Assignment>& assignments) {
+    std::string text(info.name);
+    for (const auto& [option, value] : assignments) {
+      const ParamInfo& param = *std::ranges::find(info.params, option, &ParamInfo::name);
+      if (!is_number(param)) text += ":" + option + "=" + value;
+      if (is_number(param)) add(what, std::string(info.name) + ":" + option);
+    }
+    add(what, text);
+  };
   for (int i = 0; i < 3000; ++i) {
     const auto variant = random_variant(draws, engine.config(), kMostSteps);
     const KvOptions& options = variant->options();
-    const auto add = [&](const char* what, const std::string& name, const auto& assignments) {
-      std::string text = name;
-      for (const auto& [option, value] : assignments) text += ":" + option + "=" + value;
-      drawn.insert(std::string(what) + " " + text);
-    };
-    const std::vector<ParamValues::Assignment> none;
-    add("policy", options.policy, options.policy_options);
-    add("allocator", options.allocator, options.allocator_options);
-    add("granularity", std::string(granularity_name(options.granularity)), none);
-    add("group", std::string(group_score_name(options.group_score)), none);
-    add("decode attention", options.decode.method, none);
-    add("keys", std::string(kv_type_name(options.type_k)), none);
-    add("values", std::string(kv_type_name(options.type_v)), none);
+    add_with_options("policy", variant->policy(), options.policy_options);
+    add_with_options("allocator", variant->allocator_info(), options.allocator_options);
+    add("granularity", std::string(granularity_name(options.granularity)));
+    add("group", std::string(group_score_name(options.group_score)));
+    add("decode attention", options.decode.method);
+    add("keys", std::string(kv_type_name(options.type_k)));
+    add("values", std::string(kv_type_name(options.type_v)));
   }
+  const auto expect_numbers = [&](const std::string& what, const auto& table) {
+    for (const auto* info : table) {
+      for (const ParamInfo& param : info->params) {
+        const std::string text = std::string(info->name) + ":" + std::string(param.name);
+        EXPECT_TRUE(!is_number(param) || drawn.contains(what + " " + text)) << text;
+      }
+    }
+  };
+  expect_numbers("policy", all_policies());
+  expect_numbers("allocator", all_allocators());
   for (const Dimension& dimension : combination_dimensions()) {
     if (dimension.name == "schedule" || dimension.name == "prefill") continue;
     for (const Setting& setting : dimension.settings) {
