@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,7 @@ class BareEngine {
     state_.threads = Threads(1);
   }
   Engine::State& state() { return state_; }
+  [[nodiscard]] const std::string& path() const { return file_.path(); }
   [[nodiscard]] const ModelConfig& config() const { return state_.model->config(); }
 
   // Made-up rows for `n` tokens, as many as the variant keeps of them.

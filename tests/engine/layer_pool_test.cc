@@ -11,7 +11,7 @@
 #include <random>
 #include <tuple>
 
-#include "engine/harness.h"
+#include "engine/bare_engine.h"
 #include "engine/plain_model.h"
 
 namespace restkv {
@@ -158,58 +158,104 @@ TEST(LayerPool, HoldsTheBestOfTheLayersSoFar) {
   }
 }
 
+// What the offline choice sees of a layer: all rows, and the policy's scores of them.
+std::vector<OfflineHead> scored_heads(BareEngine& engine, const Variant& variant, double budget,
+                                      LayerObservation layer) {
+  Engine::State& state = engine.state();
+  if (has(variant.needs(), Needs::kOutputProjection)) {
+    layer.output_factors = state.model->output_factors(*state.kernels, state.threads, layer.layer);
+  }
+  // What a replay finds is not shown here, but stands in a cache afterwards.
+  LayerScores scores;
+  for (const HeadRows& head : layer.heads) scores.emplace_back(head.positions.size(), 0.0F);
+  if (!has(variant.needs(), Needs::kReplay)) {
+    scores = score_layer(variant, layer, static_cast<std::size_t>(budget), *state.kernels,
+                         state.threads);
+  }
+  std::vector<OfflineHead> heads;
+  for (std::size_t h = 0; h < scores.size(); ++h) {
+    const auto positions = layer.heads[h].positions;
+    heads.push_back(
+        {.positions = {positions.begin(), positions.end()}, .scores = scores[h], .unit = 1});
+  }
+  return heads;
+}
+
+struct Asked {
+  std::string_view policy;
+  std::string_view norm;
+  double share = 0;  // the floor's
+};
+
+// norms: of the newest token's hidden state after every layer.
+void expect_offline_choice(BareEngine& engine, std::span<const Token> tokens,
+                           const std::vector<double>& norms, const Asked& asked) {
+  constexpr double kBudget = 40;
+  const auto end = static_cast<Position>(tokens.size());
+  KvOptions options = options_of(
+      asked.policy, kBudget,
+      {{"global-norm", std::string(asked.norm)}, {"floor", asked.share > 0 ? "0.6" : "0"}});
+  std::vector<std::shared_ptr<const Variant>> variants = {Variant::make(options).value()};
+  // The second keeps everything, and beside each row what a replay found it worth.
+  options.budget.amount = 1000;
+  variants.push_back(Variant::make(options).value());
+  std::vector<std::vector<OfflineHead>> layers;
+  PrefillOptions prefill;
+  prefill.observed_queries = kWindow;
+  prefill.on_layer = [&](const LayerObservation& layer) {
+    layers.push_back(scored_heads(engine, *variants[0], kBudget, layer));
+  };
+  std::vector<float> logits;
+  const auto made = run_prefill(
+      engine.state(), {.tokens = tokens, .variants = variants, .options = &prefill}, logits);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+
+  std::vector<OfflineHead> heads;
+  std::vector<std::vector<Position>> kept;
+  std::size_t pool = 0;
+  std::size_t rows = 0;
+  for (int layer = 0; layer < engine.config().n_layer; ++layer) {
+    std::vector<OfflineHead>& own = layers[static_cast<std::size_t>(layer)];
+    for (int h = 0; h < engine.config().n_kv_head; ++h) {
+      OfflineHead& head = own[static_cast<std::size_t>(h)];
+      if (has(variants[0]->needs(), Needs::kReplay)) {
+        head.scores = made->caches[1].column_sums(layer, h);
+        ASSERT_EQ(head.scores.size(), head.positions.size());
+      }
+      pool += std::min(static_cast<std::size_t>(kBudget), head.positions.size());
+      kept.push_back(made->caches[0].held_positions(layer, h));
+      rows += kept.back().size();
+    }
+    const double unit = asked.norm == "layer"    ? mass_of(own, end)
+                        : asked.norm == "output" ? norms[static_cast<std::size_t>(layer)]
+                                                 : 1.0;
+    for (OfflineHead& head : own) head.unit = unit;
+    heads.insert(heads.end(), own.begin(), own.end());
+  }
+  EXPECT_EQ(rows, pool);
+  const auto floor = static_cast<std::size_t>(asked.share * kBudget);
+  EXPECT_EQ(kept, offline_choice(heads, {.end = end, .pool = pool, .floor = floor}));
+  EXPECT_DOUBLE_EQ(made->reports[0].kept_tokens_mean,
+                   static_cast<double>(pool) / static_cast<double>(kept.size()));
+}
+
 class GlobalChoice : public testing::TestWithParam<RandomModel> {};
 
 TEST_P(GlobalChoice, IsTheOfflineChoice) {
-  TestEngine engine(GetParam());
-  const Position end = 150;
-  const auto tokens = random_tokens(end, GetParam().n_vocab, 1);
+  BareEngine engine(GetParam());
+  const auto tokens = random_tokens(150, GetParam().n_vocab, 1);
   PlainModel plain(engine.path());
-  std::vector<double> norms;  // of the newest token's hidden state after every layer
+  std::vector<double> norms;
   for (const std::vector<float>& hidden : plain.read(tokens).hidden) {
     norms.push_back(norm_of(std::span(hidden).last(std::size_t(plain.config().n_embd))));
   }
-  for (const std::string_view policy : {"knorm", "keydiff", "snapkv", "tova", "h2o"}) {
-    for (const char* norm : {"none", "layer", "output"}) {
+  for (const std::string_view policy :
+       {"rest-kv", "knorm", "keydiff", "snapkv", "tova", "h2o", "kvzip"}) {
+    for (const std::string_view norm : {"none", "layer", "output"}) {
       for (const double share : {0.0, 0.6}) {
-        SCOPED_TRACE(std::string(policy) + " " + norm + " " + std::to_string(share));
-        const KvOptions options =
-            options_of(policy, 40, {{"global-norm", norm}, {"floor", share > 0 ? "0.6" : "0"}});
-        const auto variant = Variant::make(options).value();
-        std::vector<OfflineHead> heads;
-        std::size_t pool = 0;
-        PrefillOptions prefill;
-        prefill.observed_queries = kWindow;
-        prefill.on_layer = [&](const LayerObservation& layer) {
-          const LayerScores scores = score_layer(*variant, layer, 40, best_table(), Threads(1));
-          std::vector<OfflineHead> own;
-          for (std::size_t h = 0; h < scores.size(); ++h) {
-            const auto positions = layer.heads[h].positions;
-            own.push_back({.positions = {positions.begin(), positions.end()},
-                           .scores = scores[h],
-                           .unit = 1});
-            pool += std::min<std::size_t>(40, positions.size());
-          }
-          const double unit = std::string_view(norm) == "layer"    ? mass_of(own, end)
-                              : std::string_view(norm) == "output" ? norms[std::size_t(layer.layer)]
-                                                                   : 1.0;
-          for (OfflineHead& head : own) head.unit = unit;
-          heads.insert(heads.end(), own.begin(), own.end());
-        };
-        std::vector<float> logits;
-        auto made = engine->prefill(tokens, {&options, 1}, prefill, logits);
-        ASSERT_TRUE(made.ok()) << made.error().message;
-        std::vector<std::vector<Position>> kept;
-        std::size_t rows = 0;
-        for (const auto& layer : made->front().kept_positions()) {
-          kept.insert(kept.end(), layer.begin(), layer.end());
-          for (const auto& head : layer) rows += head.size();
-        }
-        EXPECT_EQ(rows, pool);
-        const auto floor = static_cast<std::size_t>(share * 40);
-        EXPECT_EQ(kept, offline_choice(heads, {.end = end, .pool = pool, .floor = floor}));
-        EXPECT_DOUBLE_EQ(made->front().report().kept_tokens_mean,
-                         static_cast<double>(pool) / static_cast<double>(kept.size()));
+        SCOPED_TRACE(std::string(policy) + " " + std::string(norm) + " " + std::to_string(share));
+        expect_offline_choice(engine, tokens, norms,
+                              {.policy = policy, .norm = norm, .share = share});
       }
     }
   }
