@@ -61,10 +61,15 @@ Result<void> Variant::check_granularity() const {
         "the largest score of a group does not go with the granularity query-head, where each "
         "query head has a score of its own (use mean, or kv-head)");
   }
+  // A replay raises a row's worth to what it is worth to any query of any head.
+  if (has(needs_, Needs::kReplay)) {
+    return invalid("the largest score of a group does not go with " + name +
+                   ", which takes the largest over a group's query heads in any case and has no "
+                   "mean (leave max out)");
+  }
   if (!scores_by_group_ && !policy_->keeps_all) {
     return invalid("the largest score of a group does not go with " + name +
-                   ", which makes one score for a whole group and none for each of its query "
-                   "heads (use mean)");
+                   ", which makes no score for each query head of a group (use mean)");
   }
   return {};
 }

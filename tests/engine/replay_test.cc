@@ -307,5 +307,23 @@ TEST(ReplayOptions, AreRefusedWhereTextIsReadOnce) {
   }
 }
 
+// A worth is the largest already, whoever asks for it; others have one score for a group.
+TEST(ReplayOptions, SayThatAGroupsLargestIsTakenInAnyCase) {
+  KvOptions alone = options_of({});
+  KvOptions within = options_of({{"score", "kvzip"}});
+  within.policy = "chunkkv";
+  KvOptions other = options_of({});
+  other.policy = "h2o";
+  const auto message = [](KvOptions& options) {
+    options.group_score = GroupScore::kMax;
+    const auto checked = check_kv_options(options);
+    EXPECT_FALSE(checked.ok()) << options.policy;
+    return checked.ok() ? "" : checked.error().message;
+  };
+  EXPECT_NE(message(alone).find("in any case"), std::string::npos);
+  EXPECT_NE(message(within).find("in any case"), std::string::npos);
+  EXPECT_NE(message(other).find("no score for each query head"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace restkv
