@@ -6,11 +6,12 @@ import unittest
 
 sys.path.insert(0, sys.argv.pop(1))
 import report  # noqa: E402
+import tables  # noqa: E402
 
 
 def row(engine: str, pair: int, **values) -> dict:
     made = {"section": "depth", "engine": engine, "label": engine, "pair": pair, "n_depth": 0, "n_prompt": 0}
-    if engine == report.RESTKV:
+    if engine == tables.RESTKV:
         made["label"] = "restkv full"
     return made | values
 
@@ -19,30 +20,30 @@ class Tables(unittest.TestCase):
     def test_ratios_are_taken_pair_by_pair(self):
         rows = [row("restkv", 0, gen_ts=10.0), row("restkv", 1, gen_ts=30.0), row("restkv", 2, gen_ts=99.0),
                 row("peer", 0, gen_ts=5.0), row("peer", 1, gen_ts=10.0)]
-        ours = report.by_pair(rows, "depth", "gen_ts", {"n_depth": 0}, engine="restkv")
-        theirs = report.by_pair(rows, "depth", "gen_ts", {"n_depth": 0}, engine="peer")
-        self.assertEqual(report.ratios(ours, theirs), [2.0, 3.0])
-        self.assertIn("| 0 | restkv full | 30.0 (10.0-99.0) | 2.50 (2.00-3.00) |", report.depth_table(rows, "depth", "gen_ts"))
+        ours = tables.by_pair(rows, "depth", "gen_ts", {"n_depth": 0}, engine="restkv")
+        theirs = tables.by_pair(rows, "depth", "gen_ts", {"n_depth": 0}, engine="peer")
+        self.assertEqual(tables.ratios(ours, theirs), [2.0, 3.0])
+        self.assertIn("| 0 | restkv full | 30.0 (10.0-99.0) | 2.50 (2.00-3.00) |", tables.depth_table(rows, "depth", "gen_ts"))
 
     def test_what_was_not_measured_has_no_line(self):
         rows = [row("restkv", 0, gen_ts=10.0), row("peer", 0, gen_ts=None)]
-        self.assertNotIn("| peer |", report.depth_table(rows, "depth", "gen_ts"))
+        self.assertNotIn("| peer |", tables.depth_table(rows, "depth", "gen_ts"))
 
     def test_a_first_token_comes_sooner_by_the_inverse_of_the_times(self):
         rows = [row("restkv", 0, section="length", n_prompt=1000, prompt_ts=100.0, peak_bytes=3 << 20),
                 row("peer", 0, section="length", n_prompt=1000, prompt_ts=50.0, peak_bytes=7 << 20)]
-        text = report.length_table(rows)
+        text = tables.length_table(rows)
         self.assertIn("| 1000 | restkv full | 1 | 10.00 | 2.00 | 3 |", text)
         self.assertIn("| 1000 | peer | 1 | 20.00 |  | 7 |", text)
 
     def test_a_line_needs_three_depths(self):
         rows = [row("peer", 0, n_depth=depth, gen_ts=1 / (1 + depth)) for depth in (0, 1, 2)]
-        self.assertAlmostEqual(report.seconds_a_token(rows, "peer", 9), 10.0)
-        self.assertIsNone(report.seconds_a_token(rows[:2], "peer", 9))
+        self.assertAlmostEqual(tables.seconds_a_token(rows, "peer", 9), 10.0)
+        self.assertIsNone(tables.seconds_a_token(rows[:2], "peer", 9))
 
     def test_shares_are_percent(self):
         rows = [row("restkv", 0, prompt_limit_share=0.5, gen_limit_share=0.25)]
-        self.assertIn("| 0 | restkv full | 50 | 25 |", report.limit_table(rows))
+        self.assertIn("| 0 | restkv full | 50 | 25 |", tables.limit_table(rows))
 
 
 class Notes(unittest.TestCase):

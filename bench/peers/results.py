@@ -1,0 +1,92 @@
+"""The results of a run of bench/peers/compare: rows, and what is known about all of them."""
+
+import argparse
+import datetime
+import json
+import sys
+from pathlib import Path
+
+from engines import CACHE, Engine, Measurement, Restkv, Task, Unavailable
+from machine import machine
+
+
+class Run:
+    """The results of a run, kept on disk after every round."""
+
+    def __init__(self, args: argparse.Namespace, model: str):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self.started = f"{now:%Y%m%dT%H%M%S}"
+        self.path = CACHE / f"results-{self.started}.json"
+        self.args = args
+        if args.resume:
+            self.path = args.resume
+            self.data = json.loads(self.path.read_text(encoding="utf-8"))
+            self.check_same(model)
+            self.check_version()
+            return
+        self.data = {"date": f"{now:%Y-%m-%d}", "model": Path(model).name, "threads": args.threads,
+                     "quick": args.quick, "prompt": args.prompt, "gen": args.gen, "budget": args.budget,
+                     "pairs": args.pairs, "versions": {}, "settings": {}, "notes": [], "measured": []}
+
+    def check_same(self, model: str) -> None:
+        """What was measured before must be comparable with what is measured now."""
+        now = {"model": Path(model).name, "threads": self.args.threads, "prompt": self.args.prompt,
+               "gen": self.args.gen, "budget": self.args.budget, "quick": self.args.quick}
+        before = {key: self.data.get(key) for key in now}
+        if now != before:
+            sys.exit(f"compare: {self.path} is of other settings: {before}")
+        cpu = machine(self.args.threads)["cpu"]
+        if cpu != self.data["machine"]["cpu"]:
+            sys.exit(f"compare: {self.path} is of another machine: {self.data['machine']['cpu']}, and this is {cpu}")
+
+    def check_version(self) -> None:
+        """Says it when restkv has changed since; the document names the versions of each section."""
+        for row in self.data["measured"]:
+            if row["engine"] == Restkv.name:
+                row.setdefault("version", self.data["versions"].get(Restkv.name, "unknown"))
+        now = Restkv().version()
+        before = {row["version"] for row in self.data["measured"] if row["engine"] == Restkv.name} - {now}
+        if before:
+            print(f"compare: {self.path} has rows of restkv {', '.join(sorted(before))}, and this is {now}", file=sys.stderr)
+
+    def known(self, section: str, engine: Engine, task: Task, pair: int) -> dict | None:
+        """The row of an earlier run that this one goes on from."""
+        wanted = {"section": section, "label": engine.label, "pair": pair, "n_prompt": task.n_prompt,
+                  "n_gen": task.n_gen, "n_depth": task.n_depth}
+        return next((row for row in self.data["measured"] if all(row[key] == value for key, value in wanted.items())),
+                    None)
+
+    def save(self) -> None:
+        self.path.write_text(json.dumps(self.data, indent=1), encoding="utf-8")
+
+    def note(self, text: str) -> None:
+        print(f"compare: {text}", file=sys.stderr)
+        if text not in self.data["notes"]:
+            self.data["notes"].append(text)
+        self.save()
+
+    def measure(self, section: str, engine: Engine, model: str, task: Task, pair: int) -> dict | None:
+        """One row; None when the engine could not do it, which is noted."""
+        if (row := self.known(section, engine, task, pair)) is not None:
+            return row
+        what = f"pp{task.n_prompt} tg{task.n_gen} @ d{task.n_depth}"
+        try:
+            done = engine.measure(model, self.args.threads, task)
+        except Unavailable as error:
+            self.note(f"{engine.label}, {what}: {error}")
+            return None
+        return self.add(section, engine, task, pair, done)
+
+    def add(self, section: str, engine: Engine, task: Task, pair: int, done: Measurement) -> dict:
+        what = f"pp{task.n_prompt} tg{task.n_gen} @ d{task.n_depth}"
+        row = {"section": section, "engine": engine.name, "label": engine.label, "pair": pair, "run": self.started,
+               "n_prompt": task.n_prompt, "n_gen": task.n_gen, "n_depth": task.n_depth, "prompt_ts": done.prompt_ts,
+               "gen_ts": done.gen_ts, "peak_bytes": done.peak_bytes, **done.extra}
+        if engine.name == Restkv.name:
+            row["version"] = engine.version()
+        self.data["measured"].append(row)
+        print(f"{section:8} {pair} {engine.label:32} {what:24} {done.prompt_ts:9.2f} {done.gen_ts:8.2f} t/s "
+              f"{done.peak_bytes / 1048576:8.0f} MiB", file=sys.stderr, flush=True)
+        self.save()
+        return row

@@ -1,0 +1,118 @@
+"""Tables from the rows of bench/peers/compare. A row is what one process measured; see results.py."""
+
+import statistics
+
+RESTKV = "restkv"
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median and, where there are several, the smallest and the largest."""
+    if not values:
+        return "-"
+    middle = f"{statistics.median(values):.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def by_pair(rows: list[dict], section: str, key: str, at: dict, **which: str) -> dict[int, float]:
+    """pair -> value, of the rows that match and have measured it."""
+    wanted = {"section": section, **at, **which}
+    return {row["pair"]: row[key] for row in rows
+            if row.get(key) and all(row[name] == value for name, value in wanted.items())}
+
+
+def ratios(ours: dict[int, float], theirs: dict[int, float]) -> list[float]:
+    return [ours[pair] / theirs[pair] for pair in sorted(ours) if pair in theirs]
+
+
+def unique(rows: list[dict], section: str, key: str) -> list:
+    return list(dict.fromkeys(row[key] for row in rows if row["section"] == section))
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in body)]) + "\n"
+
+
+def depth_table(rows: list[dict], section: str, key: str) -> str:
+    """Rates at each depth, and restkv's over the peer's, pair by pair."""
+    ours = [label for label in unique(rows, section, "label") if label.startswith(RESTKV)]
+    peers = [name for name in unique(rows, section, "engine") if name != RESTKV]
+    if section == "openvino":  # one engine in two settings: each is a peer of its own
+        peers = [label for label in unique(rows, section, "label") if label not in ours]
+    which = "label" if section == "openvino" else "engine"
+    body = []
+    for depth in unique(rows, section, "n_depth"):
+        at = {"n_depth": depth}
+        theirs = {name: by_pair(rows, section, key, at, **{which: name}) for name in peers}
+        for name in peers:
+            if theirs[name]:
+                body.append([str(depth), name, spread(list(theirs[name].values()), 1), *("" for _ in peers)])
+        for label in ours:
+            own = by_pair(rows, section, key, at, label=label)
+            if own:
+                body.append([str(depth), label, spread(list(own.values()), 1),
+                             *(spread(ratios(own, theirs[name]), 2) for name in peers)])
+    return table(["depth", "engine", "tokens/s", *(f"over {name}" for name in peers)], body)
+
+
+def length_table(rows: list[dict]) -> str:
+    """First tokens and peaks, and how many times as soon as a peer's restkv's first token is there, pair by pair."""
+    peers = [name for name in unique(rows, "length", "engine") if name != RESTKV]
+    body = []
+    for length in sorted(unique(rows, "length", "n_prompt")):
+        at = {"n_prompt": length}
+        for label in unique(rows, "length", "label"):
+            rates = by_pair(rows, "length", "prompt_ts", at, label=label)
+            peaks = by_pair(rows, "length", "peak_bytes", at, label=label)
+            if not rates:
+                continue
+            sooner = [ratios(rates, by_pair(rows, "length", "prompt_ts", at, engine=name)) for name in peers]
+            body.append([str(length), label, str(len(rates)), spread([length / rate for rate in rates.values()], 2),
+                         *(spread(times, 2) if label.startswith(RESTKV) else "" for times in sooner),
+                         spread([peak / 1048576 for peak in peaks.values()], 0)])
+    return table(["prompt", "engine", "rounds", "first token after, s", *(f"{name}'s over it" for name in peers),
+                  "peak memory, MiB"], body)
+
+
+def seconds_a_token(rows: list[dict], engine: str, depth: int) -> float | None:
+    """Where a straight line through the medians at the measured depths is at this one: attention and the cache's bytes
+    grow with the depth, all else stays. None with fewer than three depths, which could not show that it is straight."""
+    at = {known: list(by_pair(rows, "depth", "gen_ts", {"n_depth": known}, engine=engine).values())
+          for known in unique(rows, "depth", "n_depth")}
+    points = [(known, 1 / statistics.median(rates)) for known, rates in at.items() if rates]
+    if len(points) < 3:
+        return None
+    slope, start = statistics.linear_regression(*zip(*points))
+    return start + slope * depth
+
+
+def synthetic_table(rows: list[dict]) -> str:
+    """restkv's rates with made-up rows, beside what the peers' measured depths let expect."""
+    peers = [name for name in unique(rows, "depth", "engine") if name != RESTKV]
+    body = []
+    for depth in unique(rows, "synthetic", "n_depth"):
+        expected = {name: seconds for name in peers
+                    if depth > 0 and (seconds := seconds_a_token(rows, name, depth)) is not None}
+        body += [[str(depth), f"{name}, extrapolated", f"{1 / seconds:.1f}", "", *("" for _ in peers)]
+                 for name, seconds in expected.items()]
+        for label in unique(rows, "synthetic", "label"):
+            at = {"n_depth": depth}
+            rates = list(by_pair(rows, "synthetic", "gen_ts", at, label=label).values())
+            shares = by_pair(rows, "synthetic", "gen_limit_share", at, label=label)
+            body.append([str(depth), label, spread(rates, 1), spread([100 * share for share in shares.values()], 0),
+                         *(spread([rate * expected[name] for rate in rates], 1) if name in expected else ""
+                           for name in peers)])
+    return table(["depth", "engine", "tokens/s", "% of the machine's limit", *(f"over {name}" for name in peers)], body)
+
+
+def limit_table(rows: list[dict]) -> str:
+    body = []
+    for depth in unique(rows, "depth", "n_depth"):
+        for label in unique(rows, "depth", "label"):
+            at = {"n_depth": depth}
+            read = by_pair(rows, "depth", "prompt_limit_share", at, label=label)
+            written = by_pair(rows, "depth", "gen_limit_share", at, label=label)
+            if read or written:
+                body.append([str(depth), label, *(spread([100 * s for s in part.values()], 0)
+                                                  for part in (read, written))])
+    return table(["depth", "engine", "% reading", "% writing"], body)

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""bench/peers/compare with programs that only pretend to measure: peers_compare_test.py FOLDER_OF_COMPARE
+
+llama.cpp is left out: its bench is built, not installed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+PEERS = Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(PEERS))
+import engines  # noqa: E402
+
+# Stands for restkv and for the Python of every peer. Its figures follow from what it is asked.
+STUB = '''#!/usr/bin/env python3
+import json, sys
+
+words = sys.argv[1:]
+value = lambda flag: words[words.index(flag) + 1]
+if "--version" in words:
+    print("restkv 0.1.0 (abc1234)")
+elif words[0] == "-c":
+    print("9.9")
+elif words[0] == "pull":
+    print("some-model.gguf")
+elif words[0].endswith("pictures.py"):
+    print("one.svg")
+elif value("-p") == value("-n") == "0":
+    print("machine: 1 thread  50.0 GFLOPS f32, 9.0 GB/s read")
+    print("machine: 2 threads  100.0 GFLOPS f32, 200.0 GFLOPS int8 AVX2, 20.0 GB/s read")
+else:
+    own = words[0] == "bench"
+    if "refused.gguf" in value("-m"):
+        sys.exit("cannot read it")
+    rows = []
+    for flag, key in (("-p", "n_prompt"), ("-n", "n_gen")):
+        for n in filter(None, map(int, value(flag).split(","))):
+            row = {"n_prompt": 0, "n_gen": 0, key: n, "avg_ts": (200.0 if own else 100.0) + n}
+            if own:
+                row |= {"process_peak_rss_bytes": 700 << 20, "limit": "bandwidth", "limit_share": 0.5}
+            rows.append(row)
+    if "jsonl" in words:
+        for row in rows:
+            print(json.dumps(row), flush=True)
+    else:
+        print(json.dumps(rows))
+'''
+
+
+class Compare(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.cache = self.folder / "restkv" / "peers"
+        self.restkv = self.stub(self.folder / "restkv-stub")
+        for name, package in (("ik", engines.IK_PACKAGE), ("pictures", "matplotlib")):
+            self.stub(self.cache / name / "bin" / "python")
+            (self.cache / name / "installed").write_text(package)
+
+    def stub(self, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(STUB)
+        path.chmod(0o755)
+        return path
+
+    def compare(self, *words: str, status: int = 0) -> str:
+        """What it says; its document is self.document()."""
+        environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv)}
+        done = subprocess.run([PEERS / "compare", "--quick", "--without", "llama.cpp", *words], env=environment,
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr
+
+    def document(self) -> str:
+        return (self.cache / "quick.md").read_text()
+
+    def rows(self) -> list[dict]:
+        return json.loads(self.results().read_text())["measured"]
+
+    def results(self) -> Path:
+        return max(self.cache.glob("results-*.json"))
+
+    def test_a_run_has_a_row_for_every_engine_task_and_round(self):
+        self.compare("--without", "openvino")
+        ours = [row for row in self.rows() if row["engine"] == "restkv"]
+        self.assertEqual({row["version"] for row in ours}, {"abc1234"})
+        at_depths = [row for row in self.rows() if row["section"] == "depth" and row["label"] == "restkv full"]
+        self.assertEqual({(row["n_depth"], row["pair"]) for row in at_depths}, {(0, 1), (0, 2), (64, 1), (64, 2)})
+        self.assertIn("| 64 | restkv full | 232.0 (232.0-232.0) |", self.document())
+        self.assertIn("![one](quick/one.svg)", self.document())
+
+    def test_the_document_is_written_again_from_the_results(self):
+        self.compare("--without", "openvino")
+        first = self.document()
+        self.compare("--report", str(self.results()))
+        self.assertEqual(self.document(), first)
+
+    def test_a_run_goes_on_with_what_it_knows(self):
+        self.compare("--without", "openvino")
+        before = self.rows()
+        self.compare("--without", "openvino", "--resume", str(self.results()))
+        self.assertEqual(self.rows(), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
