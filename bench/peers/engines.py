@@ -21,6 +21,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rest
 
 IK_PACKAGE = "ik-llama-cpp-python==0.1.5"
 OPENVINO_PACKAGE = "openvino-genai==2026.4.1.0"
+PICTURES_PACKAGE = "matplotlib==3.11.2"
 
 
 class Unavailable(Exception):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engines import CACHE, HERE, Unavailable, environment
+from engines import CACHE, HERE, PICTURES_PACKAGE, Unavailable, environment
 from tables import RESTKV, depth_table, length_table, limit_table, synthetic_table
 
 BEGIN = "<!-- written by bench/peers/compare: begin -->"
@@ -115,7 +115,7 @@ def clean(note: str) -> str:
 def draw(data: dict, folder: Path) -> list[str]:
     """Names of the pictures; none when matplotlib cannot be had."""
     try:
-        python = environment("pictures", "matplotlib")
+        python = environment("pictures", PICTURES_PACKAGE)
     except Unavailable as error:
         print(f"compare: no pictures: {error}", file=sys.stderr)
         return []

@@ -59,7 +59,7 @@ class Compare(unittest.TestCase):
         self.folder = Path(folder.name)
         self.cache = self.folder / "restkv" / "peers"
         self.restkv = self.stub(self.folder / "restkv-stub")
-        for name, package in (("ik", engines.IK_PACKAGE), ("pictures", "matplotlib")):
+        for name, package in (("ik", engines.IK_PACKAGE), ("pictures", engines.PICTURES_PACKAGE)):
             self.stub(self.cache / name / "bin" / "python")
             (self.cache / name / "installed").write_text(package)
 
