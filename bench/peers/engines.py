@@ -84,20 +84,6 @@ def run(command: list[str]) -> tuple[list[dict], int]:
     return json.loads(text[text.index("[", start):]), usage.ru_maxrss * 1024
 
 
-def measurement(rows: list[dict], peak: int) -> Measurement:
-    # Our bench starts the system's count anew for every row, so it says itself what came before.
-    result = Measurement(peak_bytes=max([peak, *(row.get("process_peak_rss_bytes", 0) for row in rows)]))
-    for row in rows:
-        if row["n_gen"] == 0:
-            result.prompt_ts = row["avg_ts"]
-        else:
-            result.gen_ts = row["avg_ts"]
-        for name in ("kv_bytes", "isa", "limit_share", "limit", "fill"):
-            if name in row:
-                result.extra[f"{'prompt' if row['n_gen'] == 0 else 'gen'}_{name}"] = row[name]
-    return result
-
-
 class Turns:
     """One process that measures a task several times, and stands still between two of its turns.
 
@@ -120,7 +106,7 @@ class Turns:
         for line in self.process.stdout:
             if line.lstrip().startswith("{"):
                 self.process.send_signal(signal.SIGSTOP)
-                return measurement([json.loads(line)], self._peak())
+                return self.engine.measurement([json.loads(line)], self._peak())
         raise Unavailable(self._reason())
 
     def _peak(self) -> int:
@@ -172,10 +158,23 @@ class Engine:
         return [*words, "-o", "jsonl", "--delay", DELAY]
 
     def measure(self, model: str, threads: int, task: Task) -> Measurement:
-        return measurement(*run(self.command(model, threads, task)))
+        return self.measurement(*run(self.command(model, threads, task)))
+
+    def measurement(self, rows: list[dict], counted: int) -> Measurement:
+        """counted: the peak of the process from its start, as the system knows it."""
+        result = Measurement(peak_bytes=self.peak(rows, counted))
+        for row in rows:
+            kind = "prompt" if row["n_gen"] == 0 else "gen"
+            setattr(result, f"{kind}_ts", row["avg_ts"])
+            result.extra |= {f"{kind}_{name}": row[name] for name in FIELDS if name in row}
+        return result
+
+    def peak(self, rows: list[dict], counted: int) -> int:
+        return counted
 
 
 DELAY = "4"  # seconds before each test in which a process can be stopped
+FIELDS = ("kv_bytes", "isa", "limit_share", "limit", "fill")  # kept of our rows, beside the rates
 
 
 def common(model: str, threads: int, task: Task) -> list[str]:
@@ -210,6 +209,12 @@ class Restkv(Engine):
 
     def command(self, model: str, threads: int, task: Task) -> list[str]:
         return [str(self.program()), "bench", *common(model, threads, task), *self.options, "-r", "1", "-o", "json"]
+
+    def peak(self, rows: list[dict], counted: int) -> int:
+        """The bench starts the system's count anew for every row, so it says itself what came before."""
+        if any("process_peak_rss_bytes" not in row for row in rows):
+            raise Unavailable("this build does not tell the peak of its whole process, which that of the others is")
+        return max(counted, *(row["process_peak_rss_bytes"] for row in rows))
 
 
 class LlamaCpp(Engine):
