@@ -174,7 +174,9 @@ class Engine:
 
 
 DELAY = "4"  # seconds before each test in which a process can be stopped
-FIELDS = ("kv_bytes", "isa", "limit_share", "limit", "fill")  # kept of our rows, beside the rates
+# Kept of our rows, beside the rates.
+FIELDS = ("kv_bytes", "isa", "fill", "limit_share", "limit", "gflops", "attention_gflops", "gbps", "machine_gflops",
+          "machine_product_gflops", "machine_gbps")
 
 
 def common(model: str, threads: int, task: Task) -> list[str]:

@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from engines import Restkv
@@ -12,8 +14,47 @@ def restkv_output(*words: str) -> str:
     return subprocess.run([str(Restkv.program()), *words], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
+def limits(threads: int) -> list[str]:
+    """A line for one thread and one for all: "machine: 2 threads  195.0 GFLOPS f32, 28.0 GB/s read"."""
+    return restkv_output("bench", "--machine", "-p", "0", "-n", "0", "-t", str(threads)).strip().splitlines()
+
+
 def machine(threads: int) -> dict:
-    lines = restkv_output("bench", "--machine", "-p", "0", "-n", "0", "-t", str(threads)).strip().splitlines()
     cpu = next((line.split(": ", 1)[1] for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.processor())
-    return {"cpu": cpu, "system": platform.system(), "limits": lines, "load": os.getloadavg()[0]}
+    return {"cpu": cpu, "system": platform.system(), "limits": limits(threads), "load": os.getloadavg()[0]}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the machine did at some time; attention is held against `gflops`, products with weights against the other."""
+
+    gflops: float
+    product_gflops: float
+    gbps: float
+
+    @staticmethod
+    def of(lines: list[str], threads: int) -> "Speed | None":
+        """With so many threads; None when the lines do not say it."""
+        for line in lines:
+            if line.startswith(f"machine: {threads} thread"):
+                rates = [(float(rate), kind) for rate, kind in re.findall(r"([\d.]+) GFLOPS (\w+)", line)]
+                return Speed(gflops=max(rate for rate, kind in rates if not kind.startswith("int")),
+                             product_gflops=max(rate for rate, _ in rates),
+                             gbps=float(re.search(r"([\d.]+) GB/s", line)[1]))
+        return None
+
+    def held_against(self, row: dict) -> dict:
+        """The row's share of the limit, and what the limits were, as restkv's own rows say it."""
+        changed = {}
+        for kind in ("prompt", "gen"):
+            if f"{kind}_gbps" not in row:
+                continue
+            attention = row[f"{kind}_attention_gflops"]
+            by_flops = (row[f"{kind}_gflops"] - attention) / self.product_gflops + attention / self.gflops
+            by_bytes = row[f"{kind}_gbps"] / self.gbps
+            changed |= {f"{kind}_limit_share": max(by_flops, by_bytes),
+                        f"{kind}_limit": "flops" if by_flops > by_bytes else "bandwidth",
+                        f"{kind}_machine_gbps": self.gbps, f"{kind}_machine_gflops": self.gflops,
+                        f"{kind}_machine_product_gflops": self.product_gflops}
+        return changed

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from engines import CACHE, HERE, PICTURES_PACKAGE, Unavailable, environment
-from tables import RESTKV, depth_table, length_table, limit_table, synthetic_table
+from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, synthetic_table
 
 BEGIN = "<!-- written by bench/peers/compare: begin -->"
 END = "<!-- written by bench/peers/compare: end -->"
@@ -88,7 +88,7 @@ def text_of(data: dict, pictures: list[str]) -> str:
     parts.append(f"### Reading {data['prompt']} tokens at a depth\n\n" + depth_table(rows, "depth", "prompt_ts"))
     parts.append(f"### Writing {data['gen']} tokens at a depth\n\n" + depth_table(rows, "depth", "gen_ts"))
     parts.append("### Share of the machine's limit\n\nThe time that its arithmetic or its memory needs at the least, "
-                 "over the time that was taken.\n\n" + limit_table(rows))
+                 "over the time that was taken." + bandwidth(rows) + "\n\n" + limit_table(rows))
     parts.append("### Whole prompts\n\n" + length_table(rows))
     if any(row["section"] == "synthetic" for row in rows):
         parts.append("### Writing at depths with made-up rows (`--fill synthetic`)\n\nrestkv alone is measured here. What the "

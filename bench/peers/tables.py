@@ -116,3 +116,12 @@ def limit_table(rows: list[dict]) -> str:
                 body.append([str(depth), label, *(spread([100 * s for s in part.values()], 0)
                                                   for part in (read, written))])
     return table(["depth", "engine", "% reading", "% writing"], body)
+
+
+def bandwidth(rows: list[dict]) -> str:
+    """What the measurements of the machine that stand in the rows say of memory; nothing when there are none."""
+    found = [row[key] for row in rows for key in ("prompt_machine_gbps", "gen_machine_gbps") if key in row]
+    if not found:
+        return ""
+    return (" The machine is measured by each row's own process just before, and where processes take turns in every round, "
+            f"for its speed changes while it is shared. Over all rows of {RESTKV} memory was read at {spread(found, 1)} GB/s.")

@@ -42,7 +42,8 @@ else:
         for n in filter(None, map(int, value(flag).split(","))):
             row = {"n_prompt": 0, "n_gen": 0, key: n, "avg_ts": (200.0 if own else 100.0) + n}
             if own:
-                row |= {"process_peak_rss_bytes": 700 << 20, "limit": "bandwidth", "limit_share": 0.5}
+                row |= {"process_peak_rss_bytes": 700 << 20, "limit": "bandwidth", "limit_share": 0.9,
+                        "machine_gbps": 11.0, "gflops": 40.0, "attention_gflops": 10.0, "gbps": 10.0}
             rows.append(row)
     if "jsonl" in words:
         for row in rows:
@@ -72,7 +73,7 @@ class Compare(unittest.TestCase):
     def compare(self, *words: str, status: int = 0) -> str:
         """What it says; its document is self.document()."""
         environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv)}
-        done = subprocess.run([PEERS / "compare", "--quick", "--without", "llama.cpp", *words], env=environment,
+        done = subprocess.run([PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp", *words], env=environment,
                               capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stderr
@@ -94,6 +95,12 @@ class Compare(unittest.TestCase):
         self.assertEqual({(row["n_depth"], row["pair"]) for row in at_depths}, {(0, 1), (0, 2), (64, 1), (64, 2)})
         self.assertIn("| 64 | restkv full | 232.0 (232.0-232.0) |", self.document())
         self.assertIn("![one](quick/one.svg)", self.document())
+
+    def test_where_processes_take_turns_the_machine_is_measured_in_every_round(self):
+        self.compare("--without", "openvino", "--lengths", "", "--synthetic", "")
+        self.assertIn("| 0 | restkv full | 90 (90-90) | 90 (90-90) |", self.document())  # as its process found it
+        self.assertIn("| 64 | restkv full | 50 (50-50) | 50 (50-50) |", self.document())
+        self.assertIn("memory was read at 15.5 (11.0-20.0) GB/s", self.document())
 
     def test_the_document_is_written_again_from_the_results(self):
         self.compare("--without", "openvino")

@@ -5,6 +5,7 @@ import sys
 import unittest
 
 sys.path.insert(0, sys.argv.pop(1))
+import machine  # noqa: E402
 import report  # noqa: E402
 import tables  # noqa: E402
 
@@ -44,6 +45,26 @@ class Tables(unittest.TestCase):
     def test_shares_are_percent(self):
         rows = [row("restkv", 0, prompt_limit_share=0.5, gen_limit_share=0.25)]
         self.assertIn("| 0 | restkv full | 50 | 25 |", tables.limit_table(rows))
+
+    def test_shares_are_of_what_the_machine_did_then(self):
+        lines = ["machine: 1 thread  1.0 GFLOPS f32, 1.0 GB/s read",
+                 "machine: 2 threads  50.0 GFLOPS f32, 100.0 GFLOPS bf16 AVX-512, 200.0 GFLOPS int8 AVX-512 VNNI, "
+                 "20.5 GB/s read", "machine: 20 threads  1.0 GFLOPS f32, 1.0 GB/s read"]
+        speed = machine.Speed.of(lines, 2)
+        self.assertIsNone(machine.Speed.of(lines, 4))
+        self.assertEqual(speed, machine.Speed(gflops=100.0, product_gflops=200.0, gbps=20.5))
+        made = {f"gen_{name}": value for name, value in
+                {"gflops": 50.0, "attention_gflops": 40.0, "gbps": 8.2, "limit_share": 0.9}.items()}
+        self.assertEqual(speed.held_against(made), {
+            "gen_limit_share": 10 / 200 + 40 / 100, "gen_limit": "flops", "gen_machine_gbps": 20.5,
+            "gen_machine_gflops": 100.0, "gen_machine_product_gflops": 200.0})
+        self.assertEqual(speed.held_against(made | {"gen_gbps": 20.5})["gen_limit_share"], 1.0)
+        self.assertEqual(speed.held_against({"gen_ts": 5.0}), {})  # a peer's row
+
+    def test_the_bandwidth_over_all_rows_is_told(self):
+        rows = [row("restkv", pair, gen_machine_gbps=rate) for pair, rate in enumerate((31.9, 35.0, 54.6))]
+        self.assertIn("memory was read at 35.0 (31.9-54.6) GB/s", tables.bandwidth(rows))
+        self.assertEqual(tables.bandwidth([row("restkv", 0), row("peer", 0)]), "")
 
 
 class Notes(unittest.TestCase):
