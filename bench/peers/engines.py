@@ -223,9 +223,11 @@ class LlamaCpp(Engine):
     name = "llama.cpp"
     folder: Path | None = None
 
-    def __init__(self, flash_attention: int, cache_type: str):
-        self.setting = f"-fa {flash_attention} {cache_type}"
-        self.options = ["-fa", str(flash_attention), "-ctk", cache_type, "-ctv", cache_type]
+    def __init__(self, flash_attention: int, keys: str, values: str | None = None):
+        """values: as the keys, unless given; without flash attention they cannot be quantised."""
+        values = values or keys
+        self.setting = f"-fa {flash_attention} {keys}" + (f" keys, {values} values" if values != keys else "")
+        self.options = ["-fa", str(flash_attention), "-ctk", keys, "-ctv", values]
 
     def prepare(self) -> None:
         if LlamaCpp.folder is not None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from engines import CACHE, HERE, PICTURES_PACKAGE, Unavailable, environment
-from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, synthetic_table
+from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, settings_table, synthetic_table
 
 BEGIN = "<!-- written by bench/peers/compare: begin -->"
 END = "<!-- written by bench/peers/compare: end -->"
@@ -99,12 +99,20 @@ def text_of(data: dict, pictures: list[str]) -> str:
                      "of two prompts.\n\n" + depth_table(rows, "openvino", "prompt_ts")
                      + "\nWriting.\n\n" + depth_table(rows, "openvino", "gen_ts"))
     settings = [f"- {where}: reading {best['prompt']}; writing {best['gen']}" for where, best in data["settings"].items()]
-    parts.append("### Settings of the peers, the best of those tried\n\nEach was tried once at each of these depths. What "
-                 "was best at the deepest of them was taken at greater depths as well, and for whole prompts what was best "
-                 "there for reading.\n\n" + "\n".join(settings))
+    parts.append(settings_text(data))
     if notes := [sentence(clean(note)) for note in data["notes"]] + measured_in_parts(rows):
         parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def settings_text(data: dict) -> str:
+    chosen = [f"- {where}: reading {best['prompt']}; writing {best['gen']}" for where, best in data["settings"].items()]
+    often = max((row["pair"] + 1 for row in data["measured"] if row["section"] == "setting"), default=1)
+    again = f", and {number(often)} times, in turn, where the first did not tell it from the best (10 %)" if often > 1 else ""
+    return (f"### Settings of the peers, the best of those tried\n\nEach was tried once at each of these depths{again}. "
+            "What was best at the deepest of them, by its median, was taken at greater depths as well, and for whole prompts "
+            "what was best there for reading.\n\n"
+            + "\n".join(chosen) + "\n\n" + settings_table(data["measured"], data["prompt"]))
 
 
 def clean(note: str) -> str:

@@ -1,12 +1,17 @@
 """The settings that each peer is tried in, and the choice of the best."""
 
+import statistics
+
 from engines import Engine, IkLlama, LlamaCpp, Task, Unavailable
 from results import Run
 
 PEERS = {
-    "llama.cpp": [LlamaCpp(0, "f16"), LlamaCpp(1, "f16"), LlamaCpp(1, "q8_0")],
+    "llama.cpp": [LlamaCpp(0, "f16"), LlamaCpp(0, "q8_0", "f16"), LlamaCpp(1, "f16"), LlamaCpp(1, "q8_0")],
     "ik_llama.cpp": [IkLlama("q8_0"), IkLlama("f16")],
 }
+KINDS = ("prompt_ts", "gen_ts")
+NEAR = 0.9  # of the best rate: one sample cannot tell these apart
+SAMPLES = 3  # of each of them
 
 
 def best_settings(run: Run, model: str, depth: int) -> dict[str, list[tuple[Engine, int, int]]]:
@@ -15,23 +20,53 @@ def best_settings(run: Run, model: str, depth: int) -> dict[str, list[tuple[Engi
     for name, settings in PEERS.items():
         if name in run.args.without:
             continue
-        rates = {}
-        for engine in settings:
-            try:
-                engine.prepare()
-            except Unavailable as error:
-                run.note(f"{name}: {error}")
-                continue
-            run.data["versions"][name] = engine.version()
-            row = run.measure("setting", engine, model, Task(run.args.prompt, run.args.gen, depth), 0)
-            if row:
-                rates[engine] = (row["prompt_ts"], row["gen_ts"])
+        rates = tried(run, model, depth, settings)
         if not rates:
             continue
-        reads, writes = (max(rates, key=lambda engine, i=i: rates[engine][i]) for i in (0, 1))
+        reads, writes = (best(rates, kind) for kind in KINDS)
         run.data["settings"][f"{name} @ d{depth}"] = {"prompt": reads.setting, "gen": writes.setting}
         if reads is writes:
             chosen[name] = [(reads, run.args.prompt, run.args.gen)]
         else:
             chosen[name] = [(reads, run.args.prompt, 0), (writes, 0, run.args.gen)]
     return chosen
+
+
+def tried(run: Run, model: str, depth: int, settings: list[Engine]) -> dict[Engine, dict[str, list[float]]]:
+    """The rates of every setting: a sample of each, and more, in turn, of those that are near the best."""
+    task = Task(run.args.prompt, run.args.gen, depth)
+    rates: dict[Engine, dict[str, list[float]]] = {}
+
+    def sample(engine: Engine, pair: int) -> None:
+        if row := run.measure("setting", engine, model, task, pair):
+            for kind in KINDS:
+                rates.setdefault(engine, {}).setdefault(kind, []).append(row[kind])
+
+    for engine in settings:
+        try:
+            engine.prepare()
+        except Unavailable as error:
+            run.note(f"{engine.name}: {error}")
+            continue
+        run.data["versions"][engine.name] = engine.version()
+        sample(engine, 0)
+    again = near_the_best(rates)
+    for pair in range(1, SAMPLES):
+        for engine in again:
+            sample(engine, pair)
+    return rates
+
+
+def best(rates: dict[Engine, dict[str, list[float]]], kind: str) -> Engine:
+    return max(rates, key=lambda engine: statistics.median(rates[engine][kind]))
+
+
+def near_the_best(rates: dict[Engine, dict[str, list[float]]]) -> list[Engine]:
+    """The best by its first sample and all that come near it, in reading or writing; none where none comes near."""
+    found = set()
+    for kind in KINDS:
+        most = max((of[kind][0] for of in rates.values()), default=0.0)
+        near = {engine for engine, of in rates.items() if of[kind][0] >= NEAR * most}
+        if len(near) > 1:
+            found |= near
+    return [engine for engine in rates if engine in found]

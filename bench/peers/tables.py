@@ -118,6 +118,20 @@ def limit_table(rows: list[dict]) -> str:
     return table(["depth", "engine", "% reading", "% writing"], body)
 
 
+def settings_table(rows: list[dict], tokens: int) -> str:
+    """What each setting of a peer gave; tokens: of the prompt that settings are tried with."""
+    rows = [row for row in rows if row["section"] == "setting" and row["n_prompt"] == tokens]
+    body = []
+    for depth in unique(rows, "setting", "n_depth"):
+        for label in unique(rows, "setting", "label"):
+            read, written = (by_pair(rows, "setting", key, {"n_depth": depth}, label=label)
+                             for key in ("prompt_ts", "gen_ts"))
+            if read:
+                body.append([str(depth), label, str(len(read)), *(spread(list(part.values()), 1)
+                                                                  for part in (read, written))])
+    return table(["depth", "setting", "tries", "reading, tokens/s", "writing, tokens/s"], body)
+
+
 def bandwidth(rows: list[dict]) -> str:
     """What the measurements of the machine that stand in the rows say of memory; nothing when there are none."""
     found = [row[key] for row in rows for key in ("prompt_machine_gbps", "gen_machine_gbps") if key in row]

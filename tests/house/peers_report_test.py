@@ -61,6 +61,17 @@ class Tables(unittest.TestCase):
         self.assertEqual(speed.held_against(made | {"gen_gbps": 20.5})["gen_limit_share"], 1.0)
         self.assertEqual(speed.held_against({"gen_ts": 5.0}), {})  # a peer's row
 
+    def test_all_that_was_tried_is_told(self):
+        rows = [row("peer", pair, section="setting", label=label, n_prompt=512, prompt_ts=rate, gen_ts=rate / 10)
+                for label, rates in (("peer a", (10.0, 30.0, 20.0)), ("peer b", (5.0,))) for pair, rate in enumerate(rates)]
+        data = {"settings": {"peer @ d0": {"prompt": "a", "gen": "a"}}, "prompt": 512, "measured": rows}
+        text = report.settings_text(data)
+        self.assertIn("- peer @ d0: reading a; writing a\n", text)
+        self.assertIn("| 0 | peer a | 3 | 20.0 (10.0-30.0) | 2.0 (1.0-3.0) |\n| 0 | peer b | 1 | 5.0 | 0.5 |", text)
+        self.assertIn("and three times, in turn", text)
+        data["measured"] = rows[-1:]
+        self.assertNotIn("in turn", report.settings_text(data))
+
     def test_the_bandwidth_over_all_rows_is_told(self):
         rows = [row("restkv", pair, gen_machine_gbps=rate) for pair, rate in enumerate((31.9, 35.0, 54.6))]
         self.assertIn("memory was read at 35.0 (31.9-54.6) GB/s", tables.bandwidth(rows))
