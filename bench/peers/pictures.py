@@ -21,7 +21,7 @@ def lines(rows: list[dict], section: str, x: str, value) -> dict[str, list[tuple
     for row in rows:
         number = value(row) if row["section"] == section else None
         if number:
-            name = row["label"] if row["engine"] == "restkv" else row["engine"]
+            name = row["label"] if row["engine"] == "restkv" or section.startswith("openvino") else row["engine"]
             points.setdefault(name, {}).setdefault(row[x], []).append(number)
     return {name: [(at, statistics.median(found), min(found), max(found)) for at, found in sorted(line.items())]
             for name, line in points.items()}
@@ -46,23 +46,30 @@ def draw(path: Path, drawn: dict[str, list[tuple]], title: str, x_label: str, y_
     return True
 
 
+def pictures(data: dict, prefix: str, depth: str, length: str, model: str = "") -> list[tuple]:
+    """What draw() is given, of the rows of two sections. model: where it is not that of the other pictures."""
+    rows, of = data["measured"], f"\n{model}" if model else ""
+    mib = 1048576
+    return [
+        (f"{prefix}reading_by_depth.svg", lines(rows, depth, "n_depth", lambda row: row["prompt_ts"]),
+         f"Reading {data['prompt']} tokens{of}", "tokens in the cache before", "tokens/s"),
+        (f"{prefix}writing_by_depth.svg", lines(rows, depth, "n_depth", lambda row: row["gen_ts"]),
+         f"Writing {data['gen']} tokens{of}", "tokens in the cache before", "tokens/s"),
+        (f"{prefix}first_token_by_length.svg",
+         lines(rows, length, "n_prompt", lambda row: row["prompt_ts"] and row["n_prompt"] / row["prompt_ts"]),
+         f"Time to the first token{of}", "tokens of the prompt", "seconds"),
+        (f"{prefix}peak_memory_by_length.svg", lines(rows, length, "n_prompt", lambda row: row["peak_bytes"] / mib),
+         f"Peak memory of the process{of}", "tokens of the prompt", "MiB"),
+    ]
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     data = json.load(sys.stdin)
-    rows = data["measured"]
-    mib = 1048576
-    pictures = [
-        ("reading_by_depth.svg", lines(rows, "depth", "n_depth", lambda row: row["prompt_ts"]),
-         f"Reading {data['prompt']} tokens", "tokens in the cache before", "tokens/s"),
-        ("writing_by_depth.svg", lines(rows, "depth", "n_depth", lambda row: row["gen_ts"]),
-         f"Writing {data['gen']} tokens", "tokens in the cache before", "tokens/s"),
-        ("first_token_by_length.svg",
-         lines(rows, "length", "n_prompt", lambda row: row["prompt_ts"] and row["n_prompt"] / row["prompt_ts"]),
-         "Time to the first token", "tokens of the prompt", "seconds"),
-        ("peak_memory_by_length.svg", lines(rows, "length", "n_prompt", lambda row: row["peak_bytes"] / mib),
-         "Peak memory of the process", "tokens of the prompt", "MiB"),
-    ]
-    for name, *picture in pictures:
+    wanted = pictures(data, "", "depth", "length")
+    if "openvino_model" in data:
+        wanted += pictures(data, "openvino_", "openvino", "openvino_length", data["openvino_model"])
+    for name, *picture in wanted:
         if draw(folder / name, *picture):
             print(name)
 

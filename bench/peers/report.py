@@ -15,7 +15,8 @@ END = "<!-- written by bench/peers/compare: end -->"
 # What a row of each section was measured at, and what the document calls the section.
 SECTIONS = {"depth": ("depth {n_depth}", "at depths"), "length": ("a prompt of {n_prompt}", "of whole prompts"),
             "synthetic": ("made-up rows at depth {n_depth}", "with made-up rows"),
-            "openvino": ("depth {n_depth} beside OpenVINO GenAI", "beside OpenVINO GenAI")}
+            "openvino": ("depth {n_depth} beside OpenVINO GenAI", "at depths beside OpenVINO GenAI"),
+            "openvino_length": ("a prompt of {n_prompt} beside OpenVINO GenAI", "of whole prompts beside OpenVINO GenAI")}
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
@@ -84,25 +85,43 @@ def text_of(data: dict, pictures: list[str]) -> str:
     for when, limits in (("at the start", machine["limits"]), ("at the end", machine.get("limits_at_the_end"))):
         if limits:
             parts.append(f"What the machine could do {when}:\n\n    " + "\n    ".join(limits))
-    parts += [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in pictures]
+    parts += [shown(name) for name in pictures if not of_openvino(name)]
     parts.append(f"### Reading {data['prompt']} tokens at a depth\n\n" + depth_table(rows, "depth", "prompt_ts"))
     parts.append(f"### Writing {data['gen']} tokens at a depth\n\n" + depth_table(rows, "depth", "gen_ts"))
     parts.append("### Share of the machine's limit\n\nThe time that its arithmetic or its memory needs at the least, "
                  "over the time that was taken." + bandwidth(rows) + "\n\n" + limit_table(rows))
-    parts.append("### Whole prompts\n\n" + length_table(rows))
+    parts.append("### Whole prompts\n\n" + length_table(rows, "length"))
     if any(row["section"] == "synthetic" for row in rows):
         parts.append("### Writing at depths with made-up rows (`--fill synthetic`)\n\nrestkv alone is measured here. What the "
                      "others would need is extrapolated: a straight line through their times a token at the depths above.\n\n"
                      + synthetic_table(rows))
-    if any(row["section"] == "openvino" for row in rows):
-        parts.append(f"### OpenVINO GenAI, on {data['openvino_model']}\n\nReading; a prompt at a depth is the difference "
-                     "of two prompts.\n\n" + depth_table(rows, "openvino", "prompt_ts")
-                     + "\nWriting.\n\n" + depth_table(rows, "openvino", "gen_ts"))
-    settings = [f"- {where}: reading {best['prompt']}; writing {best['gen']}" for where, best in data["settings"].items()]
+    if any(row["section"].startswith("openvino") for row in rows):
+        parts.append(openvino_text(data, [name for name in pictures if of_openvino(name)]))
     parts.append(settings_text(data))
     if notes := [sentence(clean(note)) for note in data["notes"]] + measured_in_parts(rows):
         parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def of_openvino(picture: str) -> bool:
+    return Path(picture).name.startswith("openvino_")
+
+
+def shown(picture: str) -> str:
+    return f"![{Path(picture).stem.replace('_', ' ')}]({picture})"
+
+
+def openvino_text(data: dict, pictures: list[str]) -> str:
+    rows = data["measured"]
+    parts = [f"### OpenVINO GenAI, on {data['openvino_model']}\n\nThis file is what OpenVINO can read; all figures here are of it, "
+             "those of restkv too.", *map(shown, pictures)]
+    for key, what in (("prompt_ts", f"Reading {data['prompt']} tokens; OpenVINO's time at a depth is the difference of two prompts."),
+                      ("gen_ts", f"Writing {data['gen']} tokens.")):
+        if any(row["section"] == "openvino" for row in rows):
+            parts.append(f"{what}\n\n" + depth_table(rows, "openvino", key).rstrip())
+    if any(row["section"] == "openvino_length" for row in rows):
+        parts.append("Whole prompts.\n\n" + length_table(rows, "openvino_length"))
+    return "\n\n".join(parts)
 
 
 def settings_text(data: dict) -> str:

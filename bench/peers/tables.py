@@ -33,17 +33,22 @@ def table(head: list[str], body: list[list[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in body)]) + "\n"
 
 
+def peers_of(rows: list[dict], section: str) -> tuple[str, list[str]]:
+    """The field that tells peers apart, and what it says. Beside OpenVINO its settings are peers of their own; elsewhere
+    each peer is in its best setting, which may differ from depth to depth."""
+    field = "label" if section.startswith("openvino") else "engine"
+    found = [row[field] for row in rows if row["section"] == section and row["engine"] != RESTKV]
+    return field, list(dict.fromkeys(found))
+
+
 def depth_table(rows: list[dict], section: str, key: str) -> str:
     """Rates at each depth, and restkv's over the peer's, pair by pair."""
     ours = [label for label in unique(rows, section, "label") if label.startswith(RESTKV)]
-    peers = [name for name in unique(rows, section, "engine") if name != RESTKV]
-    if section == "openvino":  # one engine in two settings: each is a peer of its own
-        peers = [label for label in unique(rows, section, "label") if label not in ours]
-    which = "label" if section == "openvino" else "engine"
+    field, peers = peers_of(rows, section)
     body = []
     for depth in unique(rows, section, "n_depth"):
         at = {"n_depth": depth}
-        theirs = {name: by_pair(rows, section, key, at, **{which: name}) for name in peers}
+        theirs = {name: by_pair(rows, section, key, at, **{field: name}) for name in peers}
         for name in peers:
             if theirs[name]:
                 body.append([str(depth), name, spread(list(theirs[name].values()), 1), *("" for _ in peers)])
@@ -55,18 +60,18 @@ def depth_table(rows: list[dict], section: str, key: str) -> str:
     return table(["depth", "engine", "tokens/s", *(f"over {name}" for name in peers)], body)
 
 
-def length_table(rows: list[dict]) -> str:
+def length_table(rows: list[dict], section: str) -> str:
     """First tokens and peaks, and how many times as soon as a peer's restkv's first token is there, pair by pair."""
-    peers = [name for name in unique(rows, "length", "engine") if name != RESTKV]
+    field, peers = peers_of(rows, section)
     body = []
-    for length in sorted(unique(rows, "length", "n_prompt")):
+    for length in sorted(unique(rows, section, "n_prompt")):
         at = {"n_prompt": length}
-        for label in unique(rows, "length", "label"):
-            rates = by_pair(rows, "length", "prompt_ts", at, label=label)
-            peaks = by_pair(rows, "length", "peak_bytes", at, label=label)
+        for label in unique(rows, section, "label"):
+            rates = by_pair(rows, section, "prompt_ts", at, label=label)
+            peaks = by_pair(rows, section, "peak_bytes", at, label=label)
             if not rates:
                 continue
-            sooner = [ratios(rates, by_pair(rows, "length", "prompt_ts", at, engine=name)) for name in peers]
+            sooner = [ratios(rates, by_pair(rows, section, "prompt_ts", at, **{field: name})) for name in peers]
             body.append([str(length), label, str(len(rates)), spread([length / rate for rate in rates.values()], 2),
                          *(spread(times, 2) if label.startswith(RESTKV) else "" for times in sooner),
                          spread([peak / 1048576 for peak in peaks.values()], 0)])

@@ -4,6 +4,7 @@
 llama.cpp is left out: its bench is built, not installed.
 """
 
+import collections
 import json
 import os
 import subprocess
@@ -35,8 +36,8 @@ elif value("-p") == value("-n") == "0":
     print("machine: 2 threads  100.0 GFLOPS f32, 200.0 GFLOPS int8 AVX2, 20.0 GB/s read")
 else:
     own = words[0] == "bench"
-    if "refused.gguf" in value("-m"):
-        sys.exit("cannot read it")
+    if words[0].endswith("openvino_bench.py") and "pure-q8_0" not in value("-m"):
+        sys.exit("OpenVINO GenAI cannot read " + value("-m"))
     rows = []
     for flag, key in (("-p", "n_prompt"), ("-n", "n_gen")):
         for n in filter(None, map(int, value(flag).split(","))):
@@ -60,9 +61,11 @@ class Compare(unittest.TestCase):
         self.folder = Path(folder.name)
         self.cache = self.folder / "restkv" / "peers"
         self.restkv = self.stub(self.folder / "restkv-stub")
-        for name, package in (("ik", engines.IK_PACKAGE), ("pictures", engines.PICTURES_PACKAGE)):
+        for name, package in (("ik", engines.IK_PACKAGE), ("openvino", engines.OPENVINO_PACKAGE),
+                              ("pictures", engines.PICTURES_PACKAGE)):
             self.stub(self.cache / name / "bin" / "python")
             (self.cache / name / "installed").write_text(package)
+        (self.cache / "some-model.pure-q8_0.gguf").touch()
 
     def stub(self, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,22 @@ class Compare(unittest.TestCase):
         self.assertIn("| 0 | restkv full | 90 (90-90) | 90 (90-90) |", self.document())  # as its process found it
         self.assertIn("| 64 | restkv full | 50 (50-50) | 50 (50-50) |", self.document())
         self.assertIn("memory was read at 15.5 (11.0-20.0) GB/s", self.document())
+
+    def test_openvino_is_beside_both_of_ours_at_depths_and_for_whole_prompts(self):
+        self.compare("--without", "ik_llama.cpp", "--synthetic", "")
+        for section in ("openvino", "openvino_length"):
+            rows = [row for row in self.rows() if row["section"] == section]
+            self.assertEqual(collections.Counter(row["label"] for row in rows),  # two depths or lengths, two rounds
+                             {"restkv full": 4, "restkv rest-kv 64": 4, "OpenVINO GenAI full": 4,
+                              "OpenVINO GenAI evicting to 192": 4})
+            self.assertTrue(all(row["peak_bytes"] > 0 for row in rows))
+        text = self.document()
+        self.assertIn("### OpenVINO GenAI, on some-model.pure-q8_0.gguf", text)
+        self.assertIn("| 128 | restkv full | 2 | 0.39 (0.39-0.39) | 1.44 (1.44-1.44) | 1.44 (1.44-1.44) | 700 (700-700) |", text)
+        self.assertIn("cannot read some-model.gguf", text)
+        before = self.rows()
+        self.compare("--without", "ik_llama.cpp", "--synthetic", "", "--resume", str(self.results()))
+        self.assertEqual(self.rows(), before)
 
     def test_the_document_is_written_again_from_the_results(self):
         self.compare("--without", "openvino")

@@ -33,9 +33,24 @@ class Tables(unittest.TestCase):
     def test_a_first_token_comes_sooner_by_the_inverse_of_the_times(self):
         rows = [row("restkv", 0, section="length", n_prompt=1000, prompt_ts=100.0, peak_bytes=3 << 20),
                 row("peer", 0, section="length", n_prompt=1000, prompt_ts=50.0, peak_bytes=7 << 20)]
-        text = tables.length_table(rows)
+        text = tables.length_table(rows, "length")
         self.assertIn("| 1000 | restkv full | 1 | 10.00 | 2.00 | 3 |", text)
         self.assertIn("| 1000 | peer | 1 | 20.00 |  | 7 |", text)
+
+    def test_settings_of_openvino_are_peers_of_their_own(self):
+        rows = [row(report.RESTKV, 1, prompt_ts=100.0, label="restkv rest-kv 1024"),
+                row("OpenVINO GenAI", 1, prompt_ts=50.0, label="OpenVINO GenAI full"),
+                row("OpenVINO GenAI", 1, prompt_ts=25.0, label="OpenVINO GenAI evicting to 1024")]
+        at_depths = [found | {"section": "openvino", "gen_ts": 7.0} for found in rows]
+        whole = [found | {"section": "openvino_length", "n_prompt": 1000, "peak_bytes": 5 << 20} for found in rows]
+        text = report.openvino_text({"openvino_model": "m.gguf", "prompt": 512, "gen": 64, "measured": at_depths + whole},
+                                    ["a/openvino_x.svg"])
+        self.assertIn("| depth | engine | tokens/s | over OpenVINO GenAI full | over OpenVINO GenAI evicting to 1024 |", text)
+        self.assertIn("| 0 | restkv rest-kv 1024 | 100.0 | 2.00 | 4.00 |", text)
+        self.assertIn("| 0 | restkv rest-kv 1024 | 7.0 | 1.00 | 1.00 |", text)
+        self.assertIn("| 1000 | restkv rest-kv 1024 | 1 | 10.00 | 2.00 | 4.00 | 5 |", text)
+        self.assertIn("| 1000 | OpenVINO GenAI evicting to 1024 | 1 | 40.00 |  |  | 5 |", text)
+        self.assertIn("![openvino x](a/openvino_x.svg)", text)
 
     def test_a_line_needs_three_depths(self):
         rows = [row("peer", 0, n_depth=depth, gen_ts=1 / (1 + depth)) for depth in (0, 1, 2)]
