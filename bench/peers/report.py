@@ -1,16 +1,11 @@
-"""The text about the results of bench/peers/compare, put between two marks of a document."""
+"""The text about the results of bench/peers/compare; document.py puts it into a page."""
 
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-from engines import CACHE, HERE, PICTURES_PACKAGE, Unavailable, environment
 from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, settings_table, synthetic_table
 
-BEGIN = "<!-- written by bench/peers/compare: begin -->"
-END = "<!-- written by bench/peers/compare: end -->"
+TITLE = "## Side by side"
 
 # What a row of each section was measured at, and what the document calls the section.
 SECTIONS = {"depth": ("depth {n_depth}", "at depths"), "length": ("a prompt of {n_prompt}", "of whole prompts"),
@@ -72,11 +67,12 @@ def sentence(note: str) -> str:
 
 
 def text_of(data: dict, pictures: list[str]) -> str:
+    """A section of a page, with a title of the second level."""
     rows = data["measured"]
     versions = ", ".join(f"{name} {restkv_version(data) if name == RESTKV else version}"
                          for name, version in data["versions"].items())
     machine = data["machine"]
-    parts = ["## Side by side"]
+    parts = [TITLE]
     if data["quick"]:
         parts.append("**A trial with tiny lengths (`--quick`): these figures say nothing.**")
     parts.append(
@@ -86,18 +82,21 @@ def text_of(data: dict, pictures: list[str]) -> str:
         if limits:
             parts.append(f"What the machine could do {when}:\n\n    " + "\n    ".join(limits))
     parts += [shown(name) for name in pictures if not of_openvino(name)]
-    parts.append(f"### Reading {data['prompt']} tokens at a depth\n\n" + depth_table(rows, "depth", "prompt_ts"))
-    parts.append(f"### Writing {data['gen']} tokens at a depth\n\n" + depth_table(rows, "depth", "gen_ts"))
-    parts.append("### Share of the machine's limit\n\nThe time that its arithmetic or its memory needs at the least, "
-                 "over the time that was taken." + bandwidth(rows) + "\n\n" + limit_table(rows))
-    parts.append("### Whole prompts\n\n" + length_table(rows, "length"))
+    if any(row["section"] == "depth" for row in rows):
+        parts.append(f"### Reading {data['prompt']} tokens at a depth\n\n" + depth_table(rows, "depth", "prompt_ts"))
+        parts.append(f"### Writing {data['gen']} tokens at a depth\n\n" + depth_table(rows, "depth", "gen_ts"))
+        parts.append("### Share of the machine's limit\n\nThe time that its arithmetic or its memory needs at the least, "
+                     "over the time that was taken." + bandwidth(rows) + "\n\n" + limit_table(rows))
+    if any(row["section"] == "length" for row in rows):
+        parts.append("### Whole prompts\n\n" + length_table(rows, "length"))
     if any(row["section"] == "synthetic" for row in rows):
         parts.append("### Writing at depths with made-up rows (`--fill synthetic`)\n\nrestkv alone is measured here. What the "
                      "others would need is extrapolated: a straight line through their times a token at the depths above.\n\n"
                      + synthetic_table(rows))
     if any(row["section"].startswith("openvino") for row in rows):
         parts.append(openvino_text(data, [name for name in pictures if of_openvino(name)]))
-    parts.append(settings_text(data))
+    if data["settings"]:
+        parts.append(settings_text(data))
     if notes := [sentence(clean(note)) for note in data["notes"]] + measured_in_parts(rows):
         parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -127,40 +126,14 @@ def openvino_text(data: dict, pictures: list[str]) -> str:
 def settings_text(data: dict) -> str:
     chosen = [f"- {where}: reading {best['prompt']}; writing {best['gen']}" for where, best in data["settings"].items()]
     often = max((row["pair"] + 1 for row in data["measured"] if row["section"] == "setting"), default=1)
-    again = f", and {number(often)} times, in turn, where the first did not tell it from the best (10 %)" if often > 1 else ""
+    again = (f", and {number(often)} times, in turn, where the first did not tell it from the best (10 %); the median counts"
+             if often > 1 else "")
     return (f"### Settings of the peers, the best of those tried\n\nEach was tried once at each of these depths{again}. "
-            "What was best at the deepest of them, by its median, was taken at greater depths as well, and for whole prompts "
-            "what was best there for reading.\n\n"
+            "What was best at the deepest of them was taken at greater depths as well, and for whole prompts what was best "
+            "there for reading.\n\n"
             + "\n".join(chosen) + "\n\n" + settings_table(data["measured"], data["prompt"]))
 
 
 def clean(note: str) -> str:
     """Without folders of the machine."""
     return " ".join(Path(word).name if word.startswith("/") else word for word in note.split())
-
-
-def draw(data: dict, folder: Path) -> list[str]:
-    """Names of the pictures; none when matplotlib cannot be had."""
-    try:
-        python = environment("pictures", PICTURES_PACKAGE)
-    except Unavailable as error:
-        print(f"compare: no pictures: {error}", file=sys.stderr)
-        return []
-    folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([python, HERE / "pictures.py", folder], input=json.dumps(data), stdout=subprocess.PIPE,
-                          text=True, check=True)
-    return done.stdout.split()
-
-
-def write_document(data: dict, document: Path) -> None:
-    """Replaces what stands between the marks; adds them at the end when there are none."""
-    folder = document.parent / "performance" if not data["quick"] else CACHE / "quick"
-    pictures = [f"{folder.name}/{name}" for name in draw(data, folder)]
-    section = f"{BEGIN}\n{text_of(data, pictures)}{END}\n"
-    old = document.read_text(encoding="utf-8") if document.is_file() else ""
-    if BEGIN in old and END in old:
-        before, rest = old.split(BEGIN, 1)
-        new = before + section + rest.split(END, 1)[1].lstrip("\n")
-    else:
-        new = (old.rstrip() + "\n\n" if old.strip() else "") + section
-    document.write_text(new, encoding="utf-8")

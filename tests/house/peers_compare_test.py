@@ -114,7 +114,7 @@ class Compare(unittest.TestCase):
                               "OpenVINO GenAI evicting to 192": 4})
             self.assertTrue(all(row["peak_bytes"] > 0 for row in rows))
         text = self.document()
-        self.assertIn("### OpenVINO GenAI, on some-model.pure-q8_0.gguf", text)
+        self.assertIn("## OpenVINO GenAI, on some-model.pure-q8_0.gguf", text)
         self.assertIn("| 128 | restkv full | 2 | 0.39 (0.39-0.39) | 1.44 (1.44-1.44) | 1.44 (1.44-1.44) | 700 (700-700) |", text)
         self.assertIn("cannot read some-model.gguf", text)
         before = self.rows()
@@ -125,6 +125,14 @@ class Compare(unittest.TestCase):
         self.compare("--without", "openvino")
         first = self.document()
         self.compare("--report", str(self.results()))
+        self.assertEqual(self.document(), first)
+        other = self.folder / "machine" / "README.md"
+        other.parent.mkdir()
+        other.write_text("# A machine\n")
+        self.compare("--report", str(self.results()), "--document", str(other))
+        self.assertTrue(other.read_text().startswith("# A machine\n"))
+        self.assertIn("\n## Whole prompts\n", other.read_text())
+        self.assertIn("![one](one.svg)", other.read_text())
         self.assertEqual(self.document(), first)
 
     def test_a_run_goes_on_with_what_it_knows(self):

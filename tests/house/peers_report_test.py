@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""bench/peers/report.py on made-up results: peers_report_test.py FOLDER_OF_THE_MODULE"""
+"""Tables, text and page of bench/peers on made-up results: peers_report_test.py FOLDER_OF_THE_MODULE"""
 
 import sys
 import unittest
+from pathlib import Path
 
 sys.path.insert(0, sys.argv.pop(1))
+import document  # noqa: E402
 import machine  # noqa: E402
 import report  # noqa: E402
 import tables  # noqa: E402
@@ -114,6 +116,28 @@ class Notes(unittest.TestCase):
 
     def test_folders_are_not_repeated(self):
         self.assertEqual(report.clean("cannot read /a/b/model.gguf here"), "cannot read model.gguf here")
+
+
+class Page(unittest.TestCase):
+    section = "## Side by side\n\nText.\n\n### Reading\n\nMore.\n"
+
+    def test_a_page_with_sections_gets_one_more(self):
+        page = document.page_with(self.section, "# Speed\n\n## Goals\n")
+        self.assertEqual(page, f"# Speed\n\n## Goals\n\n{document.BEGIN}\n{self.section}{document.END}\n")
+        again = document.page_with("## Side by side\n\nNew.\n", page + "\nAfter.\n")
+        self.assertEqual(again, f"# Speed\n\n## Goals\n\n{document.BEGIN}\n## Side by side\n\nNew.\n{document.END}\nAfter.\n")
+
+    def test_on_a_page_of_its_own_titles_are_a_level_higher(self):
+        own = f"{document.BEGIN}\nText.\n\n## Reading\n\nMore.\n{document.END}\n"
+        self.assertEqual(document.page_with(self.section, "# This machine\n\nAbout it.\n"),
+                         "# This machine\n\nAbout it.\n\n" + own)
+        new = document.page_with(self.section, "")
+        self.assertEqual(new, "# Side by side\n\n" + own)
+        self.assertEqual(document.page_with(self.section, new), new)
+
+    def test_pictures_lie_beside_a_readme_and_else_in_a_folder_of_its_name(self):
+        self.assertEqual(document.folder_of(Path("docs/performance.md")), Path("docs/performance"))
+        self.assertEqual(document.folder_of(Path("docs/performance/some/README.md")), Path("docs/performance/some"))
 
 
 if __name__ == "__main__":
