@@ -48,8 +48,8 @@ def page_with(section: str, old: str) -> str:
     return f"{before}{BEGIN}\n{section}{END}\n{after}"
 
 
-def write_document(data: dict, document: Path) -> None:
+def write_document(data: dict, document: Path, other: dict | None = None) -> None:
     folder = folder_of(document)
     pictures = [str((folder / name).relative_to(document.parent)) for name in draw(data, folder)]
     old = document.read_text(encoding="utf-8") if document.is_file() else ""
-    document.write_text(page_with(text_of(data, pictures), old), encoding="utf-8")
+    document.write_text(page_with(text_of(data, pictures, other), old), encoding="utf-8")

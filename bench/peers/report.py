@@ -3,6 +3,7 @@
 import statistics
 from pathlib import Path
 
+from against import against_text
 from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, settings_table, synthetic_table
 
 TITLE = "## Side by side"
@@ -66,8 +67,8 @@ def sentence(note: str) -> str:
     return note if note.endswith(".") else note + "."
 
 
-def text_of(data: dict, pictures: list[str]) -> str:
-    """A section of a page, with a title of the second level."""
+def text_of(data: dict, pictures: list[str], other: dict | None = None) -> str:
+    """A section of a page, with a title of the second level. other: a run to hold the ratios against."""
     rows = data["measured"]
     versions = ", ".join(f"{name} {restkv_version(data) if name == RESTKV else version}"
                          for name, version in data["versions"].items())
@@ -97,6 +98,8 @@ def text_of(data: dict, pictures: list[str]) -> str:
         parts.append(openvino_text(data, [name for name in pictures if of_openvino(name)]))
     if data["settings"]:
         parts.append(settings_text(data))
+    if other:
+        parts.append(against_text(data, other))
     if notes := [sentence(clean(note)) for note in data["notes"]] + measured_in_parts(rows):
         parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"

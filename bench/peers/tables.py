@@ -91,13 +91,18 @@ def seconds_a_token(rows: list[dict], engine: str, depth: int) -> float | None:
     return start + slope * depth
 
 
+def extrapolated(rows: list[dict], depth: int) -> dict[str, float]:
+    """The seconds a token that each peer would need at this depth, where enough was measured to say so."""
+    found = {name: seconds_a_token(rows, name, depth) for name in peers_of(rows, "depth")[1]}
+    return {name: seconds for name, seconds in found.items() if seconds is not None and depth > 0}
+
+
 def synthetic_table(rows: list[dict]) -> str:
     """restkv's rates with made-up rows, beside what the peers' measured depths let expect."""
-    peers = [name for name in unique(rows, "depth", "engine") if name != RESTKV]
+    _, peers = peers_of(rows, "depth")
     body = []
     for depth in unique(rows, "synthetic", "n_depth"):
-        expected = {name: seconds for name in peers
-                    if depth > 0 and (seconds := seconds_a_token(rows, name, depth)) is not None}
+        expected = extrapolated(rows, depth)
         body += [[str(depth), f"{name}, extrapolated", f"{1 / seconds:.1f}", "", *("" for _ in peers)]
                  for name, seconds in expected.items()]
         for label in unique(rows, "synthetic", "label"):

@@ -18,8 +18,7 @@ sys.path.insert(0, str(PEERS))
 import engines  # noqa: E402
 
 # Stands for restkv and for the Python of every peer. Its figures follow from what it is asked.
-STUB = '''#!/usr/bin/env python3
-import json, sys
+STUB = f'#!{sys.executable} -IS\n' + '''import json, sys
 
 words = sys.argv[1:]
 value = lambda flag: words[words.index(flag) + 1]
@@ -76,7 +75,7 @@ class Compare(unittest.TestCase):
     def compare(self, *words: str, status: int = 0) -> str:
         """What it says; its document is self.document()."""
         environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv)}
-        done = subprocess.run([PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp", *words], env=environment,
+        done = subprocess.run([sys.executable, PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp", *words], env=environment,
                               capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stderr
@@ -140,6 +139,20 @@ class Compare(unittest.TestCase):
         before = self.rows()
         self.compare("--without", "openvino", "--resume", str(self.results()))
         self.assertEqual(self.rows(), before)
+
+    def test_a_second_run_is_held_against_the_first(self):
+        self.compare("--without", "openvino", "--depths", "0")
+        first = self.results()
+        self.assertNotIn("## Beside another run", self.document())
+        for words in (("--report", str(first)), ("--without", "openvino", "--depths", "0", "--resume", str(first))):
+            said = self.compare(*words, "--against", str(first))
+            self.assertIn("10 of 10 medians lie within the least-most of the run of ", said)
+            self.assertIn("## Beside another run\n\n10 of 10 medians", self.document())
+
+    def test_a_run_of_other_settings_is_not_held_against(self):
+        self.compare("--without", "openvino", "--depths", "0", "--lengths", "", "--synthetic", "")
+        said = self.compare("--without", "openvino", "--gen", "5", "--against", str(self.results()), status=1)
+        self.assertIn("--against is of other settings: gen 4, not 5", said)
 
 
 if __name__ == "__main__":
