@@ -115,10 +115,10 @@ def shown(picture: str) -> str:
 
 def openvino_text(data: dict, pictures: list[str]) -> str:
     rows = data["measured"]
-    parts = [f"### OpenVINO GenAI, on {data['openvino_model']}\n\nThis file is what OpenVINO can read; all figures here are of it, "
-             "those of restkv too.", *map(shown, pictures)]
-    for key, what in (("prompt_ts", f"Reading {data['prompt']} tokens; OpenVINO's time at a depth is the difference of two prompts."),
-                      ("gen_ts", f"Writing {data['gen']} tokens.")):
+    parts = [f"### OpenVINO GenAI, on {data['openvino_model']}\n\nThis file is what OpenVINO can read; all figures here are "
+             "of it, those of restkv too.", *map(shown, pictures)]
+    reading = f"Reading {data['prompt']} tokens; OpenVINO's time at a depth is the difference of two prompts."
+    for key, what in (("prompt_ts", reading), ("gen_ts", f"Writing {data['gen']} tokens.")):
         if any(row["section"] == "openvino" for row in rows):
             parts.append(f"{what}\n\n" + depth_table(rows, "openvino", key).rstrip())
     if any(row["section"] == "openvino_length" for row in rows):

@@ -147,5 +147,6 @@ def bandwidth(rows: list[dict]) -> str:
     found = [row[key] for row in rows for key in ("prompt_machine_gbps", "gen_machine_gbps") if key in row]
     if not found:
         return ""
-    return (" The machine is measured by each row's own process just before, and where processes take turns in every round, "
-            f"for its speed changes while it is shared. Over all rows of {RESTKV} memory was read at {spread(found, 1)} GB/s.")
+    return (" The machine is measured by each row's own process just before, and where processes take turns, "
+            f"just after: its speed changes while it is shared. Over all rows of {RESTKV} memory was read at "
+            f"{spread(found, 1)} GB/s.")

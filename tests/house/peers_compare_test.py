@@ -75,8 +75,8 @@ class Compare(unittest.TestCase):
     def compare(self, *words: str, status: int = 0) -> str:
         """What it says; its document is self.document()."""
         environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv)}
-        done = subprocess.run([sys.executable, PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp", *words], env=environment,
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp",
+                               *words], env=environment, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stderr
 
@@ -98,7 +98,7 @@ class Compare(unittest.TestCase):
         self.assertIn("| 64 | restkv full | 232.0 (232.0-232.0) |", self.document())
         self.assertIn("![one](quick/one.svg)", self.document())
 
-    def test_where_processes_take_turns_the_machine_is_measured_in_every_round(self):
+    def test_where_processes_take_turns_the_machine_is_measured_after_each(self):
         self.compare("--without", "openvino", "--lengths", "", "--synthetic", "")
         self.assertIn("| 0 | restkv full | 90 (90-90) | 90 (90-90) |", self.document())  # as its process found it
         self.assertIn("| 64 | restkv full | 50 (50-50) | 50 (50-50) |", self.document())
@@ -119,6 +119,12 @@ class Compare(unittest.TestCase):
         before = self.rows()
         self.compare("--without", "ik_llama.cpp", "--synthetic", "", "--resume", str(self.results()))
         self.assertEqual(self.rows(), before)
+
+    def test_a_model_given_for_openvino_is_not_replaced(self):
+        words = ("--without", "ik_llama.cpp", "--depths", "0", "--lengths", "", "--synthetic", "")
+        self.compare(*words, "--openvino-model", "other.gguf")
+        self.assertFalse([row for row in self.rows() if row["section"].startswith("openvino")])
+        self.assertIn("cannot read other.gguf", self.document())
 
     def test_the_document_is_written_again_from_the_results(self):
         self.compare("--without", "openvino")
