@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/names.h"
+#include "cli/build_commit.h"
 #include "cli/commands.h"
 #include "cli/pull.h"
 #include "cli/transfer.h"
@@ -271,7 +272,7 @@ Result<EvalSession> open_evaluation(EvalOptions options, const std::atomic<bool>
   settings.model = std::filesystem::path(path).filename().string();
   RESTKV_ASSIGN(settings.fingerprint,
                 sha256_of_file(path, TransferWatch{.progress = nullptr, .cancel = &cancel}));
-  settings.version = kVersion;
+  settings.version = std::string(kVersion) + " " + build_commit();
   settings.settings = settings_text(options);
   settings.form = options.form;
   settings.prefixes = options.prefixes;

@@ -30,7 +30,7 @@ enum class PrefixReuse : std::uint8_t { kOn, kOff };
 struct EvalSettings {
   std::string model;        // file name, for people
   std::string fingerprint;  // of the file
-  std::string version;      // of restkv
+  std::string version;      // of restkv, with the commit it was built from
   // What else changes the answers, as JSON. Rows made under other settings are not mixed with
   // these: the run is refused.
   std::string settings = "{}";

@@ -187,7 +187,7 @@ class Leader {
       return Error{ErrorCode::kInvalidArgument,
                    "rank " + std::to_string(message.rank) +
                        " has another model, other variants, other kernels (--kernels makes them "
-                       "the same) or another version of restkv than rank 0"};
+                       "the same) or another version or build of restkv than rank 0"};
     }
     if (kind == "failed" && json.contains("message") && json["message"].is_string()) {
       return Error{ErrorCode::kInvalidArgument, "rank " + std::to_string(message.rank) + ": " +
