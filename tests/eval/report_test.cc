@@ -58,6 +58,38 @@ std::size_t count(const std::string& text, std::string_view part) {
   return n;
 }
 
+// Word problems: a phrase with another number after it, a number without the phrase, neither.
+TEST(Report, JsonHasBothWaysToFindANumber) {
+  ReportData data;
+  for (const char* prediction :
+       {"The answer is 18. Also 3 cats.", "so 18", "The answer is 18", "none"}) {
+    EvalRow row = row_of("full", "", static_cast<std::int64_t>(data.rows.size()), 1);
+    row.metric = "number";
+    row.answers = R"(["18"])";
+    row.prediction = prediction;
+    data.rows.push_back(row);
+  }
+  data.summary = *summarise(data.rows, {});
+  const auto json = nlohmann::json::parse(report_json(data));
+  using Scores = std::pair<double, double>;
+  const auto scores = [&](std::size_t row) {
+    return Scores(json["rows"][row]["score_strict"], json["rows"][row]["score_flexible"]);
+  };
+  EXPECT_EQ(scores(0), Scores(1, 0));
+  EXPECT_EQ(scores(1), Scores(0, 1));
+  EXPECT_EQ(scores(2), Scores(1, 1));
+  EXPECT_EQ(scores(3), Scores(0, 0));
+  ASSERT_EQ(json["summary"].size(), 4U);  // levels
+  for (const auto& entry : json["summary"]) {
+    EXPECT_EQ(entry["score_strict"], 0.5);
+    EXPECT_EQ(entry["score_flexible"], 0.5);
+  }
+  // Of other metrics there are none.
+  const auto other = nlohmann::json::parse(report_json(some_data()));
+  EXPECT_TRUE(other["rows"][0]["score_strict"].is_null());
+  EXPECT_TRUE(other["summary"][0]["score_flexible"].is_null());
+}
+
 TEST(Report, JsonHasRowsAndSummary) {
   const auto json = nlohmann::json::parse(report_json(some_data()));
   ASSERT_EQ(json["rows"].size(), 6U);

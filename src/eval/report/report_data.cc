@@ -3,8 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/names.h"
+#include "eval/number_scores.h"
 #include "eval/report/report.h"
 #include "eval/report/row_notes.h"
+#include "eval/row_choice.h"
 
 namespace restkv {
 namespace {
@@ -36,7 +38,7 @@ Json comparison_json(const Comparison& comparison) {
           {"detectable", or_null(comparison.detectable)}};
 }
 
-Json entry_json(const SummaryEntry& entry) {
+Json entry_json(const SummaryEntry& entry, const std::optional<NumberScores>& numbers) {
   const ScoreSpread& spread = entry.spread;
   return {
       {"model", entry.model},
@@ -49,6 +51,8 @@ Json entry_json(const SummaryEntry& entry) {
       {"allocator", entry.allocator},
       {"samples", entry.samples},
       {"mean", entry.mean},
+      {"score_strict", numbers ? Json(numbers->strict) : Json(nullptr)},
+      {"score_flexible", numbers ? Json(numbers->flexible) : Json(nullptr)},
       {"variance_over_samples", or_null(spread.over_samples)},
       {"variance_over_tasks", or_null(spread.over_tasks)},
       {"variance_over_lengths", or_null(spread.over_lengths)},
@@ -77,6 +81,9 @@ Json row_json(const EvalRow& row) {
     if (!parsed.is_discarded()) json[name] = std::move(parsed);
   }
   if (row.depth < 0) json["depth"] = nullptr;
+  const auto numbers = number_scores(row);
+  json["score_strict"] = numbers ? Json(numbers->strict) : Json(nullptr);
+  json["score_flexible"] = numbers ? Json(numbers->flexible) : Json(nullptr);
   json["approximation"] = is_approximation(row);
   const std::string sizes = row_block_sizes(row);
   json["block_sizes"] = sizes.empty() ? Json(nullptr) : Json(sizes);
@@ -108,8 +115,9 @@ std::string report_json(const ReportData& data) {
                {"summary", Json::array()},
                {"methods", Json::array()}};
   for (const EvalRow& row : data.rows) json["rows"].push_back(row_json(row));
+  const std::vector<EvalRow> once = without_repeats(data.rows);
   for (const SummaryEntry& entry : data.summary.entries) {
-    json["summary"].push_back(entry_json(entry));
+    json["summary"].push_back(entry_json(entry, mean_number_scores(once, entry)));
   }
   for (const MethodComparison& methods : data.summary.methods) {
     Json entry = {{"model", methods.model},

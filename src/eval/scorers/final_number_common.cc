@@ -5,6 +5,8 @@
 namespace restkv {
 namespace {
 
+constexpr std::string_view kBetween = " \t\n\r$:*";
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_numeric(char c) { return is_digit(c) || c == '.' || c == ','; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -37,6 +39,19 @@ std::size_t phrase_end(std::string_view text, std::size_t from) {
   return phrase == std::string_view::npos ? phrase : phrase + kPhrase.size();
 }
 
+// Where what may stand between a phrase and its number ends; npos at the end of the text.
+std::size_t number_begin(std::string_view text, std::size_t from, Between between) {
+  constexpr std::string_view kTex[] = {"\\(", "\\[", "\\boxed{", "\\$"};
+  std::size_t at = text.find_first_not_of(kBetween, from);
+  while (at != std::string_view::npos && between == Between::kTex) {
+    const auto* const mark = std::ranges::find_if(
+        kTex, [&](std::string_view tex) { return text.substr(at).starts_with(tex); });
+    if (mark == std::end(kTex)) break;
+    at = text.find_first_not_of(kBetween, at + mark->size());
+  }
+  return at;
+}
+
 }  // namespace
 
 std::optional<std::string> marked_number(std::string_view text) {
@@ -51,10 +66,10 @@ std::optional<std::string> marked_number(std::string_view text) {
   return std::nullopt;
 }
 
-std::optional<std::string> closing_number(std::string_view text) {
+std::optional<std::string> closing_number(std::string_view text, Between between) {
   std::size_t at = phrase_end(text, 0);
   for (; at != std::string_view::npos; at = phrase_end(text, at)) {
-    const std::size_t begin = text.find_first_not_of(" \t\n\r$:*", at);
+    const std::size_t begin = number_begin(text, at, between);
     if (begin == std::string_view::npos) return std::nullopt;
     std::string number(number_at(text, begin));
     // "-$5" as people write it.

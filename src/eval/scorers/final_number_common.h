@@ -2,6 +2,7 @@
 
 // The final answer of a worked calculation, as text.
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,10 +13,13 @@ namespace restkv {
 // minus sign, commas removed.
 [[nodiscard]] std::optional<std::string> marked_number(std::string_view text);
 
+// What may stand between a closing phrase and its number: blanks, '$', ':' and '*', or what TeX
+// puts around a number as well: "\(", "\[", "\boxed{", "\$".
+enum class Between : std::uint8_t { kPlain, kTex };
+
 // The number at the first closing phrase that one follows: "####" or, in any case of letters,
-// "answer is". Between the two may stand blanks, '$', ':' and '*'. Commas and full stops that are
-// not followed by a digit do not belong to it.
-[[nodiscard]] std::optional<std::string> closing_number(std::string_view text);
+// "answer is". Commas and full stops that are not followed by a digit do not belong to it.
+[[nodiscard]] std::optional<std::string> closing_number(std::string_view text, Between between);
 
 // The last match of (-?[$0-9.,]{2,})|(-?[0-9]+), as lm-evaluation-harness has it, without '$', ','
 // and one full stop at its end. May hold no digit.

@@ -28,13 +28,15 @@ Result<Score> compared(const ScoringRequest& request, const Number& extracted) {
 }
 
 Result<Score> number(const ScoringRequest& request) {
-  Number found = closing_number(request.prediction);
+  // Rows are compared by this score: what counts as closed stays what it was for all of them. Where
+  // TeX stands around the number, the last one is the same unless more numbers follow.
+  Number found = closing_number(request.prediction, Between::kPlain);
   if (!found) found = last_number(request.prediction);
   return compared(request, found);
 }
 
 Result<Score> number_strict(const ScoringRequest& request) {
-  return compared(request, closing_number(request.prediction));
+  return compared(request, closing_number(request.prediction, Between::kTex));
 }
 
 Result<Score> number_flexible(const ScoringRequest& request) {

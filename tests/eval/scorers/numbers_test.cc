@@ -18,15 +18,30 @@ TEST(MarkedNumber, TheFirstMarkWithANumber) {
 }
 
 TEST(ClosingNumber, BehindThePhrase) {
-  EXPECT_EQ(closing_number("So 3. The answer is 42."), "42");
-  EXPECT_EQ(closing_number("the final ANSWER IS: **$1,234.50**, 7"), "1,234.50");
-  EXPECT_EQ(closing_number("The answer is -$5"), "-5");
-  EXPECT_EQ(closing_number("The answer is clear. The answer is 8"), "8");
-  EXPECT_EQ(closing_number("#### 8\nThe answer is 9"), "8");
-  EXPECT_EQ(closing_number("The answer is nine (9)"), std::nullopt);
-  EXPECT_EQ(closing_number("The answer is "), std::nullopt);
-  EXPECT_EQ(closing_number("The answer is ..."), std::nullopt);
-  EXPECT_EQ(closing_number("42"), std::nullopt);
+  for (const Between between : {Between::kPlain, Between::kTex}) {
+    EXPECT_EQ(closing_number("So 3. The answer is 42.", between), "42");
+    EXPECT_EQ(closing_number("the final ANSWER IS: **$1,234.50**, 7", between), "1,234.50");
+    EXPECT_EQ(closing_number("The answer is -$5", between), "-5");
+    EXPECT_EQ(closing_number("The answer is clear. The answer is 8", between), "8");
+    EXPECT_EQ(closing_number("#### 8\nThe answer is 9", between), "8");
+    EXPECT_EQ(closing_number("The answer is nine (9)", between), std::nullopt);
+    EXPECT_EQ(closing_number("The answer is ", between), std::nullopt);
+    EXPECT_EQ(closing_number("The answer is ...", between), std::nullopt);
+    EXPECT_EQ(closing_number("42", between), std::nullopt);
+  }
+}
+
+TEST(ClosingNumber, WithinTex) {
+  for (const auto& [text, number] : std::vector<std::pair<const char*, const char*>>{
+           {R"(The answer is \(\boxed{18}\).)", "18"},
+           {R"(The answer is: \[ \boxed{\$1,800} \])", "1,800"},
+           {R"(the answer is $\boxed{-18}$. 3 more)", "-18"},
+           {R"(#### \(18\))", "18"}}) {
+    EXPECT_EQ(closing_number(text, Between::kTex), number) << text;
+  }
+  EXPECT_EQ(closing_number(R"(The answer is \(\boxed{18}\).)", Between::kPlain), std::nullopt);
+  EXPECT_EQ(closing_number(R"(The answer is \boxed{x})", Between::kTex), std::nullopt);
+  EXPECT_EQ(closing_number(R"(The answer is \boxed{)", Between::kTex), std::nullopt);
 }
 
 TEST(LastNumber, AsTheHarnessFindsIt) {
@@ -59,6 +74,7 @@ TEST(Number, StrictFirstThenFlexible) {
   EXPECT_EQ(score_of("number_strict", "That makes $18.00", {"18"}), 0);
   EXPECT_EQ(score_of("number_flexible", "The answer is 18. Also 3 cats.", {"18"}), 0);
   EXPECT_EQ(score_of("number_flexible", "so 1,800", {"1800"}), 1);
+  EXPECT_EQ(score_of("number_strict", R"(The answer is \(\boxed{18}\). Also 3 cats.)", {"18"}), 1);
   EXPECT_EQ(score_of("number_marked", "#### 1,800", {"1,800"}), 1);
   EXPECT_EQ(score_of("number_marked", "#### 18.0", {"18"}), 0);
   EXPECT_TRUE(is_answered("number", "18", {"18"}));
