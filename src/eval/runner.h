@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "eval/chinese_words.h"
 #include "eval/result_store.h"
 #include "eval/task.h"
 #include "eval/variant.h"
@@ -38,6 +39,8 @@ struct EvalSettings {
   std::string chat_template;  // a built-in name, or empty for the model's own
   // The runner fills in the tokenizer and the tokens of the template.
   TaskRequest request;
+  // The folder of jieba's words; sets that are scored by them are skipped where it is missing.
+  std::string chinese_words = std::string(ChineseWords::kInstalledFolder);
   std::size_t context = 0;  // positions that a prompt and its answer may take
   PrefixReuse prefixes = PrefixReuse::kOn;
   std::size_t marked_samples = 1;  // of each task and length: prompts kept with their kept tokens

@@ -89,8 +89,7 @@ class Planner {
     item.marked = marked;
     RESTKV_ASSIGN(item.scorer, find_scorer(sample.metric));
     if (item.scorer->needs_chinese_words && !plan_.chinese_words) {
-      RESTKV_ASSIGN(plan_.chinese_words,
-                    ChineseWords::load(std::string(ChineseWords::kInstalledFolder)));
+      RESTKV_ASSIGN(plan_.chinese_words, ChineseWords::load(settings_.chinese_words));
     }
     RESTKV_TRY(fit(task, sample));
     item.sample = std::move(sample);
