@@ -52,6 +52,17 @@ TEST_F(EvalRanks, TwoRanksGiveTheRowsOfOne) {
   }
 }
 
+// Without shared beginnings nothing differs but the times.
+TEST_F(EvalRanks, TakeTheMemoryOfOne) {
+  const std::vector<std::string> what = with(kThree, {"--samples", "4", "--no-prefix-reuse"});
+  const std::string alone = fresh("alone_memory.db");
+  ASSERT_EQ(run_program(eval_args(alone, what)).status, 0);
+  const std::string shared = fresh("ranks_memory.db");
+  const ProgramEnd end = run_program(eval_args(shared, what), under_mpirun(2));
+  ASSERT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(comparable(report_of(shared)), comparable(report_of(alone)));
+}
+
 TEST_F(EvalRanks, GoOnWithWhatOneProcessLeft) {
   const std::string database = fresh("begun.db");
   const std::string whole = fresh("whole_ranks.db");

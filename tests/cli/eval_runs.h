@@ -42,18 +42,26 @@ inline nlohmann::json report_of(const std::string& database) {
   return nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
 }
 
-// The rows without what differs from run to run.
+// The rows without their times, which differ from run to run. Everything else is compared.
 inline nlohmann::json comparable(const nlohmann::json& report) {
   nlohmann::json rows = nlohmann::json::array();
   for (nlohmann::json row : report["rows"]) {
-    for (const char* field : {"prefill_ms", "compress_ms", "decode_ms", "batch"}) row.erase(field);
+    for (const char* field : {"prefill_ms", "compress_ms", "decode_ms"}) row.erase(field);
     rows.push_back(row);
   }
   return rows;
 }
 
-// And without the memory, which depends on what the prompts before it left behind: for runs that
-// were stopped, or that shared the work.
+// And without the size of their batch: for variants that were run one by one and together.
+inline nlohmann::json rows_apart_from_batch(const std::string& database) {
+  nlohmann::json rows = comparable(report_of(database));
+  for (nlohmann::json& row : rows) row.erase("batch");
+  return rows;
+}
+
+// And without the memory: a prompt counts what it shares with those before it, and in a run that
+// was stopped, or shared between ranks, others came before it. With --no-prefix-reuse, where
+// nothing is shared, comparable() holds.
 inline nlohmann::json rows_apart_from_memory(const std::string& database) {
   nlohmann::json rows = comparable(report_of(database));
   for (nlohmann::json& row : rows) row.erase("bytes_peak");

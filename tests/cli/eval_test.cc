@@ -53,9 +53,9 @@ TEST(Eval, ASharedPromptGivesWhatSeparateRunsGive) {
         run_program(eval_args(apart, with({"--policies", policy, "--budgets", "100"}, prompts)));
     ASSERT_EQ(end.status, 0) << end.err;
   }
-  const json shared = comparable(report_of(together));
+  const json shared = rows_apart_from_batch(together);
   EXPECT_EQ(shared.size(), 60U);
-  EXPECT_EQ(shared, comparable(report_of(apart)));
+  EXPECT_EQ(shared, rows_apart_from_batch(apart));
 }
 
 // Prompts that begin alike are read from there on; no row is another for it. The tiny model has no
@@ -108,7 +108,7 @@ TEST(Eval, PatternsOfPrefillAreVariants) {
             .status,
         0);
   }
-  EXPECT_EQ(comparable(report), comparable(report_of(apart)));
+  EXPECT_EQ(rows_apart_from_batch(together), rows_apart_from_batch(apart));
 }
 
 TEST(Eval, ASecondRunAddsOnlyWhatIsMissing) {
@@ -215,7 +215,7 @@ TEST(Eval, SchedulesAndModesAreVariants) {
       together, {"--policies", "full,snapkv", "--budgets", "100", "--samples", "1", "--schedules",
                  "once,cap,every:2,chunk:600", "--modes", "aware,agnostic"}));
   ASSERT_EQ(end.status, 0) << end.err;
-  const json rows = comparable(report_of(together));
+  const json rows = rows_apart_from_batch(together);
   ASSERT_EQ(rows.size(), 9U);
   std::set<std::string> seen;
   for (const json& row : rows) {
@@ -238,7 +238,7 @@ TEST(Eval, SchedulesAndModesAreVariants) {
       run_program(eval_args(alone, {"--policies", "full", "--samples", "1", "--modes", "agnostic"}))
           .status,
       0);
-  EXPECT_EQ(comparable(report_of(alone)), rows);
+  EXPECT_EQ(rows_apart_from_batch(alone), rows);
 }
 
 // Budgets and tables of a step go with the attentions that take them; the others are there once.
