@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -132,6 +133,67 @@ TEST(EvalStopped, ALockedDatabaseIsSaidAndLosesNothing) {
   EXPECT_EQ(rows_apart_from_memory(database), before);
   const ProgramEnd again = run_program(eval_args(database, with(kThree, {"--samples", "3"})));
   EXPECT_NE(again.out.find("3 rows added"), std::string::npos) << again.out << again.err;
+}
+
+// Another program's connection to a database.
+class Connection {
+ public:
+  explicit Connection(const std::string& path) {
+    EXPECT_EQ(sqlite3_open_v2(path.c_str(), &database_, SQLITE_OPEN_READWRITE, nullptr), SQLITE_OK);
+    sqlite3_busy_timeout(database_, 5000);
+  }
+  ~Connection() { sqlite3_close(database_); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  [[nodiscard]] bool execute(const char* sql) const {
+    return sqlite3_exec(database_, sql, nullptr, nullptr, nullptr) == SQLITE_OK;
+  }
+  // 0 before there is a table.
+  [[nodiscard]] std::size_t rows() const {
+    std::size_t count = 0;
+    const auto take = [](void* to, int /*columns*/, char** values, char** /*names*/) {
+      *static_cast<std::size_t*>(to) = std::stoul(values[0]);
+      return 0;
+    };
+    sqlite3_exec(database_, "SELECT count(*) FROM results", take, &count, nullptr);
+    return count;
+  }
+
+ private:
+  sqlite3* database_ = nullptr;
+};
+
+TEST(EvalStopped, ALockThatComesMidwayIsSaidAndLosesNothing) {
+  const std::size_t samples = 2 * kSamples;
+  const auto args = [&](const std::string& database) {
+    return eval_args(database, with(kThree, {"--samples", std::to_string(samples)}));
+  };
+  const std::string whole = fresh("unlocked.db");
+  ASSERT_EQ(run_program(args(whole)).status, 0);
+  const std::string database = fresh("locked_midway.db");
+  Program program(args(database));
+  for (int i = 0; i < 1000 && !std::filesystem::exists(database); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  const Connection other(database);
+  for (int i = 0; i < 2000 && other.rows() == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  const bool locked = other.execute("BEGIN EXCLUSIVE");
+  const std::size_t written = other.rows();
+  const ProgramEnd end = program.end();
+  ASSERT_TRUE(locked);
+  ASSERT_GT(written, 0U);
+  ASSERT_LT(written, samples * kVariants) << "was quicker than the lock";
+  EXPECT_EQ(end.status, 1);
+  EXPECT_NE(end.err.find("locked_midway.db: is locked by another program"), std::string::npos)
+      << end.err;
+  EXPECT_EQ(other.rows(), written);
+  ASSERT_TRUE(other.execute("ROLLBACK"));
+  EXPECT_EQ(whole_prompts(database) * kVariants, written);
+  ASSERT_EQ(run_program(args(database)).status, 0);
+  EXPECT_EQ(rows_apart_from_memory(database), rows_apart_from_memory(whole));
 }
 
 }  // namespace
