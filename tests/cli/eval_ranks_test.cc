@@ -1,31 +1,17 @@
 // `restkv eval` under mpirun: the ranks share the prompts, and the database is that of one process.
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <string_view>
 #include <thread>
 
 #include "cli/eval_runs.h"
+#include "cli/mpirun.h"
 
 namespace restkv::testing {
 namespace {
-
-// mpirun with this many ranks, as a user would have to call it here; empty without MPI.
-Surroundings under_mpirun(int ranks) {
-  Surroundings around;
-  if (std::string_view(RESTKV_MPIRUN).empty()) return around;
-  around.launcher = {RESTKV_MPIRUN,     "-n",        std::to_string(ranks),
-                     "--oversubscribe", "--bind-to", "none"};
-  if (::geteuid() == 0) around.launcher.emplace_back("--allow-run-as-root");
-  // The sanitizers see what MPI itself never gives back.
-  around.environment = {"ASAN_OPTIONS=detect_leaks=0"};
-  return around;
-}
 
 class EvalRanks : public ::testing::Test {
  protected:
@@ -74,27 +60,6 @@ TEST_F(EvalRanks, GoOnWithWhatOneProcessLeft) {
   EXPECT_NE(end.out.find("9 rows added"), std::string::npos) << end.out;
   EXPECT_NE(end.out.find("6 were there"), std::string::npos) << end.out;
   EXPECT_EQ(rows_apart_from_memory(database), rows_apart_from_memory(whole));
-}
-
-// The process of a rank that works on this database, or 0. By what mpirun tells its processes.
-pid_t process_of_rank(int rank, const std::string& database) {
-  const std::string mark = "OMPI_COMM_WORLD_RANK=" + std::to_string(rank);
-  const auto holds = [](const std::filesystem::path& path, const std::string& part) {
-    std::ifstream file(path, std::ios::binary);
-    std::string item;
-    while (std::getline(file, item, '\0')) {
-      if (item == part) return true;
-    }
-    return false;
-  };
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (holds(entry.path() / "cmdline", database) && holds(entry.path() / "environ", mark)) {
-      return std::stoi(name);
-    }
-  }
-  return 0;
 }
 
 TEST_F(EvalRanks, ARankThatDiesLosesNoFinishedRow) {
