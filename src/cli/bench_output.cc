@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "base/quote.h"
 #include "cli/bench_row.h"
+#include "cli/kv_report.h"
 
 namespace restkv {
 namespace {
@@ -89,6 +90,7 @@ class MarkdownWriter : public BenchWriter {
     if (columns_.granularity) {
       cells.push_back({"granularity", 11, true, std::string(granularity_name(kv.granularity))});
     }
+    cells.push_back({"schedule", 8, true, schedule_text(kv.policy, kv.schedule.text())});
     if (columns_.prefill) {
       cells.push_back({"prefill", columns_.prefill_width, true, prefill_text(row.test.prefill)});
       const double percent = 100.0 * mean_of(row.prefill_density);

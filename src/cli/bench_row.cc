@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <numeric>
 
+#include "engine/result_labels.h"
+
 namespace restkv {
 namespace {
 
@@ -144,6 +146,7 @@ std::vector<Field> fields_of(const BenchRow& row) {
   text("kv_budget", row.kv_budget);
   text("kv_alloc", allocator_text(kv));
   text("kv_schedule", kv.schedule.text());
+  yes("approximation", is_approximation(kv.policy, kv.schedule.text()));
   text("kv_granularity", granularity_name(kv.granularity));
   text("kv_group", group_score_name(kv.group_score));
   integer("kv_window", static_cast<std::size_t>(kv.window));

@@ -5,12 +5,10 @@
 
 #include "base/format.h"
 #include "base/process.h"
+#include "engine/result_labels.h"
 
 namespace restkv {
 namespace {
-
-// A prompt that is read in pieces: the later ones see what is left of the earlier ones.
-bool is_approximation(const KvReport& report) { return report.schedule.starts_with("chunk:"); }
 
 double per_second(double count, double ms) { return ms > 0 ? count * 1000.0 / ms : 0.0; }
 
@@ -36,6 +34,10 @@ std::string prefill_text(const PrefillReport& report) {
 }
 
 }  // namespace
+
+std::string schedule_text(std::string_view policy, const std::string& schedule) {
+  return schedule + (is_approximation(policy, schedule) ? " (an approximation)" : "");
+}
 
 std::string mib(std::size_t bytes) {
   return format("%.1f MiB", static_cast<double>(bytes) / (1024.0 * 1024.0));
@@ -91,7 +93,7 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
         {"allocator", report.allocator},
         {"granularity", report.granularity},
         {"schedule", report.schedule},
-        {"approximation", is_approximation(report)},
+        {"approximation", is_approximation(report.policy, report.schedule)},
         {"options", options},
         {"untouched", report.untouched},
         {"prompt_tokens", report.prompt_tokens},
@@ -156,8 +158,7 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
     }
   }
   if (report.schedule != "once") {
-    text += format("schedule   %s%s", report.schedule.c_str(),
-                   is_approximation(report) ? " (an approximation)" : "");
+    text += "schedule   " + schedule_text(report.policy, report.schedule);
     text += format(": dropped after %zu generated tokens, %.1f rows per layer and head, %.1f ms\n",
                    report.compressions, report.generated_dropped, report.generated_compress_ms);
   }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "cli/session.h"
 #include "restkv/engine.h"
@@ -34,6 +35,9 @@ nlohmann::ordered_json kept_json(const KeptPositions& kept);
 
 // Some lines for a person, ending with a line break.
 std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop);
+
+// "cap", "chunk:200 (an approximation)".
+std::string schedule_text(std::string_view policy, const std::string& schedule);
 
 // "12.3 MiB".
 std::string mib(std::size_t bytes);

@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/kv_report.h"
 #include "cli/likelihood.h"
 #include "cli/options.h"
 #include "cli/perplexity_stream.h"
@@ -117,9 +118,9 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
     std::fprintf(
         stderr,
         "perplexity over %zu chunks of %zu tokens: the second half of each is predicted from "
-        "the first half compressed by %s, budget %s, %s\n",
+        "the first half compressed by %s, budget %s, %s, schedule %s\n",
         n_chunk, n_ctx, variant.policy.c_str(), variant.budget.text().c_str(),
-        variant.allocator.c_str());
+        variant.allocator.c_str(), schedule_text(variant.policy, variant.schedule.text()).c_str());
   }
   // On a terminal the bar would be drawn over the estimates, which tell how far it is as well.
   const auto progress = isatty(STDOUT_FILENO) != 0 ? nullptr : make_progress(stderr);

@@ -160,6 +160,7 @@ TEST(BenchWriter, JsonHasTheFieldsOfLlamaBenchAndOurs) {
   EXPECT_EQ(row["kv_policy"], "snapkv:kernel=5");
   EXPECT_EQ(row["kv_alloc"], "uniform");
   EXPECT_EQ(row["kv_schedule"], "once");
+  EXPECT_EQ(row["approximation"], false);
   EXPECT_EQ(row["kv_granularity"], "kv-head");
   EXPECT_EQ(row["kv_budget"], "1024");
   EXPECT_EQ(row["kv_bytes"], 3 << 20);
@@ -192,6 +193,20 @@ TEST(BenchWriter, RowsNameOnlyWhatWasUsed) {
   const nlohmann::json line = nlohmann::json::parse(writer->row(row));
   EXPECT_EQ(line["decode_table"], "");
   EXPECT_EQ(line["fill"], "");
+}
+
+// In pieces, a prompt is not what the method makes of it whole; a full cache loses nothing.
+TEST(BenchWriter, SaysWhatIsAnApproximation) {
+  BenchRow row = two_samples();
+  row.test.kv.schedule = Schedule::parse("chunk:600").value();
+  const auto text = [&](BenchFormat format) { return BenchWriter::make(format, {})->row(row); };
+  EXPECT_EQ(nlohmann::json::parse(text(BenchFormat::kJsonl))["approximation"], true);
+  EXPECT_NE(text(BenchFormat::kCsv).find(",approximation,"), std::string::npos);
+  EXPECT_NE(text(BenchFormat::kMarkdown).find("| chunk:600 (an approximation) |"),
+            std::string::npos);
+  row.test.kv.policy = "full";
+  row.test.kv.policy_options.clear();
+  EXPECT_EQ(nlohmann::json::parse(text(BenchFormat::kJsonl))["approximation"], false);
 }
 
 TEST(BenchWriter, JsonWithoutRowsIsAnEmptyArray) {

@@ -165,6 +165,8 @@ TEST(Json, StatesTheScheduleAndTheMode) {
     EXPECT_EQ(one["kv"]["prompt_tokens"], once["kv"]["prompt_tokens"]);
     EXPECT_LT(one["kv"]["bytes_peak"], once["kv"]["bytes_peak"]);
   }
+  const json full = run_json({"--kv-policy", "full", "--kv-schedule", "chunk:200"});
+  EXPECT_EQ(full["kv"]["approximation"], false) << "nothing was dropped between the pieces";
 }
 
 TEST(Json, StatesTheGranularityAndWhatItCosts) {

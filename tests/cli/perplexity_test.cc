@@ -150,6 +150,33 @@ TEST(FedPerplexity, DoesNotDependOnTheBatch) {
   EXPECT_EQ(together, apart);
 }
 
+TEST(Perplexity, SaysHowRowsWent) {
+  const auto said = [](std::vector<std::string> more) {
+    std::vector<std::string> args = {"perplexity",
+                                     "-m",
+                                     scratch_folder() + "/tiny.gguf",
+                                     "-f",
+                                     scratch_folder() + "/text.txt",
+                                     "-t",
+                                     "1",
+                                     "--chunks",
+                                     "1",
+                                     "-c",
+                                     "160",
+                                     "--kv-window",
+                                     "8",
+                                     "--kv-policy",
+                                     "knorm",
+                                     "--kv-budget",
+                                     "32"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_program(args).err;
+  };
+  EXPECT_NE(said({}).find("knorm, budget 32, uniform, schedule once\n"), std::string::npos);
+  EXPECT_NE(said({"--kv-schedule", "chunk:40"}).find("schedule chunk:40 (an approximation)\n"),
+            std::string::npos);
+}
+
 TEST(FedPerplexity, KnowsItsStretches) {
   EXPECT_EQ(StretchRule::parse("500").value().of(1200).value(),
             (std::vector<Stretch>{{0, 500}, {500, 1000}, {1000, 1200}}));

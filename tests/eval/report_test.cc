@@ -115,7 +115,7 @@ TEST(Report, JsonHasRowsAndSummary) {
 // What the columns do not say in words: pieces, and the sizes of blocks.
 TEST(Report, NamesApproximationsAndBlockSizes) {
   ReportData data = some_data();
-  data.rows[0].schedule = "chunk:2048";
+  data.rows[0].schedule = data.rows[4].schedule = "chunk:2048";
   data.rows[1].decode_attn = "ab-sparse";
   data.rows[1].options = "decode.estimator=quest decode.block=32 decode.summaries=int4";
   data.rows[2].decode_attn = "ab-sparse:estimator=arkvale";
@@ -124,7 +124,8 @@ TEST(Report, NamesApproximationsAndBlockSizes) {
       "decode.table_mean_rows=32 decode.table_texts=squad.json";
   data.rows[3].options = "decode.block=32 decode.table=0123abcd";  // as rows once had it
   const auto json = nlohmann::json::parse(report_json(data));
-  EXPECT_EQ(json["rows"][0]["approximation"], true);
+  EXPECT_EQ(json["rows"][4]["approximation"], true);
+  EXPECT_EQ(json["rows"][0]["approximation"], false) << "a full cache drops nothing";
   EXPECT_EQ(json["rows"][1]["approximation"], false);
   EXPECT_TRUE(json["rows"][0]["block_sizes"].is_null());
   EXPECT_EQ(json["rows"][1]["block_sizes"], "blocks of 32 for all heads");

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/names.h"
+#include "engine/result_labels.h"
 #include "eval/number_scores.h"
 #include "eval/report/report.h"
 #include "eval/report/row_notes.h"
@@ -84,7 +85,7 @@ Json row_json(const EvalRow& row) {
   const auto numbers = number_scores(row);
   json["score_strict"] = numbers ? Json(numbers->strict) : Json(nullptr);
   json["score_flexible"] = numbers ? Json(numbers->flexible) : Json(nullptr);
-  json["approximation"] = is_approximation(row);
+  json["approximation"] = is_approximation(row.policy, row.schedule);
   const std::string sizes = row_block_sizes(row);
   json["block_sizes"] = sizes.empty() ? Json(nullptr) : Json(sizes);
   return json;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "engine/result_labels.h"
 #include "eval/report/row_notes.h"
 #include "eval/row_choice.h"
 
@@ -259,7 +260,7 @@ std::vector<std::string> report_facts(const ReportData& data) {
   for (const EvalRow& row : data.rows) {
     const std::string sizes = row_block_sizes(row);
     if (!sizes.empty()) blocks.insert(row.decode_attn + ": " + sizes);
-    if (is_approximation(row)) approximations.insert(row.schedule);
+    if (is_approximation(row.policy, row.schedule)) approximations.insert(row.schedule);
   }
   add_if_any("Decode by blocks", blocks);
   add_if_any("Approximations, because a prompt is read in pieces", approximations);

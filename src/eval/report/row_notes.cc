@@ -25,8 +25,6 @@ std::string option_of(std::string_view options, std::string_view name) {
 
 }  // namespace
 
-bool is_approximation(const EvalRow& row) { return row.schedule.starts_with("chunk:"); }
-
 std::string row_block_sizes(const EvalRow& row) {
   DecodeReport decode;
   if (std::string block = option_of(row.options, "decode.block"); !block.empty()) {

@@ -8,10 +8,6 @@
 
 namespace restkv {
 
-// The prompt was read in pieces (schedule chunk:N), so later ones saw what was left of the earlier
-// ones: the answer is not the method's own.
-[[nodiscard]] bool is_approximation(const EvalRow& row);
-
 // How large the blocks are that decode read: block_sizes_text() of what was in force. Empty where
 // decode read everything. Rows of before a table said how it was made do not say it either.
 [[nodiscard]] std::string row_block_sizes(const EvalRow& row);
