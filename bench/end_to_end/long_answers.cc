@@ -17,6 +17,7 @@
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/questions.h"
 #include "cli/session.h"
 #include "eval/decode_answers.h"
 #include "restkv/policy.h"
@@ -170,12 +171,11 @@ Result<int> measure(const LongAnswerOptions& options, std::vector<Row> rows) {
   }
   const Session& used = measurement.session();
   std::printf(
-      "%s, %lld prompts of about %zu tokens, greedy, %d sinks and a window of %d protected, "
-      "kernels "
-      "%s.\n\n",
+      "%s, %lld prompts of about %zu tokens, mode %s, greedy, %d sinks and a window of %d "
+      "protected, kernels %s.\n\n",
       used.engine->model().name.c_str(), options.prompts, measurement.prompt_tokens(),
-      options.common.kv.sinks, options.common.kv.window,
-      std::string(used.engine->kernels()).c_str());
+      std::string(query_mode_name(QueryMode::kAware)).c_str(), options.common.kv.sinks,
+      options.common.kv.window, std::string(used.engine->kernels()).c_str());
   print_rows(rows, options);
   return 0;
 }

@@ -31,6 +31,11 @@ std::string between(char quote, std::string_view text) {
   return out + quote;
 }
 
+std::string field_of(const BenchRow& row, std::string_view name) {
+  const std::vector<Field> fields = fields_of(row);
+  return std::ranges::find(fields, name, &Field::name)->value;
+}
+
 // ---- for people ----------------------------------------------------------------------------
 
 class MarkdownWriter : public BenchWriter {
@@ -91,6 +96,7 @@ class MarkdownWriter : public BenchWriter {
       cells.push_back({"granularity", 11, true, std::string(granularity_name(kv.granularity))});
     }
     cells.push_back({"schedule", 8, true, schedule_text(kv.policy, kv.schedule.text())});
+    cells.push_back({"mode", 5, true, field_of(row, "kv_mode")});
     if (columns_.prefill) {
       cells.push_back({"prefill", columns_.prefill_width, true, prefill_text(row.test.prefill)});
       const double percent = 100.0 * mean_of(row.prefill_density);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "cli/questions.h"
 #include "engine/result_labels.h"
 
 namespace restkv {
@@ -146,6 +147,8 @@ std::vector<Field> fields_of(const BenchRow& row) {
   text("kv_budget", row.kv_budget);
   text("kv_alloc", allocator_text(kv));
   text("kv_schedule", kv.schedule.text());
+  // A prompt is read whole, as a text with its question is, and then compressed.
+  text("kv_mode", query_mode_name(QueryMode::kAware));
   yes("approximation", is_approximation(kv.policy, kv.schedule.text()));
   text("kv_granularity", granularity_name(kv.granularity));
   text("kv_group", group_score_name(kv.group_score));

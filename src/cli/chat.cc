@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/questions.h"
 #include "cli/session.h"
 
 namespace restkv {
@@ -60,6 +61,9 @@ class Chat {
   std::string last_report_ = "nothing was read yet\n";
 };
 
+// A message is read whole, with the text of -f, before rows go: the method has seen what is asked.
+constexpr QueryMode kMode = QueryMode::kAware;
+
 // One line below each answer: nothing is dropped in silence.
 std::string turn_line(const KvReport& report, StopReason stop) {
   std::string line = "[" + std::to_string(report.prompt_tokens) + " tokens read, ";
@@ -69,6 +73,8 @@ std::string turn_line(const KvReport& report, StopReason stop) {
     line += std::to_string(std::lround(report.kept_tokens_mean)) + " kept in each head, " +
             mib(report.bytes);
   }
+  line += ", schedule " + schedule_text(report.policy, report.schedule) + ", mode " +
+          std::string(query_mode_name(kMode));
   if (stop == StopReason::kCancelled) line += "; stopped";
   if (stop == StopReason::kLimit) line += "; -n ended the answer";
   if (stop == StopReason::kContext) line += "; the context is full, -c gives a longer one";
@@ -136,7 +142,7 @@ Result<void> Chat::answer(const std::atomic<bool>& cancel) {
   const KvReport report = sequence_->report();
   last_report_ = report_text(
       report, answer_timings(n_read_, session_.engine->last_prefill(), report, generated),
-      generated.stop);
+      generated.stop, kMode);
   std::fprintf(stderr, "%s", turn_line(report, generated.stop).c_str());
   return {};
 }

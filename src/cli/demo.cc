@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/questions.h"
 #include "cli/session.h"
 
 namespace restkv {
@@ -42,6 +43,10 @@ Result<int> show(const CommonOptions& common, const std::vector<KvOptions>& vari
   std::printf("prompt    %zu tokens: a harbour's logbook; the fact stands at two fifths of it\n",
               tokens.size());
   std::printf("question  %s\n", demo.question.c_str());
+  const std::string mode(query_mode_name(QueryMode::kAware));  // it is part of what is read
+  std::printf("schedule  %s\nmode      %s\n",
+              schedule_text(variants.back().policy, common.kv.schedule.text()).c_str(),
+              mode.c_str());
   std::fflush(stdout);
 
   const auto progress = make_progress(stderr);

@@ -131,7 +131,8 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
 
 nlohmann::ordered_json kept_json(const KeptPositions& kept) { return {{"layers", kept}}; }
 
-std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop) {
+std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop,
+                        QueryMode mode) {
   std::string text = format(
       "prompt     %zu tokens, %.1f tokens/s, first token after %.2f s\n"
       "answer     %zu tokens, %.1f tokens/s, ended by %s\n",
@@ -157,8 +158,10 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
           report.stored_tokens_mean);
     }
   }
-  if (report.schedule != "once") {
-    text += "schedule   " + schedule_text(report.policy, report.schedule);
+  text += "schedule   " + schedule_text(report.policy, report.schedule);
+  if (report.schedule == "once") {
+    text += "\n";
+  } else {
     text += format(": dropped after %zu generated tokens, %.1f rows per layer and head, %.1f ms\n",
                    report.compressions, report.generated_dropped, report.generated_compress_ms);
   }
@@ -176,7 +179,7 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
     text += format(": %.1f of %.1f rows per step and head\n", decode.rows_read_mean,
                    decode.rows_held_mean);
   }
-  return text;
+  return text + "mode       " + std::string(query_mode_name(mode)) + "\n";
 }
 
 }  // namespace restkv

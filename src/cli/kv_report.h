@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "cli/questions.h"
 #include "cli/session.h"
 #include "restkv/engine.h"
 #include "restkv/report.h"
@@ -34,7 +35,8 @@ nlohmann::ordered_json decode_json(const DecodeReport& report);
 nlohmann::ordered_json kept_json(const KeptPositions& kept);
 
 // Some lines for a person, ending with a line break.
-std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop);
+std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop,
+                        QueryMode mode);
 
 // "cap", "chunk:200 (an approximation)".
 std::string schedule_text(std::string_view policy, const std::string& schedule);

@@ -1,7 +1,7 @@
 // `restkv perplexity`: llama.cpp's definition. The text is cut into chunks of -c tokens; in each,
 // the tokens of the second half are predicted from all that stands before them in the chunk. With a
 // policy the first half is read and compressed, then the second half is predicted on top of what
-// was kept.
+// was kept: the method has not seen what is asked of it, which is the mode "agnostic".
 
 #include <unistd.h>
 
@@ -16,6 +16,7 @@
 #include "cli/likelihood.h"
 #include "cli/options.h"
 #include "cli/perplexity_stream.h"
+#include "cli/questions.h"
 #include "cli/session.h"
 #include "restkv/policy.h"
 
@@ -118,9 +119,10 @@ Result<int> measure(const PerplexityOptions& options, const KvOptions& variant,
     std::fprintf(
         stderr,
         "perplexity over %zu chunks of %zu tokens: the second half of each is predicted from "
-        "the first half compressed by %s, budget %s, %s, schedule %s\n",
+        "the first half compressed by %s, budget %s, %s, schedule %s, mode %s\n",
         n_chunk, n_ctx, variant.policy.c_str(), variant.budget.text().c_str(),
-        variant.allocator.c_str(), schedule_text(variant.policy, variant.schedule.text()).c_str());
+        variant.allocator.c_str(), schedule_text(variant.policy, variant.schedule.text()).c_str(),
+        std::string(query_mode_name(QueryMode::kAgnostic)).c_str());
   }
   // On a terminal the bar would be drawn over the estimates, which tell how far it is as well.
   const auto progress = isatty(STDOUT_FILENO) != 0 ? nullptr : make_progress(stderr);

@@ -9,6 +9,7 @@
 
 #include "cli/bench_row.h"
 #include "cli/likelihood.h"
+#include "cli/questions.h"
 #include "restkv/policy.h"
 
 namespace restkv {
@@ -124,8 +125,9 @@ Result<void> measure_stream(Session& session, std::span<const Token> tokens,
                  "trained for\n",
                  tokens.size(), trained);
   }
-  std::fprintf(stderr, "perplexity over %zu tokens, fed one by one, schedule %s\n", tokens.size(),
-               variants.front().schedule.text().c_str());
+  std::fprintf(stderr, "perplexity over %zu tokens, fed one by one, schedule %s, mode %s\n",
+               tokens.size(), variants.front().schedule.text().c_str(),
+               std::string(query_mode_name(QueryMode::kAgnostic)).c_str());
   std::vector<Line> lines;
   for (const KvOptions& variant : variants) {
     lines.push_back({.label = label_of(variant),

@@ -160,9 +160,8 @@ Result<void> Answers::answer(Read read, std::optional<std::size_t> question) {
   if (!options_.json) {
     std::printf("\n");
     std::fflush(stdout);
-    std::fprintf(stderr, "\n%smode       %s\n",
-                 report_text(report, timings, generated.stop).c_str(),
-                 std::string(query_mode_name(options_.mode)).c_str());
+    std::fprintf(stderr, "\n%s",
+                 report_text(report, timings, generated.stop, options_.mode).c_str());
     return {};
   }
   answers_.push_back(answer_json(*session_.engine, generated, report, timings));

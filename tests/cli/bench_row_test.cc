@@ -160,6 +160,7 @@ TEST(BenchWriter, JsonHasTheFieldsOfLlamaBenchAndOurs) {
   EXPECT_EQ(row["kv_policy"], "snapkv:kernel=5");
   EXPECT_EQ(row["kv_alloc"], "uniform");
   EXPECT_EQ(row["kv_schedule"], "once");
+  EXPECT_EQ(row["kv_mode"], "aware");
   EXPECT_EQ(row["approximation"], false);
   EXPECT_EQ(row["kv_granularity"], "kv-head");
   EXPECT_EQ(row["kv_budget"], "1024");
@@ -202,7 +203,7 @@ TEST(BenchWriter, SaysWhatIsAnApproximation) {
   const auto text = [&](BenchFormat format) { return BenchWriter::make(format, {})->row(row); };
   EXPECT_EQ(nlohmann::json::parse(text(BenchFormat::kJsonl))["approximation"], true);
   EXPECT_NE(text(BenchFormat::kCsv).find(",approximation,"), std::string::npos);
-  EXPECT_NE(text(BenchFormat::kMarkdown).find("| chunk:600 (an approximation) |"),
+  EXPECT_NE(text(BenchFormat::kMarkdown).find("| chunk:600 (an approximation) | aware |"),
             std::string::npos);
   row.test.kv.policy = "full";
   row.test.kv.policy_options.clear();

@@ -50,7 +50,9 @@ TEST(Chat, TurnsGoOnOnACompressedCache) {
         run_program(chat({"--kv-policy", policy, "-n", "5", "-f", scratch_folder() + "/text.txt"}),
                     typed("one\ntwo\nthree\nfour\n"));
     EXPECT_EQ(end.status, 0) << end.err;
-    EXPECT_EQ(count(end.err, "; -n ended the answer]\n"), 4U) << end.err;
+    EXPECT_EQ(count(end.err, ", schedule once, mode aware; -n ended the answer]\n"), 4U) << end.err;
+    EXPECT_EQ(count(end.err, "schedule   once\n"), 1U) << end.err;  // the report at the end
+    EXPECT_EQ(count(end.err, "mode       aware\n"), 1U) << end.err;
     EXPECT_EQ(count(end.err, "48 kept in each head"), std::string(policy) == "full" ? 0U : 4U)
         << end.err;
     EXPECT_NE(end.err.find("answer     5 tokens"), std::string::npos) << end.err;

@@ -172,8 +172,10 @@ TEST(Perplexity, SaysHowRowsWent) {
     args.insert(args.end(), more.begin(), more.end());
     return run_program(args).err;
   };
-  EXPECT_NE(said({}).find("knorm, budget 32, uniform, schedule once\n"), std::string::npos);
-  EXPECT_NE(said({"--kv-schedule", "chunk:40"}).find("schedule chunk:40 (an approximation)\n"),
+  EXPECT_NE(said({}).find("knorm, budget 32, uniform, schedule once, mode agnostic\n"),
+            std::string::npos);
+  EXPECT_NE(said({"--kv-schedule", "chunk:40"})
+                .find("schedule chunk:40 (an approximation), mode agnostic\n"),
             std::string::npos);
 }
 
