@@ -87,10 +87,12 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
        {{"prompt_tokens", timings.prompt_n}, {"completion_tokens", generation.tokens.size()}}},
       {"kv",
        {{"policy", report.policy},
+        {"publication", publication_of(report.policy)},
         {"budget", report.budget},
         {"budget_tokens", report.budget_rows},
         {"budget_raised", report.budget_raised},
         {"allocator", report.allocator},
+        {"budgets", budgets_label(report.allocator)},
         {"granularity", report.granularity},
         {"schedule", report.schedule},
         {"approximation", is_approximation(report.policy, report.schedule)},
@@ -140,9 +142,10 @@ std::string report_text(const KvReport& report, const AnswerTimings& timings, St
       timings.ttft_ms / 1000.0, timings.predicted_n, timings.predicted_per_second,
       stop_reason_name(stop));
   text += prefill_text(report.prefill);
-  text += format("cache      %s, budget %s%s, %s\n", report.policy.c_str(), report.budget.c_str(),
-                 report.budget_raised ? " (raised to the protected rows)" : "",
-                 report.allocator.c_str());
+  text +=
+      format("cache      %s, budget %s%s, %s, budgets %s\n", report.policy.c_str(),
+             report.budget.c_str(), report.budget_raised ? " (raised to the protected rows)" : "",
+             report.allocator.c_str(), std::string(budgets_label(report.allocator)).c_str());
   if (report.untouched) {
     text += format("kept       all %zu tokens: the prompt fits, nothing was dropped\n",
                    report.prompt_tokens);

@@ -225,7 +225,7 @@ constinit const PolicyInfo kvzip_policy{
     .summary =
         "largest attention when the text is read a second time (three to four times the work); "
         "needs no question",
-    .paper = "KVzip, arXiv 2505.23416, with budgets per layer and no instruction",
+    .paper = "KVzip, arXiv 2505.23416, with budgets per layer (unless global) and no instruction",
     .needs = Needs::kReplay | Needs::kOutputProjection,
     .paper_protection = {.sinks = 4, .window = false},
     .params = kParams,

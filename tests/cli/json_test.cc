@@ -147,6 +147,11 @@ TEST(Json, StatesTheScheduleAndTheMode) {
   EXPECT_EQ(once["kv"]["approximation"], false);
   EXPECT_EQ(once["kv"]["compressions"], 0);
   EXPECT_EQ(once["mode"], "aware");
+  EXPECT_EQ(once["kv"]["budgets"], "per layer");
+  const json zip = run_json({"--kv-policy", "kvzip", "--kv-alloc", "global", "--kv-budget", "50"});
+  EXPECT_EQ(zip["kv"]["budgets"], "for all layers together");
+  EXPECT_EQ(zip["kv"]["publication"],
+            "KVzip, arXiv 2505.23416, with budgets per layer (unless global) and no instruction");
 
   const json cap = run_json({"--kv-policy", "tova", "--kv-budget", "50", "--kv-schedule", "cap"});
   EXPECT_EQ(cap["kv"]["schedule"], "cap");

@@ -112,6 +112,26 @@ TEST(Report, JsonHasRowsAndSummary) {
   EXPECT_TRUE(found);
 }
 
+// KVzip's own budget is one for all layers: whoever reads results must see what ours was.
+TEST(Report, SaysWhatBudgetsAreOf) {
+  ReportData data = some_data();
+  data.rows[1].policy = data.rows[2].policy = "kvzip";
+  data.rows[1].allocator = "uniform";
+  data.rows[2].allocator = "global:floor=8";
+  const auto json = nlohmann::json::parse(report_json(data));
+  EXPECT_TRUE(json["rows"][0]["budgets"].is_null());
+  EXPECT_EQ(json["rows"][1]["budgets"], "per layer");
+  EXPECT_EQ(json["rows"][2]["budgets"], "for all layers together");
+  EXPECT_NE(json["rows"][1]["publication"].get<std::string>().find("with budgets per layer"),
+            std::string::npos);
+  for (const std::string& text : {report_markdown(data), report_html(data)}) {
+    EXPECT_NE(text.find("kvzip: KVzip, arXiv 2505.23416, with budgets per layer"),
+              std::string::npos);
+    EXPECT_NE(text.find("Budgets: global:floor=8: for all layers together; uniform: per layer"),
+              std::string::npos);
+  }
+}
+
 // What the columns do not say in words: pieces, and the sizes of blocks.
 TEST(Report, NamesApproximationsAndBlockSizes) {
   ReportData data = some_data();

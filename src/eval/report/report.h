@@ -32,9 +32,10 @@ std::span<const ReportFormat> report_formats();
 Result<const ReportFormat*> find_report_format(std::string_view name);
 
 // {"rows": [{every column of the store but the kept tokens, what engine/result_labels.h and
-// row_notes.h say of it: approximation, block_sizes; and of word problems score_strict,
-// score_flexible (number_scores.h)}], "summary": [{level, name, length, variant, policy, budget,
-// allocator, samples, mean, score_strict, score_flexible, variances, against_full, ...}], "methods":
+// row_notes.h say of it: publication, budgets, approximation, block_sizes; and of word problems
+// score_strict, score_flexible (number_scores.h)}], "summary": [{level, name, length, variant,
+// policy, budget, allocator, samples, mean, score_strict, score_flexible, variances, against_full,
+// ...}], "methods":
 // [{model, suite, budget, first, second, ...}]}. Scores are 0 .. 1; a number that does not exist is
 // null.
 std::string report_json(const ReportData& data);

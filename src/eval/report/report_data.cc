@@ -85,6 +85,9 @@ Json row_json(const EvalRow& row) {
   const auto numbers = number_scores(row);
   json["score_strict"] = numbers ? Json(numbers->strict) : Json(nullptr);
   json["score_flexible"] = numbers ? Json(numbers->flexible) : Json(nullptr);
+  json["publication"] = publication_of(row.policy);
+  const std::string_view budgets = budgets_label(row.allocator);
+  json["budgets"] = budgets.empty() ? Json(nullptr) : Json(budgets);
   json["approximation"] = is_approximation(row.policy, row.schedule);
   const std::string sizes = row_block_sizes(row);
   json["block_sizes"] = sizes.empty() ? Json(nullptr) : Json(sizes);

@@ -257,11 +257,20 @@ std::vector<std::string> report_facts(const ReportData& data) {
   };
   std::set<std::string> blocks;
   std::set<std::string> approximations;
+  std::set<std::string> budgets;
+  std::set<std::string> publications;
   for (const EvalRow& row : data.rows) {
     const std::string sizes = row_block_sizes(row);
     if (!sizes.empty()) blocks.insert(row.decode_attn + ": " + sizes);
+    const std::string paper(publication_of(row.policy));
+    if (!paper.empty()) publications.insert(row.policy + ": " + paper);
+    if (!row.allocator.empty()) {
+      budgets.insert(row.allocator + ": " + std::string(budgets_label(row.allocator)));
+    }
     if (is_approximation(row.policy, row.schedule)) approximations.insert(row.schedule);
   }
+  add_if_any("Policies, with what differs from the publication", publications);
+  add_if_any("Budgets", budgets);
   add_if_any("Decode by blocks", blocks);
   add_if_any("Approximations, because a prompt is read in pieces", approximations);
   return facts;
