@@ -129,7 +129,9 @@ Result<void> check(const ParamValues& values, int n_layer) {
 extern const PolicyInfo chunkkv_policy;
 constinit const PolicyInfo chunkkv_policy{
     .name = "chunkkv",
-    .summary = "whole chunks of tokens, by the mean of another policy's scores",
+    .summary =
+        "whole chunks of tokens, by the mean of another policy's scores; the last one is cut where "
+        "the budget ends",
     .paper = "ChunkKV, arXiv 2502.00299",
     .needs = Needs::kNothing,
     .paper_protection = {.sinks = 0, .window = true},

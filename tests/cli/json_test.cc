@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -172,6 +174,32 @@ TEST(Json, StatesTheScheduleAndTheMode) {
   }
   const json full = run_json({"--kv-policy", "full", "--kv-schedule", "chunk:200"});
   EXPECT_EQ(full["kv"]["approximation"], false) << "nothing was dropped between the pieces";
+}
+
+// As chunkkv's own text says: whole chunks, but for the last one, which is cut where the budget
+// ends.
+TEST(Json, OfChunksOnlyTheLastIsCut) {
+  const json one = run_json({"--kv-policy", "chunkkv:score=knorm:chunk=20", "--kv-budget", "50",
+                             "--kv-window", "8", "--kv-sink", "4", "--kv-kept"});
+  const auto end = one["kv"]["prompt_tokens"].get<std::size_t>() - 8;  // the window is protected
+  for (const json& layer : one["kept"]["layers"]) {
+    for (const json& head : layer) {
+      ASSERT_EQ(head.size(), 50U);
+      std::map<std::size_t, std::vector<std::size_t>> chunks;
+      for (const auto position : head.get<std::vector<std::size_t>>()) {
+        if (position >= 4 && position < end) chunks[position / 20].push_back(position);
+      }
+      std::size_t cut = 0;
+      for (const auto& [chunk, held] : chunks) {
+        const std::size_t first = std::max<std::size_t>(chunk * 20, 4);
+        const std::size_t whole = std::min((chunk + 1) * 20, end) - first;
+        EXPECT_EQ(held.front(), first);
+        EXPECT_EQ(held.back(), first + held.size() - 1) << "no holes";
+        if (held.size() < whole) ++cut;
+      }
+      EXPECT_LE(cut, 1U);
+    }
+  }
 }
 
 TEST(Json, StatesTheGranularityAndWhatItCosts) {
