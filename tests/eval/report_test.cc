@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "eval/report/report.h"
@@ -237,6 +238,9 @@ TEST(Report, HtmlMarksTheKeptTokens) {
   const std::string text = report_html(some_data());
   EXPECT_NE(text.find("<span class='k9'>sink </span>dropped <span class='k'>some </span>gone"),
             std::string::npos);
+  EXPECT_NE(text.find("<span class='k9'>kept by more than 8 of 9 heads</span> <span "
+                      "class='k'>by fewer</span> by none"),
+            std::string::npos);
   // The full cache keeps the whole prompt.
   EXPECT_NE(text.find("<span class='k9'>sink dropped some gone</span>"), std::string::npos);
 }
@@ -245,8 +249,29 @@ TEST(Report, CurvesHaveAPointForEachBudgetAndALevelForTheFullCache) {
   const std::string text = budget_curves(some_data(), "m.gguf", "suite");
   EXPECT_EQ(count(text, "<circle"), 2U);
   EXPECT_EQ(count(text, "<polyline"), 1U);
-  EXPECT_EQ(count(text, "class='full'"), 1U);
+  EXPECT_EQ(count(text, "class='full'"), 2U);  // and its place in the legend
   EXPECT_EQ(budget_curves(some_data(), "m.gguf", "another"), "");
+}
+
+// Colours come again after 8 lines: with the dashes no two lines look the same, nor their places in
+// the legend.
+TEST(Report, CurvesAreToldApart) {
+  constexpr std::size_t kLines = 21;
+  ReportData data = some_data();
+  for (std::size_t i = 1; i < kLines; ++i) {
+    data.rows.push_back(row_of("method" + std::to_string(i), "64", 0, 1));
+  }
+  data.summary = summarise(data.rows, {}).value();
+  for (const std::string& text :
+       {budget_curves(data, "m.gguf", "suite"), budget_curves_svg(data, "m.gguf", "suite")}) {
+    std::map<std::string, std::size_t> strokes;
+    for (std::size_t at = 0; (at = text.find("stroke-width='2' ", at)) != std::string::npos; ++at) {
+      const std::size_t dashes = text.find("dasharray='", at) + 11;
+      ++strokes[text.substr(at, text.find('\'', dashes) - at)];
+    }
+    EXPECT_EQ(strokes.size(), kLines);
+    for (const auto& [stroke, times] : strokes) EXPECT_EQ(times, 2U) << stroke;
+  }
 }
 
 // A full cache of which a step reads a part stands where its reading is, not at the whole prompt.

@@ -29,6 +29,7 @@ svg{width:100%;max-width:44rem;height:auto;display:block}
 svg text{font-size:12px;fill:currentColor}
 .grid{stroke:#8884}.full{stroke:currentColor;stroke-width:2;stroke-dasharray:7 5}
 .legend span{white-space:nowrap;margin-right:1em}
+svg.swatch{display:inline-block;width:28px;height:8px;vertical-align:middle}
 .maps{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}
 details{margin:.3rem 0 .3rem .6rem}summary{cursor:pointer;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8881;padding:.5rem;margin:.3rem 0}
@@ -54,7 +55,7 @@ std::string table_html(const ReportTable& table) {
   return text + "</table></div>\n";
 }
 
-// A strength for stretches of tokens: dropped everywhere, kept by some heads, kept by all.
+// A strength for stretches of tokens: dropped everywhere, kept by some heads, kept by (nearly) all.
 enum class Mark : std::uint8_t { kDropped, kSome, kAll };
 Mark mark_of(char digit) {
   if (digit == '0') return Mark::kDropped;
@@ -97,8 +98,11 @@ std::string row_html(const EvalRow& row, const ReportData& data) {
       prompt != data.prompts.end() &&
       (row.kept.empty() ? keeps_all : row.kept.size() == prompt->second.pieces.size());
   if (marked) {
-    text += "<details><summary>the prompt, with what was kept</summary>" +
-            marked_prompt(prompt->second, row.kept) + "</details>\n";
+    text +=
+        "<details><summary>the prompt, with what was kept</summary>"
+        "<p class='note'><span class='k9'>kept by more than 8 of 9 heads</span> <span "
+        "class='k'>by fewer</span> by none</p>\n" +
+        marked_prompt(prompt->second, row.kept) + "</details>\n";
   }
   return text + "</details>\n";
 }

@@ -22,7 +22,7 @@ constexpr double kBottom = 40;
 // Told apart by most kinds of sight (Okabe and Ito 2008).
 constexpr std::array<const char*, 8> kColours = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                                  "#E69F00", "#56B4E9", "#8a7a00", "#555555"};
-constexpr std::array<const char*, 3> kDashes = {"", "6 3", "2 3"};
+constexpr std::array<const char*, 4> kDashes = {"", "6 3", "2 3", "9 3 2 3"};
 
 struct Point {
   double read;   // share of the prompt
@@ -87,9 +87,17 @@ std::string axes_text(const Axes& axes) {
                     (kLeft + kWidth) / 2, kHeight - 6);
 }
 
+const char* colour_of(std::size_t number) { return kColours[number % kColours.size()]; }
+
+// Colours come again after 8 lines, then with other dashes: how a line and its place in a legend
+// are drawn.
+std::string stroke_of(std::size_t number) {
+  return format("stroke-width='2' stroke='%s' stroke-dasharray='%s'", colour_of(number),
+                kDashes[number / kColours.size() % kDashes.size()]);
+}
+
 std::string line_text(const Axes& axes, const std::vector<Point>& points, std::size_t number) {
-  const char* colour = kColours[number % kColours.size()];
-  const char* dash = kDashes[number / kColours.size() % kDashes.size()];
+  const char* colour = colour_of(number);
   std::string path;
   std::string dots;
   for (const Point& point : points) {
@@ -99,9 +107,7 @@ std::string line_text(const Axes& axes, const std::vector<Point>& points, std::s
     dots += format("<circle cx='%.1f' cy='%.1f' r='4' fill='%s'><title>", x, y, colour) +
             html_text(point.name) + format(": %.1f %%</title></circle>", point.score * 100);
   }
-  return format("<polyline fill='none' stroke-width='2' stroke='%s' stroke-dasharray='%s' points='",
-                colour, dash) +
-         path + "'/>" + dots;
+  return "<polyline fill='none' " + stroke_of(number) + " points='" + path + "'/>" + dots;
 }
 
 // Axes, levels of the full cache and lines.
@@ -120,14 +126,19 @@ std::string plot_text(const Curves& curves) {
   return text;
 }
 
+// A piece of the line, as it is drawn above; long enough to show its dashes.
+std::string swatch(const std::string& stroke) {
+  return "<svg viewBox='0 0 28 8' class='swatch'><line x1='0' x2='28' y1='4' y2='4' " + stroke +
+         "/></svg> ";
+}
+
 std::string legend_text(const Curves& curves) {
   std::string text = "<p class='legend'>";
   std::size_t number = 0;
   for (const auto& [name, points] : curves.lines) {
-    text += format("<span><b style='color:%s'>&#9632;</b> ", kColours[number++ % kColours.size()]) +
-            html_text(name) + "</span> ";
+    text += "<span>" + swatch(stroke_of(number++)) + html_text(name) + "</span> ";
   }
-  if (!curves.full.empty()) text += "<span><b>- -</b> full cache</span>";
+  if (!curves.full.empty()) text += "<span>" + swatch("class='full'") + "full cache</span>";
   return text + "</p>\n";
 }
 
@@ -234,11 +245,9 @@ std::string budget_curves_svg(const ReportData& data, const std::string& model,
   std::size_t number = 0;
   for (const auto& [name, points] : curves.lines) {
     const auto [x, y] = place(number);
-    text += format("<line x1='%.0f' x2='%.0f' y1='%.0f' y2='%.0f' stroke-width='2' stroke='%s' ", x,
-                   x + 24, y - 4, y - 4, kColours[number % kColours.size()]) +
-            format("stroke-dasharray='%s'/><text x='%.0f' y='%.0f'>",
-                   kDashes[number / kColours.size() % kDashes.size()], x + 30, y) +
-            html_text(name) + "</text>\n";
+    text += format("<line x1='%.0f' x2='%.0f' y1='%.0f' y2='%.0f' ", x, x + 24, y - 4, y - 4) +
+            stroke_of(number) + format("/><text x='%.0f' y='%.0f'>", x + 30, y) + html_text(name) +
+            "</text>\n";
     ++number;
   }
   const auto [x, y] = place(number);
