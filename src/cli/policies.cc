@@ -116,6 +116,43 @@ void print_markdown() {
   print_section<DecodeMethodInfo>("Decode", "what a step reads of the cache", all_decode_methods());
 }
 
+// "`a`, `b`": entries of a table that `is` says yes to.
+template <typename Info>
+std::string names_where(std::span<const Info* const> table, bool Info::* is) {
+  std::string names;
+  for (const Info* info : table) {
+    if (info->*is) names += (names.empty() ? "`" : ", `") + std::string(info->name) + "`";
+  }
+  return names;
+}
+
+// What no pair of names can show: it depends on numbers, files or the model.
+void print_refused_by_numbers() {
+  std::printf(
+      "\n## Refused for a number, a file or a model\n\n"
+      "Before a model is loaded:\n"
+      "- an odd `--kv-window` with a policy that needs an even one, also within chunkkv: %s\n"
+      "- `chunk:N` with N below the window\n"
+      "- a budget in tokens below the protected rows, sinks and window together\n"
+      "- a `--decode-budget` with `dense` alone\n"
+      "- `lacache` with an overlap that is not below its span\n"
+      "- a `--decode-table` with a method that takes none (%s takes one), with `block=`, or with "
+      "another\n  estimator than it was measured for\n\n",
+      names_where(all_policies(), &PolicyInfo::even_window).c_str(),
+      names_where(all_decode_methods(), &DecodeMethodInfo::takes_table).c_str());
+  std::puts(
+      "When the model is known:\n"
+      "- `lacache`, also within chunkkv, with a span of as many layers as the model has or more, "
+      "or "
+      "an\n  overlap that is not below the span that this comes to\n"
+      "- renumbered positions where layers see a sliding window\n"
+      "- quantised cache types where the head dimension is no multiple of 32\n"
+      "- a `--decode-table` of another model\n"
+      "- a prefill that f32 caches would share with other types, or several methods under "
+      "`chunk:N`;\n  `run` and `eval` read the latter apart\n"
+      "- `bench --fill synthetic` with `query-head`");
+}
+
 void print_combinations() {
   const std::vector<Dimension> dimensions = combination_dimensions();
   std::puts(
@@ -145,9 +182,7 @@ void print_combinations() {
     }
     std::printf("| %s | %s |\n", parts.c_str(), refusal.message.c_str());
   }
-  std::puts(
-      "\nBeside these, a model whose layers see a sliding window refuses renumbered positions, and "
-      "f32 caches\nshare no prefill with others: both are said when the model is known.");
+  print_refused_by_numbers();
 }
 
 }  // namespace
