@@ -2,15 +2,15 @@
 // of the two products, for a cache that lies in the processor's own caches, for one that follows on
 // in memory of large pages, as cache/page_pool.h lays it out, and for one that lies anywhere in
 // memory of small pages. What is lost between them is waiting for memory.
-//   bench_decode_attention [f16|q8_0]  groups of 1, 4, 7 and 8 query heads, the best of several
-//   runs
+//   bench_decode_attention [TYPE|TYPE:TYPE]  groups of 1, 4, 7 and 8 query heads, the best of
+//   several runs; TYPE of keys and values, or of keys and of values: f32, f16, bf16, q8_0, q4_0
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <span>
 #include <string_view>
@@ -45,31 +45,48 @@ constexpr Place kPlaces[] = {{.name = "in the caches", .rows = 1024, .repeats = 
                              {.name = "in order, large pages", .rows = 1 << 20},
                              {.name = "anywhere, small pages", .rows = 1 << 20, .in_order = false}};
 
+struct Types {
+  KvType keys;
+  KvType values;
+};
+
+// "q8_0" is both, "q8_0:f16" keys and values.
+std::optional<Types> types_by_name(std::string_view name) {
+  const std::size_t colon = name.find(':');
+  const auto keys = restkv::kv_type_by_name(name.substr(0, colon));
+  const auto values =
+      colon == std::string_view::npos ? keys : restkv::kv_type_by_name(name.substr(colon + 1));
+  if (!keys || !values) return std::nullopt;
+  return Types{.keys = *keys, .values = *values};
+}
+
 struct Cache {
   AlignedArray<std::byte> data;
   std::vector<PageView> pages;
 
-  Cache(const KernelTable& kernels, const Place& place, KvType type, std::size_t head_dim)
-      : data(place.rows * 2 * kv_row_bytes(type, head_dim),
+  Cache(const KernelTable& kernels, const Place& place, const Types& types, std::size_t head_dim)
+      : data(place.rows *
+                 (kv_row_bytes(types.keys, head_dim) + kv_row_bytes(types.values, head_dim)),
              place.in_order ? MemoryUse::kLarge : MemoryUse::kPlain) {
-    const std::size_t half_page = kPageRows * kv_row_bytes(type, head_dim);
+    const std::size_t key_bytes = kPageRows * kv_row_bytes(types.keys, head_dim);
+    const std::size_t value_bytes = kPageRows * kv_row_bytes(types.values, head_dim);
     const std::vector<float> page = random_floats(kPageRows * head_dim);
     std::vector<std::size_t> order(place.rows / kPageRows);
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::mt19937 random(3);
     if (!place.in_order) std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t at : order) {
-      std::byte* const keys = data.data() + at * 2 * half_page;
-      kernels.encode_row(type, page.data(), keys, page.size());
-      std::memcpy(keys + half_page, keys, half_page);
-      pages.push_back({.keys = keys, .values = keys + half_page, .rows = kPageRows});
+      std::byte* const keys = data.data() + at * (key_bytes + value_bytes);
+      kernels.encode_row(types.keys, page.data(), keys, page.size());
+      kernels.encode_row(types.values, page.data(), keys + key_bytes, page.size());
+      pages.push_back({.keys = keys, .values = keys + key_bytes, .rows = kPageRows});
     }
   }
 };
 
-void time_cache(const KernelTable& kernels, const Place& place, KvType type, std::size_t group,
-                std::size_t head_dim) {
-  const Cache cache(kernels, place, type, head_dim);
+void time_cache(const KernelTable& kernels, const Place& place, const Types& types,
+                std::size_t group, std::size_t head_dim) {
+  const Cache cache(kernels, place, types, head_dim);
   const std::vector<float> q = random_floats(group * head_dim);
   std::vector<float> partial(restkv::decode_partial_size(group, head_dim));
   constexpr std::size_t kPages = kSegmentRows / kPageRows;
@@ -79,8 +96,8 @@ void time_cache(const KernelTable& kernels, const Place& place, KvType type, std
                                 .group = group,
                                 .head_dim = head_dim,
                                 .pages = std::span(cache.pages).subspan(first, kPages),
-                                .type_k = type,
-                                .type_v = type,
+                                .type_k = types.keys,
+                                .type_v = types.values,
                                 .rule = {.scale = 0.125F},
                                 .partial = partial.data()});
     }
@@ -96,16 +113,18 @@ void time_cache(const KernelTable& kernels, const Place& place, KvType type, std
 int main(int argc, char** argv) {
   const KernelTable& kernels = restkv::kernels_to_time();
   const std::string_view wanted = argc > 1 ? argv[1] : "f16";
-  if (argc > 2 || (wanted != "f16" && wanted != "q8_0")) {
-    std::fprintf(stderr, "usage: bench_decode_attention [f16|q8_0]\n");
+  const auto types = types_by_name(wanted);
+  if (argc > 2 || !types) {
+    std::fprintf(stderr,
+                 "usage: bench_decode_attention [TYPE|TYPE:TYPE]\n"
+                 "TYPE of keys and values, or of keys and of values: f32, f16, bf16, q8_0, q4_0\n");
     return 2;
   }
-  const KvType type = wanted == "f16" ? KvType::kF16 : KvType::kQ8_0;
   std::printf("kernels %.*s, %s, one thread\n", static_cast<int>(kernels.name.size()),
               kernels.name.data(), wanted.data());
   for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {
     for (const std::size_t group : {1, 4, 7, 8}) {
-      for (const Place& place : kPlaces) time_cache(kernels, place, type, group, head_dim);
+      for (const Place& place : kPlaces) time_cache(kernels, place, *types, group, head_dim);
     }
   }
   return 0;

@@ -44,6 +44,20 @@ struct Setting {
   float deviation = 1.0F;
 };
 
+bool goes_with(KvType type, std::size_t head_dim) {
+  return !kv_type_is_quantised(type) || head_dim % kQuantBlock == 0;
+}
+
+// body(type_k, type_v) for every pair that goes with the width.
+template <class Body>
+void for_each_pair(std::size_t head_dim, Body&& body) {
+  for (const KvType type_k : kAllKvTypes) {
+    for (const KvType type_v : kAllKvTypes) {
+      if (goes_with(type_k, head_dim) && goes_with(type_v, head_dim)) body(type_k, type_v);
+    }
+  }
+}
+
 std::string name_of(const Setting& setting) {
   return "group " + std::to_string(setting.group) + ", head_dim " +
          std::to_string(setting.head_dim) + ", rows " + std::to_string(setting.rows) + ", " +
@@ -170,25 +184,13 @@ void expect_near_exact(const Setting& setting, double budget, Worst& worst) {
   });
 }
 
-TEST(DecodeAttention, ReadsEveryPairOfTypes) {
-  Worst worst("decode_attention, types, relative L2");
-  for (const KvType type_k : kAllKvTypes) {
-    for (const KvType type_v : kAllKvTypes) {
-      expect_near_exact(
-          {.group = 3, .head_dim = 64, .rows = 75, .type_k = type_k, .type_v = type_v}, kBudget,
-          worst);
-      expect_near_exact(
-          {.group = 7, .head_dim = 96, .rows = 18, .type_k = type_k, .type_v = type_v}, kBudget,
-          worst);
-    }
-  }
-}
-
 TEST(DecodeAttention, TakesEveryGroupAndWidth) {
   Worst worst("decode_attention, groups and widths, relative L2");
-  // 40 is expanded to f32, 64 read as it lies. Groups larger than one product or one pass takes.
-  for (const auto& [head_dim, type] : {std::pair(40U, KvType::kF16), std::pair(64U, KvType::kF16),
-                                       std::pair(64U, KvType::kQ8_0)}) {
+  // Every form of keys and values. Groups larger than one product or one pass takes.
+  for (const auto& [head_dim, type] :
+       {std::pair(40U, KvType::kF32), std::pair(40U, KvType::kF16), std::pair(64U, KvType::kF16),
+        std::pair(64U, KvType::kBf16), std::pair(64U, KvType::kQ8_0),
+        std::pair(64U, KvType::kQ4_0)}) {
     const auto try_group = [&](std::size_t group, std::size_t rows) {
       expect_near_exact(
           {.group = group, .head_dim = head_dim, .rows = rows, .type_k = type, .type_v = type},
@@ -219,41 +221,112 @@ TEST(DecodeAttention, TakesEveryGroupAndWidth) {
   }
 }
 
-bool goes_with(KvType type, std::size_t head_dim) {
-  return !kv_type_is_quantised(type) || head_dim % kQuantBlock == 0;
-}
-
 // The widths of heads that models have, every pair of types that goes with them, lengths around a
-// tile.
+// tile, groups of one product and of two.
 TEST(DecodeAttention, ReadsEveryPairOfTypesAtEveryUsualWidth) {
   Worst worst("decode_attention, usual widths, relative L2");
   for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
-    for (const KvType type_k : kAllKvTypes) {
-      for (const KvType type_v : kAllKvTypes) {
-        if (!goes_with(type_k, head_dim) || !goes_with(type_v, head_dim)) continue;
+    for_each_pair(head_dim, [&](KvType type_k, KvType type_v) {
+      for (const std::size_t group : {1U, 3U, 7U}) {
         for (const std::size_t rows : {1U, 31U, 33U, 75U}) {
-          expect_near_exact(
-              {.group = 3, .head_dim = head_dim, .rows = rows, .type_k = type_k, .type_v = type_v},
-              kBudget, worst);
+          expect_near_exact({.group = group,
+                             .head_dim = head_dim,
+                             .rows = rows,
+                             .type_k = type_k,
+                             .type_v = type_v},
+                            kBudget, worst);
         }
       }
+    });
+  }
+}
+
+// Widths that are no whole vectors, or whole ones but no whole panels, in the types of 16 bits.
+TEST(DecodeAttention, ReadsEveryPairOfTypesAtUnusualWidths) {
+  Worst worst("decode_attention, unusual widths, relative L2");
+  for (const std::size_t head_dim : {2U, 8U, 18U, 24U, 40U, 48U, 72U, 100U}) {
+    for_each_pair(head_dim, [&](KvType type_k, KvType type_v) {
+      for (const std::size_t group : {1U, 5U, 8U}) {
+        expect_near_exact(
+            {.group = group, .head_dim = head_dim, .rows = 41, .type_k = type_k, .type_v = type_v},
+            kBudget, worst);
+      }
+    });
+  }
+}
+
+// Rows that all types without blocks hold: whichever holds them, the order of sums is the same.
+TEST(DecodeAttention, TheSameRowsGiveTheSameBitsInF32F16AndBf16) {
+  constexpr KvType kPlain[] = {KvType::kF32, KvType::kF16, KvType::kBf16};
+  for (const std::size_t head_dim : {18U, 40U, 64U, 80U, 128U}) {
+    for (const std::size_t group : {1U, 4U, 7U, 9U}) {
+      Segment segment = make_segment({.group = group, .head_dim = head_dim, .rows = 75});
+      Random random(group);
+      const std::vector<float> keys = random.integers(75 * head_dim, 255);
+      const std::vector<float> values = random.integers(75 * head_dim, 255);
+      segment.rule.scale = 0.01F;
+      for_each_table([&](const KernelTable& table) {
+        std::vector<float> wanted;
+        for (const KvType type_k : kPlain) {
+          for (const KvType type_v : kPlain) {
+            segment.keys = make_rows(type_k, head_dim, keys);
+            segment.values = make_rows(type_v, head_dim, values);
+            const std::vector<float> partial =
+                partial_of(table, segment, Pages(segment, 0, 75, {16}), 1);
+            if (wanted.empty()) wanted = partial;
+            EXPECT_TRUE(same_bits(partial, wanted))
+                << kv_type_name(type_k) << " and " << kv_type_name(type_v) << ", head_dim "
+                << head_dim << ", group " << group;
+          }
+        }
+      });
     }
+  }
+}
+
+// The softmax of a type of keys does not depend on the type of values, and what the same weights
+// make of the values does not depend on the type of keys.
+TEST(DecodeAttention, KeysAndValuesDoNotFeelOneAnothersTypes) {
+  for (const std::size_t group : {1U, 3U, 7U}) {
+    const auto with = [&](KvType type_k, KvType type_v, float deviation) {
+      return make_segment({.group = group,
+                           .head_dim = 96,
+                           .rows = 41,
+                           .type_k = type_k,
+                           .type_v = type_v,
+                           .deviation = deviation});
+    };
+    for_each_pair(96, [&](KvType type_k, KvType type_v) {
+      SCOPED_TRACE(std::string(kv_type_name(type_k)) + " and " + std::string(kv_type_name(type_v)));
+      const Segment one = with(type_k, type_v, 1.0F);
+      const Segment other_values = with(type_k, KvType::kF32, 1.0F);
+      const Segment equal_weights = with(type_k, type_v, 0.0F);
+      const Segment other_keys = with(KvType::kF32, type_v, 0.0F);
+      for_each_table([&](const KernelTable& table) {
+        const auto partial = [&](const Segment& segment) {
+          return partial_of(table, segment, Pages(segment, 0, 41, {16}), 1);
+        };
+        const std::vector<float> mine = partial(one);
+        const std::vector<float> other = partial(other_values);
+        EXPECT_TRUE(same_bits(std::span(mine).first(2 * group), std::span(other).first(2 * group)));
+        EXPECT_TRUE(same_bits(partial(equal_weights), partial(other_keys)));
+      });
+    });
   }
 }
 
 // Equal weights over a power of two of rows of small whole numbers: every operation is exact.
 TEST(DecodeAttention, OfZeroQueriesIsTheExactMean) {
   for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
-    for (const KvType type : kAllKvTypes) {
-      if (!goes_with(type, head_dim)) continue;
+    for_each_pair(head_dim, [&](KvType type_k, KvType type_v) {
       for (const std::size_t rows : {1U, 2U, 32U, 64U, 128U}) {
         const Setting setting{
-            .group = 2, .head_dim = head_dim, .rows = rows, .type_k = type, .type_v = type};
+            .group = 2, .head_dim = head_dim, .rows = rows, .type_k = type_k, .type_v = type_v};
         SCOPED_TRACE(name_of(setting));
         Segment segment = make_segment(setting);
         std::ranges::fill(segment.q, 0.0F);
-        const std::vector<float> values = whole_numbers(type, rows * head_dim);
-        segment.values = make_rows(type, head_dim, values);
+        const std::vector<float> values = whole_numbers(type_v, rows * head_dim);
+        segment.values = make_rows(type_v, head_dim, values);
         ASSERT_EQ(segment.values.expanded, values);
         std::vector<float> wanted = mean_of_rows(values, head_dim);
         const std::vector<float> once = wanted;
@@ -269,7 +342,7 @@ TEST(DecodeAttention, OfZeroQueriesIsTheExactMean) {
           EXPECT_EQ(merged(segment, parts), wanted) << "in two parts";
         });
       }
-    }
+    });
   }
 }
 
@@ -319,27 +392,25 @@ TEST(DecodeAttention, DoesNotDependOnPages) {
   };
   for (const std::size_t rows : {1U, 16U, 33U, 100U}) {
     try_one({.group = 7, .head_dim = 36, .rows = rows});
-    try_one({.group = 7, .head_dim = 64, .rows = rows});
-    try_one({.group = 7,
-             .head_dim = 64,
-             .rows = rows,
-             .type_k = KvType::kQ8_0,
-             .type_v = KvType::kQ8_0});
+    for_each_pair(64, [&](KvType type_k, KvType type_v) {
+      try_one({.group = 7, .head_dim = 64, .rows = rows, .type_k = type_k, .type_v = type_v});
+    });
   }
 }
 
 TEST(DecodeAttention, SkippedRowsLeaveNoTrace) {
-  for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
-    const Segment segment =
-        make_segment({.group = 4, .head_dim = 32, .rows = 60, .type_k = type, .type_v = type});
+  for_each_pair(32, [](KvType type_k, KvType type_v) {
+    const Setting setting{
+        .group = 4, .head_dim = 32, .rows = 60, .type_k = type_k, .type_v = type_v};
+    const Segment segment = make_segment(setting);
     for_each_table([&](const KernelTable& table) {
       for (std::size_t skip = 0; skip <= 16; ++skip) {
         EXPECT_TRUE(same_bits(partial_of(table, segment, Pages(segment, 0, 60, {16}), skip),
                               partial_of(table, segment, Pages(segment, skip, 60, {16}), 0)))
-            << kv_type_name(type) << ", " << skip;
+            << name_of(setting) << ", " << skip;
       }
     });
-  }
+  });
 }
 
 TEST(DecodeAttention, PartialsAreAsDescribed) {
@@ -452,12 +523,9 @@ TEST(DecodeAttention, HeadsSeeRowsOfTheirOwn) {
     });
   };
   for (const float shown : {0.02F, 0.5F, 1.0F}) {
-    for (const KvType type_k : kAllKvTypes) {
-      for (const KvType type_v : kAllKvTypes) {
-        try_one({.group = 7, .head_dim = 64, .rows = 99, .type_k = type_k, .type_v = type_v},
-                shown);
-      }
-    }
+    for_each_pair(64, [&](KvType type_k, KvType type_v) {
+      try_one({.group = 7, .head_dim = 64, .rows = 99, .type_k = type_k, .type_v = type_v}, shown);
+    });
     for (const std::size_t group : {1U, 2U, 8U, 9U, 16U, 17U, 25U, 33U}) {
       try_one({.group = group, .head_dim = 40, .rows = 110}, shown);
       try_one({.group = group, .head_dim = 64, .rows = 110}, shown);
@@ -518,42 +586,42 @@ TEST(DecodeAttention, DoesNotDependOnTheGroup) {
   };
   for (const std::size_t group : {2U, 3U, 6U, 7U, 8U, 9U, 13U, 25U, 33U}) {
     try_one({.group = group, .head_dim = 40, .rows = 75});
-    try_one({.group = group, .head_dim = 64, .rows = 75});
-    try_one({.group = group,
-             .head_dim = 64,
-             .rows = 75,
-             .type_k = KvType::kQ8_0,
-             .type_v = KvType::kQ8_0});
-    try_one({.group = group, .head_dim = 64, .rows = 75, .type_k = KvType::kQ8_0});
+    for_each_pair(64, [&](KvType type_k, KvType type_v) {
+      try_one({.group = group, .head_dim = 64, .rows = 75, .type_k = type_k, .type_v = type_v});
+    });
   }
 }
 
-// Blocks of all sizes beside one another, and of zeros: each has its own scale.
+// Blocks of all sizes beside one another, and of zeros: each has its own scale. Keys of each type
+// beside values of each.
 TEST(DecodeAttention, TakesScalesOfAllSizes) {
   Worst worst("decode_attention, scales of all sizes, relative L2");
   const Setting setting = {.group = 7, .head_dim = 96, .rows = 83};
-  Segment segment = make_segment(setting);
   Random random(5);
-  const auto blocks = [&](const std::vector<float>& sizes) {
+  const auto blocks = [&](KvType type, const std::vector<float>& sizes) {
     std::vector<float> elements = random.normals(setting.rows * setting.head_dim);
     for (std::size_t i = 0; i < elements.size(); ++i) {
       elements[i] *= sizes[i / kQuantBlock % sizes.size()];
     }
-    return make_rows(KvType::kQ8_0, setting.head_dim, elements);
+    return make_rows(type, setting.head_dim, elements);
   };
-  segment.keys = blocks({1.0F, 0.0F, 1e-3F, 2.0F, 1e-4F});
-  segment.values = blocks({1.0F, 1e4F, 0.0F, 1e-3F, 30.0F, 1e-2F, 1.0F});
-  const std::vector<double> wanted = exact_outputs(segment, 2);
-  for_each_table([&](const KernelTable& table) {
-    const std::vector<float> out =
-        merged(segment, partial_of(table, segment, Pages(segment, 0, setting.rows, {16}), 2));
-    for (std::size_t g = 0; g < setting.group; ++g) {
-      const std::size_t first = g * setting.head_dim;
-      EXPECT_LE(worst(relative_l2(std::span(out).subspan(first, setting.head_dim),
-                                  std::span(wanted).subspan(first, setting.head_dim))),
-                kBudget)
-          << g;
-    }
+  for_each_pair(setting.head_dim, [&](KvType type_k, KvType type_v) {
+    SCOPED_TRACE(std::string(kv_type_name(type_k)) + " and " + std::string(kv_type_name(type_v)));
+    Segment segment = make_segment(setting);
+    segment.keys = blocks(type_k, {1.0F, 0.0F, 1e-3F, 2.0F, 1e-4F});
+    segment.values = blocks(type_v, {1.0F, 1e4F, 0.0F, 1e-3F, 30.0F, 1e-2F, 1.0F});
+    const std::vector<double> wanted = exact_outputs(segment, 2);
+    for_each_table([&](const KernelTable& table) {
+      const std::vector<float> out =
+          merged(segment, partial_of(table, segment, Pages(segment, 0, setting.rows, {16}), 2));
+      for (std::size_t g = 0; g < setting.group; ++g) {
+        const std::size_t first = g * setting.head_dim;
+        EXPECT_LE(worst(relative_l2(std::span(out).subspan(first, setting.head_dim),
+                                    std::span(wanted).subspan(first, setting.head_dim))),
+                  kBudget)
+            << g;
+      }
+    });
   });
 }
 
@@ -563,7 +631,8 @@ TEST(DecodeAttention, ShowsItsLogits) {
     for (const auto& [group, type] :
          {std::pair(1U, KvType::kF16), std::pair(3U, KvType::kF16), std::pair(7U, KvType::kF16),
           std::pair(8U, KvType::kF16), std::pair(9U, KvType::kF16), std::pair(25U, KvType::kF16),
-          std::pair(33U, KvType::kF16), std::pair(7U, KvType::kQ8_0)}) {
+          std::pair(33U, KvType::kF16), std::pair(7U, KvType::kF32), std::pair(7U, KvType::kBf16),
+          std::pair(7U, KvType::kQ8_0), std::pair(7U, KvType::kQ4_0)}) {
       const Segment segment = make_segment({.group = group,
                                             .head_dim = 64,
                                             .rows = 83,

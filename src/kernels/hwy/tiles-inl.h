@@ -80,12 +80,26 @@ struct HalfColumns {
     return load_f16(reinterpret_cast<const std::byte*>(data + k * stride + v * kLanes));
   }
 };
+struct Bf16Columns {
+  const std::uint16_t* data;
+  std::size_t stride;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    return load_bf16(reinterpret_cast<const std::byte*>(data + k * stride + v * kLanes));
+  }
+};
 // f16 where the cache holds it, from `column` on.
 struct HalfRows {
   const std::byte* const* rows;
   std::size_t column;
   HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
     return load_f16(rows[k] + 2 * (column + v * kLanes));
+  }
+};
+struct Bf16Rows {
+  const std::byte* const* rows;
+  std::size_t column;
+  HWY_INLINE Vf operator()(std::size_t k, std::size_t v) const {
+    return load_bf16(rows[k] + 2 * (column + v * kLanes));
   }
 };
 
