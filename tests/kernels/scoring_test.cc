@@ -5,6 +5,8 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/attention_oracle.h"
@@ -19,6 +21,7 @@ constexpr double kCappedBudget = 2e-6;
 // Relative, each: exp's own error and what the sink's tile of 64 loses.
 constexpr double kSinkBudget = 1e-6;
 
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16};  // all that these operations take
 constexpr std::size_t kWidths[] = {2, 6, 8, 16, 18, 40, 64, 80, 96, 100, 128, 256, 512};
 
 struct Window {
@@ -106,15 +109,17 @@ TEST(WindowAttention, IsNearTheDefinition) {
   std::size_t turn = 0;
   for (const std::size_t head_dim : kWidths) {
     for (const std::size_t n_query : {1U, 2U, 6U, 13U, 32U}) {
-      const Sight sight = kAllSights[turn++ % std::size(kAllSights)];
-      const KvType type = turn % 2 == 0 ? KvType::kF16 : KvType::kF32;
-      const std::size_t past = turn * 7 % 90;
-      expect_near_exact(make_window({.n_query = n_query,
-                                     .head_dim = head_dim,
-                                     .past = past,
-                                     .sight = sight,
-                                     .type = type}),
-                        kBudget, worst);
+      for (const Sight sight : kAllSights) {
+        const std::size_t past = ++turn * 7 % 90;
+        for (const KvType type : kTypes) {
+          expect_near_exact(make_window({.n_query = n_query,
+                                         .head_dim = head_dim,
+                                         .past = past,
+                                         .sight = sight,
+                                         .type = type}),
+                            kBudget, worst);
+        }
+      }
     }
   }
   expect_near_exact(make_window({.n_query = 64, .head_dim = 16, .past = 40}), kBudget, worst);
@@ -235,18 +240,19 @@ TEST(OutputDistances, FromTheCenterItselfIsZero) {
 TEST(WeightedSum, OfSmallIntegersIsExact) {
   for (const std::size_t head_dim : kWidths) {
     for (const std::size_t rows : {0U, 1U, 63U, 64U, 65U, 200U}) {
-      Random random(rows * 1000 + head_dim);
-      const Rows values = make_rows(rows % 2 == 0 ? KvType::kF32 : KvType::kF16, head_dim,
-                                    random.integers(rows * head_dim, 63));
-      const std::vector<float> weights = random.integers(rows, 31);
-      std::vector<double> wanted(head_dim);
-      exact_mean({weights.begin(), weights.end()}, values, 0, wanted.data());
-      for_each_table([&](const KernelTable& table) {
-        Guarded<float> out(head_dim, 1);
-        table.weighted_sum(weights.data(), values.view(), rows, head_dim, out.data());
-        EXPECT_TRUE(out.intact());
-        for (std::size_t d = 0; d < head_dim; ++d) EXPECT_EQ(out.span()[d], wanted[d]) << d;
-      });
+      for (const KvType type : kTypes) {
+        Random random(rows * 1000 + head_dim);
+        const Rows values = make_rows(type, head_dim, random.integers(rows * head_dim, 63));
+        const std::vector<float> weights = random.integers(rows, 31);
+        std::vector<double> wanted(head_dim);
+        exact_mean({weights.begin(), weights.end()}, values, 0, wanted.data());
+        for_each_table([&](const KernelTable& table) {
+          Guarded<float> out(head_dim, 1);
+          table.weighted_sum(weights.data(), values.view(), rows, head_dim, out.data());
+          EXPECT_TRUE(out.intact());
+          for (std::size_t d = 0; d < head_dim; ++d) EXPECT_EQ(out.span()[d], wanted[d]) << d;
+        });
+      }
     }
   }
 }
@@ -273,41 +279,67 @@ TEST(WeightedSum, IsNearTheExactSum) {
   });
 }
 
-// Widths around vectors and panels, rows around tiles. The budget is that of up to 512 products
-// that are added one after the other, for a single component; those of many add up to less.
+// Values, what they are multiplied by, and the sizes of their products in double.
+struct Projected {
+  Rows values;
+  std::vector<float> columns;
+  std::vector<double> sizes;
+};
+
+Projected project(Rows values, std::vector<float> columns, std::size_t n_out) {
+  const std::size_t head_dim = values.head_dim;
+  std::vector<double> sizes(values.expanded.size() / head_dim);
+  for (std::size_t j = 0; j < sizes.size(); ++j) {
+    for (std::size_t i = 0; i < n_out; ++i) {
+      double component = 0;
+      for (std::size_t d = 0; d < head_dim; ++d) {
+        component +=
+            static_cast<double>(values.expanded[j * head_dim + d]) * columns[d * n_out + i];
+      }
+      sizes[j] += std::abs(component);
+    }
+  }
+  return {.values = std::move(values), .columns = std::move(columns), .sizes = std::move(sizes)};
+}
+
+// body(n_out, rows, type) for numbers of columns around vectors and panels, rows around tiles.
+template <class Body>
+void for_each_projection(Body&& body) {
+  for (const std::size_t n_out : {1U, 31U, 32U, 70U}) {
+    for (const std::size_t rows : {0U, 1U, 6U, 12U, 25U}) {
+      for (const KvType type : kTypes) body(n_out, rows, type);
+    }
+  }
+}
+
+std::vector<float> projected_sizes(const KernelTable& table, const Projected& one,
+                                   std::size_t n_out) {
+  Guarded<float> out(one.sizes.size(), 1);
+  table.projected_sizes(
+      {.columns = one.columns.data(), .head_dim = one.values.head_dim, .n_out = n_out},
+      one.values.view(), one.sizes.size(), out.data());
+  EXPECT_TRUE(out.intact());
+  return out.values();
+}
+
+// The budget is that of up to 512 products that are added one after the other, for a single
+// component; those of many add up to less.
 TEST(ProjectedSizes, AreNearTheExactSums) {
   Worst worst("projected_sizes, relative to a usual size");
   for (const std::size_t head_dim : kWidths) {
-    for (const std::size_t n_out : {1U, 31U, 32U, 70U}) {
-      for (const std::size_t rows : {0U, 1U, 6U, 12U, 25U}) {
-        Random random(rows * 1000 + head_dim + n_out);
-        const Rows values = make_rows(n_out % 2 == 0 ? KvType::kF32 : KvType::kF16, head_dim,
-                                      random.normals(rows * head_dim));
-        const std::vector<float> columns = random.normals(head_dim * n_out);
-        // What such a sum is like: that of a single component may be nearly 0 by chance.
-        const double usual = static_cast<double>(n_out) * std::sqrt(static_cast<double>(head_dim));
-        std::vector<double> wanted(rows);
+    for_each_projection([&](std::size_t n_out, std::size_t rows, KvType type) {
+      Random random(rows * 1000 + head_dim + n_out);
+      Rows values = make_rows(type, head_dim, random.normals(rows * head_dim));
+      const Projected one = project(std::move(values), random.normals(head_dim * n_out), n_out);
+      // What such a sum is like: that of a single component may be nearly 0 by chance.
+      const double usual = static_cast<double>(n_out) * std::sqrt(static_cast<double>(head_dim));
+      for_each_table([&](const KernelTable& table) {
+        const std::vector<float> sizes = projected_sizes(table, one, n_out);
         for (std::size_t j = 0; j < rows; ++j) {
-          for (std::size_t i = 0; i < n_out; ++i) {
-            double component = 0;
-            for (std::size_t d = 0; d < head_dim; ++d) {
-              component +=
-                  static_cast<double>(values.expanded[j * head_dim + d]) * columns[d * n_out + i];
-            }
-            wanted[j] += std::abs(component);
-          }
+          EXPECT_LE(worst(std::abs(sizes[j] - one.sizes[j]) / usual), 4e-6) << head_dim;
         }
-        for_each_table([&](const KernelTable& table) {
-          Guarded<float> out(rows, 1);
-          table.projected_sizes({.columns = columns.data(), .head_dim = head_dim, .n_out = n_out},
-                                values.view(), rows, out.data());
-          EXPECT_TRUE(out.intact());
-          for (std::size_t j = 0; j < rows; ++j) {
-            EXPECT_LE(worst(std::abs(out.span()[j] - wanted[j]) / usual), 4e-6) << head_dim;
-          }
-        });
-      }
-    }
+      });
+    });
   }
 }
 
