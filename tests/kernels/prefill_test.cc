@@ -337,5 +337,47 @@ TEST(ColumnSums, AreNearTheDefinition) {
   }
 }
 
+// Equal weights of a power of two of rows, and of heads, are exact; whatever of the softmax is
+// known before.
+TEST(ColumnSums, OfZeroQueriesAreExact) {
+  for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16}) {
+      for (const std::size_t group : {1U, 2U, 8U}) {
+        for (const std::size_t rows : {1U, 2U, 32U, 64U, 128U}) {
+          const std::size_t n_query = std::min<std::size_t>(rows, 5);
+          Block block = make_block({group, head_dim, n_query, rows - n_query}, Sight::kEqual, type,
+                                   0.0F, 1.0F);
+          SCOPED_TRACE(name_of(block));
+          std::ranges::fill(block.q, 0.0F);
+          const std::vector<float> wanted(
+              rows, 0.125F + static_cast<float>(n_query) / static_cast<float>(rows));
+          for_each_table([&](const KernelTable& table) {
+            Guarded<float> scratch(block.scratch_size());
+            const auto sums_of = [&](const PrefillAttentionArgs& args) {
+              Guarded<float> sums(std::vector<float>(rows, 0.125F), 1);
+              table.column_sums({.block = args, .sums = sums.data()});
+              EXPECT_TRUE(sums.intact() && scratch.intact());
+              return sums.values();
+            };
+            EXPECT_EQ(sums_of(block.args(nullptr, scratch.data())), wanted);
+            std::vector<float> out(block.q.size());
+            AlignedArray<float> softmax(2 * n_query * group);
+            AlignedArray<float> weights(kept_weights_size(group, n_query, rows));
+            PrefillAttentionArgs args = block.args(out.data(), scratch.data());
+            args.softmax = softmax.data();
+            args.weights = weights.data();
+            table.prefill_attention(args);
+            args.out = nullptr;
+            args.values = {};
+            EXPECT_EQ(sums_of(args), wanted) << "of kept weights";
+            args.weights = nullptr;
+            EXPECT_EQ(sums_of(args), wanted) << "of a known softmax";
+          });
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace restkv::kernel_test

@@ -125,6 +125,41 @@ TEST(WindowAttention, IsNearTheDefinition) {
   expect_near_exact(make_window({.n_query = 64, .head_dim = 16, .past = 40}), kBudget, worst);
 }
 
+// Equal probabilities of a power of two of rows are exact.
+TEST(WindowAttention, OfZeroQueriesIsExactlyUniform) {
+  for (const std::size_t head_dim : kWidths) {
+    for (const KvType type : kTypes) {
+      for (const std::size_t n_query : {1U, 7U, 13U}) {
+        for (const std::uint32_t seen : {1U, 2U, 8U, 32U, 64U, 128U, 256U}) {
+          for (const std::uint32_t first : {0U, 5U}) {
+            SCOPED_TRACE("head_dim " + std::to_string(head_dim) + ", n_query " +
+                         std::to_string(n_query) + ", rows " + std::to_string(first) + " and " +
+                         std::to_string(seen));
+            const std::size_t rows = first + seen + 3;
+            const Window window{
+                .ranges = {.begin = std::vector<std::uint32_t>(n_query, first),
+                           .end = std::vector<std::uint32_t>(n_query, first + seen)},
+                .n_query = n_query,
+                .head_dim = head_dim,
+                .rows = rows,
+                .q = std::vector<float>(n_query * head_dim, 0.0F),
+                .keys = make_rows(type, head_dim, Random(seen).integers(rows * head_dim, 63)),
+                .rule = {.scale = 0.5F, .softcap = 0.0F, .sliding_window = 0}};
+            std::vector<float> wanted(n_query * rows, 0.0F);
+            for (std::size_t i = 0; i < n_query; ++i) {
+              std::fill_n(wanted.begin() + static_cast<std::ptrdiff_t>(i * rows + first), seen,
+                          1.0F / static_cast<float>(seen));
+            }
+            for_each_table([&](const KernelTable& table) {
+              EXPECT_TRUE(same_bits(probabilities(table, window), wanted));
+            });
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(WindowAttention, CapsLogits) {
   Worst worst("window_attention, soft-capped, relative L2");
   for (const float deviation : {1.0F, 30.0F}) {
@@ -338,6 +373,20 @@ TEST(ProjectedSizes, AreNearTheExactSums) {
         for (std::size_t j = 0; j < rows; ++j) {
           EXPECT_LE(worst(std::abs(sizes[j] - one.sizes[j]) / usual), 4e-6) << head_dim;
         }
+      });
+    });
+  }
+}
+
+TEST(ProjectedSizes, OfSmallIntegersAreExact) {
+  for (const std::size_t head_dim : kWidths) {
+    for_each_projection([&](std::size_t n_out, std::size_t rows, KvType type) {
+      Random random(rows * 1000 + head_dim + n_out);
+      Rows values = make_rows(type, head_dim, random.integers(rows * head_dim, 7));
+      const Projected one = project(std::move(values), random.integers(head_dim * n_out, 7), n_out);
+      for_each_table([&](const KernelTable& table) {
+        const std::vector<float> sizes = projected_sizes(table, one, n_out);
+        for (std::size_t j = 0; j < rows; ++j) EXPECT_EQ(sizes[j], one.sizes[j]) << head_dim;
       });
     });
   }

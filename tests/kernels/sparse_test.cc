@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/attention_oracle.h"
@@ -152,6 +154,60 @@ TEST(SparseAttention, IsNearTheDefinition) {
         for_each_table([&](const KernelTable& table) {
           EXPECT_LE(worst(relative_l2(sparse_outputs(table, one, one.listed), wanted)), budget);
         });
+      }
+    }
+  }
+}
+
+// Of 2 * count rows: every second one, a run in the middle, two runs at the ends.
+std::vector<std::vector<RowSpan>> lists_of(std::uint32_t count) {
+  std::vector<RowSpan> single;
+  for (std::uint32_t row = 1; row < 2 * count; row += 2) {
+    single.push_back({.begin = row, .end = row + 1});
+  }
+  std::vector<std::vector<RowSpan>> lists = {single,
+                                             {{.begin = count / 2, .end = count / 2 + count}}};
+  if (count > 1) {
+    lists.push_back(
+        {{.begin = 0, .end = count / 2}, {.begin = 2 * count - count / 2, .end = 2 * count}});
+  }
+  return lists;
+}
+
+// Equal weights over a power of two of listed rows of small whole numbers: every operation is
+// exact. Rows that are not listed hold NaN.
+TEST(SparseAttention, OfZeroQueriesIsTheExactMean) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::size_t head_dim : {64U, 80U, 96U, 128U, 256U}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16}) {
+      for (const std::uint32_t count : {1U, 2U, 32U, 64U, 128U}) {
+        for (const std::vector<RowSpan>& listed : lists_of(count)) {
+          SCOPED_TRACE("head_dim " + std::to_string(head_dim) + ", " + std::to_string(count) +
+                       " rows in " + std::to_string(listed.size()));
+          const std::size_t n_query = std::min<std::size_t>(2 * count, 5);
+          Case one = make_case({2, head_dim, n_query, 2 * count - n_query}, Sight::kEqual, type, 1);
+          one.listed = listed;
+          std::ranges::fill(one.q, 0.0F);
+          std::vector<float> keys(2 * count * head_dim, kNan);
+          std::vector<float> values = keys;
+          std::vector<float> seen;
+          const std::vector<float> whole = whole_numbers(type, keys.size());
+          for (std::size_t i = 0; i < keys.size(); ++i) {
+            if (!is_listed(listed, i / head_dim)) continue;
+            keys[i] = whole[whole.size() - 1 - i];
+            values[i] = whole[i];
+            seen.push_back(whole[i]);
+          }
+          one.keys = make_rows(type, head_dim, keys);
+          one.values = make_rows(type, head_dim, values);
+          const std::vector<float> mean = mean_of_rows(seen, head_dim);
+          for_each_table([&](const KernelTable& table) {
+            const std::vector<float> out = sparse_outputs(table, one, listed);
+            for (std::size_t at = 0; at < out.size(); at += head_dim) {
+              EXPECT_TRUE(same_bits(std::span(out).subspan(at, head_dim), mean)) << at;
+            }
+          });
+        }
       }
     }
   }
