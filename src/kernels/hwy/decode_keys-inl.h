@@ -1,6 +1,6 @@
 // The products of queries and keys in decode. Keys of f16, bf16 and q8_0 are transposed as they are
-// and widened within the products; all others are expanded to f32 first, and all on SSE4. Compiled
-// once per target.
+// and widened within the products, those of q4_0 after they were unpacked to q8_0; all others are
+// expanded to f32 first, and all on SSE4. Compiled once per target.
 
 #if defined(RESTKV_KERNELS_HWY_DECODE_KEYS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_DECODE_KEYS_INL_H_
@@ -66,8 +66,12 @@ struct WidenedKeys : KeysOf16Bits {
 struct ByteKeys {
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
                          DecodePass& pass) {
-    transpose_keys<ByteKeys>(args, rows.keys, tile, pass);
-    expand_scales(rows.keys, kDecodeTile, args.head_dim / kQuantBlock, tile.key_scales);
+    make_rows_ready(args, rows.keys, tile, pass);
+  }
+  static void make_rows_ready(const DecodeAttentionArgs& args, const std::byte* const* keys,
+                              DecodeTile& tile, DecodePass& pass) {
+    transpose_keys<ByteKeys>(args, keys, tile, pass);
+    expand_scales(keys, kDecodeTile, args.head_dim / kQuantBlock, tile.key_scales);
   }
   template <class Store>
   static HWY_INLINE void turn(const std::byte* const* keys, std::size_t column, Store store) {
@@ -90,6 +94,17 @@ struct ByteKeys {
         }
       }
     }
+  }
+};
+
+struct NibbleKeys : ByteKeys {  // q4_0
+  static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
+                         DecodePass& pass) {
+    const std::byte* keys[kDecodeTile];
+    std::copy(rows.keys + rows.count, rows.keys + kDecodeTile, keys + rows.count);  // of zeros
+    unpack_rows(rows.keys, rows.count, args.head_dim / kQuantBlock,
+                reinterpret_cast<std::byte*>(tile.keys), keys);
+    make_rows_ready(args, keys, tile, pass);
   }
 };
 
@@ -201,12 +216,13 @@ struct KeyStages {
 };
 
 template <class Form, std::size_t... kLess>
-KeyStages key_stages_for(std::index_sequence<kLess...> /*heads*/) {
-  return {.make_ready = Form::make_ready, .weigh = {weigh_rows<Form, kLess + 1>...}};
+KeyStages key_stages_for(MakeReady make_ready, std::index_sequence<kLess...> /*heads*/) {
+  return {.make_ready = make_ready, .weigh = {weigh_rows<Form, kLess + 1>...}};
 }
+// With the products of a form, and a make_ready() that may be another's.
 template <class Form>
-KeyStages key_stages_of() {
-  return key_stages_for<Form>(std::make_index_sequence<kMostHeads>());
+KeyStages key_stages_of(MakeReady make_ready = Form::make_ready) {
+  return key_stages_for<Form>(make_ready, std::make_index_sequence<kMostHeads>());
 }
 
 KeyStages key_stages(const DecodeAttentionArgs& args) {
@@ -219,8 +235,8 @@ KeyStages key_stages(const DecodeAttentionArgs& args) {
         if (KeysOf16Bits::fits(args)) return key_stages_of<WidenedKeys<Bf16Columns>>();
         break;
       case KvType::kQ8_0: return key_stages_of<ByteKeys>();
-      case KvType::kF32:
-      case KvType::kQ4_0: break;
+      case KvType::kQ4_0: return key_stages_of<ByteKeys>(NibbleKeys::make_ready);
+      case KvType::kF32: break;
     }
   }
   return key_stages_of<ExpandedKeys>();

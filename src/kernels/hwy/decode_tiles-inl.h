@@ -60,8 +60,9 @@ struct DecodeTile {
   std::size_t dim = 0;    // head_dim in whole cache lines
   std::size_t first = 0;  // rows before this tile
   std::size_t rows = 0;
-  const std::byte* const* value_rows = nullptr;  // [rows] as they lie in the cache
-  const std::uint8_t* const* masks = nullptr;    // [rows], or null: all heads see all rows
+  const std::byte* const* value_rows = nullptr;  // [rows] as they lie in the cache, or unpacked
+  const std::byte* unpacked_values[kDecodeTile];
+  const std::uint8_t* const* masks = nullptr;  // [rows], or null: all heads see all rows
 };
 
 // Of the query heads of one product and a tile's rows.
@@ -82,13 +83,35 @@ HWY_INLINE std::size_t q8_offset(std::size_t column) {
 // Of rows of q8_0. Scales of rows that are not there are zeros.
 HWY_INLINE void expand_scales(const std::byte* const* rows, std::size_t count, std::size_t blocks,
                               BlockScales& scales) {
-  HWY_ALIGN std::uint16_t stored[kDecodeTile] = {};
+  HWY_ALIGN std::uint16_t stored[kMaxHeadDim / kQuantBlock][kDecodeTile];
+  if (count < kDecodeTile) std::memset(stored, 0, blocks * sizeof(stored[0]));
+  // All are copied before the first is loaded: a vector that was just stored in parts has to wait.
   for (std::size_t block = 0; block < blocks; ++block) {
     for (std::size_t i = 0; i < count; ++i) {
-      std::memcpy(stored + i, rows[i] + block * kQ8Bytes, sizeof(stored[i]));
+      std::memcpy(stored[block] + i, rows[i] + block * kQ8Bytes, sizeof(stored[block][i]));
     }
+  }
+  for (std::size_t block = 0; block < blocks; ++block) {
     for (std::size_t i = 0; i < kDecodeTile; i += kLanes) {
-      hn::Store(load_f16(reinterpret_cast<const std::byte*>(stored + i)), F32(), scales[block] + i);
+      hn::Store(load_f16(reinterpret_cast<const std::byte*>(stored[block] + i)), F32(),
+                scales[block] + i);
+    }
+  }
+}
+
+// Rows of q4_0 as the rows of q8_0 that hold the same numbers, one after the other from `out` on.
+HWY_INLINE void unpack_rows(const std::byte* const* rows, std::size_t count, std::size_t blocks,
+                            std::byte* out, const std::byte** unpacked) {
+  const hn::FixedTag<std::uint8_t, kQuantBlock / 2> d8;
+  for (std::size_t i = 0; i < count; ++i) {
+    unpacked[i] = out;
+    const std::byte* from = rows[i];
+    for (std::size_t block = 0; block < blocks; ++block, from += kQ4Bytes, out += kQ8Bytes) {
+      const auto pairs = hn::LoadU(d8, reinterpret_cast<const std::uint8_t*>(from + kScaleBytes));
+      auto* const quants = reinterpret_cast<std::uint8_t*>(out + kScaleBytes);
+      std::memcpy(out, from, kScaleBytes);
+      hn::StoreU(hn::Sub(hn::And(pairs, hn::Set(d8, 15)), hn::Set(d8, 8)), d8, quants);
+      hn::StoreU(hn::Sub(hn::ShiftRight<4>(pairs), hn::Set(d8, 8)), d8, quants + kQuantBlock / 2);
     }
   }
 }

@@ -1,6 +1,6 @@
 // The products of weights and values in decode. Values of f16, bf16 and q8_0 are widened within the
-// products, where the cache holds them; all others are expanded to f32 first, and all on SSE4.
-// Compiled once per target.
+// products, where the cache holds them, those of q4_0 after they were unpacked to q8_0; all others
+// are expanded to f32 first, and all on SSE4. Compiled once per target.
 
 #if defined(RESTKV_KERNELS_HWY_DECODE_VALUES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_DECODE_VALUES_INL_H_
@@ -49,8 +49,12 @@ struct ByteValues {
   static constexpr std::size_t kColumns = kQuantBlock;
   static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
                          DecodePass& /*pass*/) {
-    tile.value_rows = rows.values;
-    expand_scales(rows.values, rows.count, args.head_dim / kQuantBlock, tile.value_scales);
+    make_rows_ready(args, rows.values, tile);
+  }
+  static void make_rows_ready(const DecodeAttentionArgs& args, const std::byte* const* values,
+                              DecodeTile& tile) {
+    tile.value_rows = values;
+    expand_scales(values, tile.rows, args.head_dim / kQuantBlock, tile.value_scales);
   }
   // The columns of one product never reach beyond a block.
   template <std::size_t kHeads, std::size_t kVectors, class Beside>
@@ -71,6 +75,15 @@ struct ByteValues {
     }
     multiply(RowMajor{scaled[0], kDecodeTile}, ByteRows{tile.value_rows, q8_offset(column)},
              tile.rows, sums, beside);
+  }
+};
+
+struct NibbleValues : ByteValues {  // q4_0
+  static void make_ready(const DecodeAttentionArgs& args, const TileRows& rows, DecodeTile& tile,
+                         DecodePass& /*pass*/) {
+    unpack_rows(rows.values, rows.count, args.head_dim / kQuantBlock,
+                reinterpret_cast<std::byte*>(tile.values), tile.unpacked_values);
+    make_rows_ready(args, tile.unpacked_values, tile);
   }
 };
 
@@ -156,12 +169,13 @@ struct ValueStages {
 };
 
 template <class Form, std::size_t... kLess>
-ValueStages value_stages_for(std::index_sequence<kLess...> /*heads*/) {
-  return {.make_ready = Form::make_ready, .accumulate = {accumulate<Form, kLess + 1>...}};
+ValueStages value_stages_for(MakeReady make_ready, std::index_sequence<kLess...> /*heads*/) {
+  return {.make_ready = make_ready, .accumulate = {accumulate<Form, kLess + 1>...}};
 }
+// As key_stages_of().
 template <class Form>
-ValueStages value_stages_of() {
-  return value_stages_for<Form>(std::make_index_sequence<kMostHeads>());
+ValueStages value_stages_of(MakeReady make_ready = Form::make_ready) {
+  return value_stages_for<Form>(make_ready, std::make_index_sequence<kMostHeads>());
 }
 
 ValueStages value_stages(const DecodeAttentionArgs& args) {
@@ -174,8 +188,8 @@ ValueStages value_stages(const DecodeAttentionArgs& args) {
         if (ValuesOf16Bits::fits(args)) return value_stages_of<WidenedValues<Bf16Rows>>();
         break;
       case KvType::kQ8_0: return value_stages_of<ByteValues>();
-      case KvType::kF32:
-      case KvType::kQ4_0: break;
+      case KvType::kQ4_0: return value_stages_of<ByteValues>(NibbleValues::make_ready);
+      case KvType::kF32: break;
     }
   }
   return value_stages_of<ExpandedValues>();
