@@ -120,8 +120,8 @@ int main(int argc, char** argv) {
                  "TYPE of keys and values, or of keys and of values: f32, f16, bf16, q8_0, q4_0\n");
     return 2;
   }
-  std::printf("kernels %.*s, %s, one thread\n", static_cast<int>(kernels.name.size()),
-              kernels.name.data(), wanted.data());
+  std::printf("kernels %.*s, %.*s, one thread\n", static_cast<int>(kernels.name.size()),
+              kernels.name.data(), static_cast<int>(wanted.size()), wanted.data());
   for (const std::size_t head_dim : {std::size_t{64}, std::size_t{128}}) {
     for (const std::size_t group : {1, 4, 7, 8}) {
       for (const Place& place : kPlaces) time_cache(kernels, place, *types, group, head_dim);

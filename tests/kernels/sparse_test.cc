@@ -184,11 +184,12 @@ TEST(SparseAttention, OfZeroQueriesIsTheExactMean) {
         for (const std::vector<RowSpan>& listed : lists_of(count)) {
           SCOPED_TRACE("head_dim " + std::to_string(head_dim) + ", " + std::to_string(count) +
                        " rows in " + std::to_string(listed.size()));
-          const std::size_t n_query = std::min<std::size_t>(2 * count, 5);
-          Case one = make_case({2, head_dim, n_query, 2 * count - n_query}, Sight::kEqual, type, 1);
+          const std::size_t rows = std::size_t{2} * count;
+          const std::size_t n_query = std::min<std::size_t>(rows, 5);
+          Case one = make_case({2, head_dim, n_query, rows - n_query}, Sight::kEqual, type, 1);
           one.listed = listed;
           std::ranges::fill(one.q, 0.0F);
-          std::vector<float> keys(2 * count * head_dim, kNan);
+          std::vector<float> keys(rows * head_dim, kNan);
           std::vector<float> values = keys;
           std::vector<float> seen;
           const std::vector<float> whole = whole_numbers(type, keys.size());
