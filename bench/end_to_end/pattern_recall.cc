@@ -1,7 +1,8 @@
 // How much of dense attention do the patterns of sparse prefill catch? Over all layers and query
 // heads of a model, on passages of a text: each pattern chooses from a layer's queries and keys as
 // it would while a prompt is read, and what dense attention pays to the chosen rows is added up.
-// What the engine reads densely whatever the pattern (the newest queries) is not counted.
+// What the engine reads densely whatever the pattern (the newest queries) is not counted; the last
+// layer, of which it needs no others, counts as the rest do.
 //
 //   bench_pattern_recall [-m MODEL] -f TEXT [--patterns LIST] [--contexts LIST] [--passages N]
 

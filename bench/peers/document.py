@@ -38,6 +38,8 @@ def page_with(section: str, old: str) -> str:
     it has a title already, so there are only sections in it.
     """
     before, marked, rest = old.partition(BEGIN)
+    if marked and END not in rest:
+        sys.exit(f"compare: the page has {BEGIN} without {END} behind it; nothing was written")
     after = rest.partition(END)[2].lstrip("\n") if marked else ""
     if not old.strip():
         before = TITLE.removeprefix("#") + "\n\n"

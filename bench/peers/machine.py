@@ -22,7 +22,8 @@ def limits(threads: int) -> list[str]:
 def machine(threads: int) -> dict:
     cpu = next((line.split(": ", 1)[1] for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.processor())
-    return {"cpu": cpu, "system": platform.system(), "limits": limits(threads), "load": os.getloadavg()[0]}
+    load = os.getloadavg()[0]  # before the limits are measured, which keeps all threads busy
+    return {"cpu": cpu, "system": platform.system(), "limits": limits(threads), "load": load}
 
 
 @dataclass(frozen=True)

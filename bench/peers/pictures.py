@@ -1,6 +1,6 @@
 """Draws the results of bench/peers/compare: pictures.py FOLDER, results on standard input.
 
-Prints the names of the files. Runs in the environment that report.py makes.
+Prints the names of the files. Runs in the environment that document.py makes.
 """
 
 import json

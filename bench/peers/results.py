@@ -58,7 +58,9 @@ class Run:
                     None)
 
     def save(self) -> None:
-        self.path.write_text(json.dumps(self.data, indent=1), encoding="utf-8")
+        part = self.path.with_suffix(".part")  # whoever stops it while it writes keeps what was there
+        part.write_text(json.dumps(self.data, indent=1), encoding="utf-8")
+        part.replace(self.path)
 
     def note(self, text: str) -> None:
         print(f"compare: {text}", file=sys.stderr)

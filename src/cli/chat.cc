@@ -61,7 +61,8 @@ class Chat {
   std::string last_report_ = "nothing was read yet\n";
 };
 
-// A message is read whole, with the text of -f, before rows go: the method has seen what is asked.
+// A message is read whole before rows go for it, so the method has seen what is asked. Of earlier
+// messages, and of the text of -f, rows went for what was asked then.
 constexpr QueryMode kMode = QueryMode::kAware;
 
 // One line below each answer: nothing is dropped in silence.

@@ -69,7 +69,8 @@ struct EvalRow {
   std::string version;  // of restkv
   std::string kernels;
   std::string settings;  // of the run, as JSON
-  // For each token of the prompt a digit: 0 = kept nowhere .. 9 = by every head of every layer.
+  // For each token of the prompt a digit: 0 = kept nowhere .. 9 = by more than 8 of 9 heads of
+  // all layers.
   // Empty where it was not asked for, or where everything was kept.
   std::string kept;
 

@@ -91,21 +91,22 @@ BudgetsByLength budgets_of_equal_bytes(const StudyPart& part, std::string_view f
       if (row.fingerprint != fingerprint || static_cast<std::size_t>(row.length) != length)
         continue;
       const auto budget = Budget::parse(row.budget);
-      if (budget.ok()) before.push_back(static_cast<std::size_t>(budget->amount));
+      if (budget.ok() && budget->unit == Budget::Unit::kTokens)
+        before.push_back(static_cast<std::size_t>(budget->amount));
     }
     for (const EvalVariant& variant : part.variants) {
       if (variant.decode_attention == "dense") continue;
       const std::optional<StepReading> wanted = measured.of(variant);
       if (!wanted) continue;
-      const auto reads_as_much = [&](std::size_t budget) {
-        return std::abs(cost->bytes_at(budget) / wanted->bytes - 1) <= kNearly;
+      const auto apart = [&](std::size_t budget) {
+        return std::abs(std::log(cost->bytes_at(budget) / wanted->bytes));
       };
+      const auto reads_as_much = [&](std::size_t budget) { return apart(budget) <= kNearly; };
       if (std::ranges::any_of(known, reads_as_much)) continue;
       auto budget = static_cast<std::size_t>(
           std::max(1.0, std::round(wanted->bytes / cost->bytes - cost->beside)));
-      if (const auto again = std::ranges::find_if(before, reads_as_much); again != before.end()) {
-        budget = *again;
-      }
+      const auto again = std::ranges::min_element(before, {}, apart);
+      if (again != before.end() && reads_as_much(*again)) budget = *again;
       if (budget >= length) continue;
       known.push_back(budget);
       budgets[length].push_back(budget);

@@ -58,11 +58,11 @@ std::optional<StepReading> reading_of(const Rows& rows, const WayOfReading& way,
   return mean_reading(own);
 }
 
-// How far the two are apart; where nothing was measured, those of one number are the nearest.
+// How far the two are apart; where neither was measured, those of one number are the nearest.
 double distance(const std::optional<StepReading>& a, const std::optional<StepReading>& b,
                 bool same_number) {
   if (a && b) return std::abs(std::log(a->bytes / b->bytes));
-  return same_number ? 0 : 1e9;
+  return !a && !b && same_number ? 0 : 1e9;
 }
 
 // A whole number of rows; 0 for shares of different things.
@@ -89,7 +89,8 @@ WaysOfModel ways_of(Rows rows) {
     if (sparse && row->policy == "full" && number(row->decode_budget) > 0) {
       budgets.emplace(number(row->decode_budget), row->decode_budget, table_mark(row->variant));
       tables.insert(table_mark(row->variant));
-    } else if (!sparse && row->policy == "rest-kv" && number(row->budget) > 0) {
+    } else if (!sparse && number(row->budget) > 0 && is_rest_kv(row->variant) &&
+               !row->variant.ends_with(kByQueryHead)) {
       ways.kept[row->length].insert(number(row->budget));
     }
   }
@@ -273,9 +274,12 @@ std::string table_of(const std::vector<Meeting>& meetings) {
   }
   if (text.empty()) return text;
   return "AB-Sparse reads more bytes than its budget's rows have: two layers whole, and summaries. "
-         "So ReST-KV meets it at the budgets, for each length, whose steps read the nearest number "
-         "of bytes, which were run for this; rows of a KV head and layer, and all bytes of the "
-         "cache with the blocks' summaries, stand behind the names. First minus second, with 95 % "
+         "So ReST-KV meets it, and both together, at the budgets, for each length, whose steps "
+         "read about as many bytes, as far as there are such; both together meet the AB-Sparse "
+         "that "
+         "is nearest, which reads more. Rows of a KV head and layer, and the bytes that a step "
+         "reads of the cache with the blocks' summaries, stand behind the names. First minus "
+         "second, with 95 % "
          "bootstrap intervals over the samples of each task; means in points, variances in points "
          "squared. p-values, of flipped signs for means and of the bootstrap for variances, are "
          "corrected over all numbers of this table.\n\n"

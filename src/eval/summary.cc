@@ -7,6 +7,7 @@
 #include <map>
 #include <tuple>
 
+#include "cache/kv_cache.h"
 #include "eval/row_choice.h"
 #include "restkv/budget.h"
 #include "restkv/policy.h"
@@ -220,6 +221,13 @@ void correct_against_full(Summary& summary) {
   for (const auto& [key, family] : families) correct_for_many(family);
 }
 
+// Of a row in all KV heads and layers, as the full cache of the prompt has them, in whole pages.
+// What an evicted cache holds is no measure: its pages have room for rows of the answer.
+double row_bytes(const EvalRow& row) {
+  const auto pages = (static_cast<std::size_t>(row.prompt_tokens) + kPageRows - 1) / kPageRows;
+  return static_cast<double>(row.bytes_full) / static_cast<double>(pages * kPageRows);
+}
+
 }  // namespace
 
 void correct_for_many(std::span<Comparison* const> family) {
@@ -237,11 +245,10 @@ std::optional<StepReading> mean_reading(std::span<const EvalRow* const> rows) {
   StepReading sum;
   double n = 0;
   for (const EvalRow* row : rows) {
-    if (row->rows_held <= 0) continue;
+    if (row->rows_held <= 0 || row->prompt_tokens <= 0) continue;
     ++n;
     sum.rows += row->rows_read;
-    sum.bytes += static_cast<double>(row->bytes) * row->rows_read / row->rows_held +
-                 static_cast<double>(row->summary_bytes);
+    sum.bytes += row->rows_read * row_bytes(*row) + static_cast<double>(row->summary_bytes);
   }
   if (n == 0) return std::nullopt;
   return StepReading{.rows = sum.rows / n, .bytes = sum.bytes / n};

@@ -48,8 +48,9 @@ void name_models(std::span<EvalRow> rows);
 // What a step of the answer reads: means over the samples that took one.
 struct StepReading {
   double rows = 0;  // of a KV head and layer
-  double bytes =
-      0;  // of the cache: rows, each with the bytes of one after the prompt, and summaries
+  // Of the cache: those rows of all KV heads and layers, those of the answer among them, and the
+  // blocks' summaries; without the bits that say which query heads hold a row.
+  double bytes = 0;
 };
 // Nothing where no sample took a step.
 [[nodiscard]] std::optional<StepReading> mean_reading(std::span<const EvalRow* const> rows);

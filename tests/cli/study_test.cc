@@ -86,6 +86,7 @@ TEST(Study, EqualBytesAndSeeds) {
   const ProgramEnd again = run_program(args);
   ASSERT_EQ(again.status, 0) << again.err;
   EXPECT_EQ(text_of(folder + "/study.md"), text);
+  EXPECT_EQ(report_of(folder + "/study.db.equal")["rows"], apart["rows"]);
 }
 
 TEST(Study, NothingToWriteIsAnError) {

@@ -437,8 +437,8 @@ TEST(Study, ReStKvAndAbSparseMeetByWhatAStepReads) {
     row.score = score;
     row.rows_read = rows_read;
     row.rows_held = kept.empty() ? 2000 : rows_read;
-    row.bytes =
-        kept.empty() ? std::int64_t{2000} << 20 : static_cast<std::int64_t>(rows_read) << 20;
+    row.prompt_tokens = 2000;
+    row.bytes_full = std::int64_t{2000} << 20;
     data.rows.push_back(row);
   };
   for (int i = 0; i < 12; ++i) {
@@ -515,8 +515,9 @@ EvalRow read_row(const ReadRow& of) {
   if (sparse) row.decode_budget = "64";
   row.rows_read = of.rows_read;
   row.rows_held = of.rows_read;
-  row.bytes = static_cast<std::int64_t>(of.rows_read) << 10;
-  row.generated_tokens = 10;
+  row.prompt_tokens = of.length - 100;  // of 1948 and 3996, whole pages have 1952 and 4000
+  row.bytes_full = (row.prompt_tokens + 4) << 10;
+  row.bytes = static_cast<std::int64_t>(of.rows_read + 15) << 10;  // room in the last page
   row.score = of.score;
   return row;
 }

@@ -66,16 +66,6 @@ HWY_INLINE void transpose(const float* rows, std::size_t dim, std::size_t width,
   }
 }
 
-// Halves of a full vector of 16-bit elements, as f32.
-template <class V16>
-HWY_INLINE Vf widen(KvType type, V16 halves) {
-  if (type == KvType::kBf16) {
-    const U32 du;
-    return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(du, halves)));
-  }
-  return hn::PromoteTo(F32(), hn::BitCast(Narrow<hwy::float16_t>(), halves));
-}
-
 // Rows of 16 bits, r[i] with rows i, i + 8 .. in its 128-bit blocks: gives store(column, vector)
 // the elements of each of the 8 columns from `column` on, in order of rows. Works on squares of
 // 8 x 8, one in each block.
@@ -137,18 +127,6 @@ HWY_INLINE void transpose_eight_bytes(const std::byte* const* rows, std::size_t 
     r[i] = hn::BitCast(d16, hn::PromoteTo(ds16, gather_eights(d8, rows + i, offset)));
   }
   transpose_squares(r, column, store);
-}
-
-// panel[column * stride + row] = rows[row][column] as f32, for kPanel rows of f16 or bf16. Widens
-// last: half the moves of transpose(). REQUIRES: kConvertsF16, dim is a multiple of 8.
-HWY_INLINE void widen_transposed(KvType type, const std::byte* const* rows, std::size_t dim,
-                                 std::size_t stride, float* panel) {
-  const hn::Half<hn::Repartition<std::uint16_t, F32>> dh;
-  transpose_halves(rows, dim, [type, stride, panel, dh](std::size_t column, auto halves) HWY_ATTR {
-    float* const to = panel + column * stride;
-    hn::StoreU(widen(type, hn::LowerHalf(dh, halves)), F32(), to);
-    hn::StoreU(widen(type, hn::UpperHalf(dh, halves)), F32(), to + kLanes);
-  });
 }
 
 }  // namespace
