@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "eval/study.h"
@@ -36,9 +37,12 @@ class Measured {
       if (row.suite == "ruler" && row.fingerprint == fingerprint &&
           static_cast<std::size_t>(row.length) == length) {
         rows_.push_back(&row);
+        shortest_ = std::min(shortest_, static_cast<std::size_t>(row.prompt_tokens));
       }
     }
   }
+
+  [[nodiscard]] std::size_t shortest_prompt() const { return shortest_; }
 
   [[nodiscard]] std::optional<StepReading> of(const EvalVariant& variant) const {
     const std::string label = variant_label(variant);
@@ -50,6 +54,7 @@ class Measured {
 
  private:
   std::vector<const EvalRow*> rows_;
+  std::size_t shortest_ = std::numeric_limits<std::size_t>::max();
 };
 
 // What ReST-KV reads at a budget: rows of one size, those of the answer beside the budget's.
@@ -107,7 +112,7 @@ BudgetsByLength budgets_of_equal_bytes(const StudyPart& part, std::string_view f
           std::max(1.0, std::round(wanted->bytes / cost->bytes - cost->beside)));
       const auto again = std::ranges::min_element(before, {}, apart);
       if (again != before.end() && reads_as_much(*again)) budget = *again;
-      if (budget >= length) continue;
+      if (budget >= measured.shortest_prompt()) continue;
       known.push_back(budget);
       budgets[length].push_back(budget);
     }

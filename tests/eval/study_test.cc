@@ -574,7 +574,7 @@ TEST(Study, ReStKvIsRunAtBudgetsOfEqualBytes) {
 // Where a step reads as much as the whole prompt there is nothing to drop.
 TEST(Study, NoBudgetIsAsLargeAsThePrompt) {
   std::vector<EvalRow> rows = {read_row({"rest-kv 64", 2048, 74, 0}),
-                               read_row({"full 64 decode_attn=ab-sparse", 2048, 2058, 0})};
+                               read_row({"full 64 decode_attn=ab-sparse", 2048, 1958, 0})};
   EXPECT_EQ(budgets_of_equal_bytes(part_at_64(), "f", rows, {}), BudgetsByLength());
 }
 
