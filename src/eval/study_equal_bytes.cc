@@ -57,6 +57,20 @@ class Measured {
   std::size_t shortest_ = std::numeric_limits<std::size_t>::max();
 };
 
+// Budgets in tokens that a model's rows of one length have.
+std::vector<std::size_t> budgets_in(std::string_view fingerprint, std::size_t length,
+                                    std::span<const EvalRow> rows) {
+  std::vector<std::size_t> budgets;
+  for (const EvalRow& row : rows) {
+    if (row.fingerprint != fingerprint || static_cast<std::size_t>(row.length) != length) continue;
+    const auto budget = Budget::parse(row.budget);
+    if (budget.ok() && budget->unit == Budget::Unit::kTokens) {
+      budgets.push_back(static_cast<std::size_t>(budget->amount));
+    }
+  }
+  return budgets;
+}
+
 // What ReST-KV reads at a budget: rows of one size, those of the answer beside the budget's.
 struct RowCost {
   double bytes = 0;   // of a row
@@ -91,14 +105,7 @@ BudgetsByLength budgets_of_equal_bytes(const StudyPart& part, std::string_view f
     // Those of the part first; what is found is added to them.
     std::vector<std::size_t> known;
     for (const EvalVariant& variant : rest_kv) known.push_back(budget_of(variant));
-    std::vector<std::size_t> before;
-    for (const EvalRow& row : run_before) {
-      if (row.fingerprint != fingerprint || static_cast<std::size_t>(row.length) != length)
-        continue;
-      const auto budget = Budget::parse(row.budget);
-      if (budget.ok() && budget->unit == Budget::Unit::kTokens)
-        before.push_back(static_cast<std::size_t>(budget->amount));
-    }
+    const std::vector<std::size_t> before = budgets_in(fingerprint, length, run_before);
     for (const EvalVariant& variant : part.variants) {
       if (variant.decode_attention == "dense") continue;
       const std::optional<StepReading> wanted = measured.of(variant);

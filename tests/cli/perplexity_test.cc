@@ -30,18 +30,18 @@ std::map<std::string, double> estimates(const std::string& out) {
   return found;
 }
 
-std::map<std::string, double> perplexities(std::vector<std::string> more) {
-  std::vector<std::string> args = {"perplexity",
-                                   "-m",
-                                   scratch_folder() + "/tiny.gguf",
-                                   "-f",
-                                   scratch_folder() + "/text.txt",
-                                   "-t",
-                                   "1",
-                                   "--products",
-                                   "f32"};
+// Of the tiny model over text.txt.
+ProgramEnd run_perplexity(const std::vector<std::string>& more) {
+  std::vector<std::string> args = {
+      "perplexity", "-m", scratch_folder() + "/tiny.gguf", "-f", scratch_folder() + "/text.txt",
+      "-t",         "1"};
   args.insert(args.end(), more.begin(), more.end());
-  const ProgramEnd end = run_program(args);
+  return run_program(args);
+}
+
+std::map<std::string, double> perplexities(std::vector<std::string> more) {
+  more.insert(more.begin(), {"--products", "f32"});
+  const ProgramEnd end = run_perplexity(more);
   EXPECT_EQ(end.status, 0) << end.err;
   return estimates(end.out);
 }
@@ -152,25 +152,11 @@ TEST(FedPerplexity, DoesNotDependOnTheBatch) {
 
 TEST(Perplexity, SaysHowRowsWent) {
   const auto said = [](std::vector<std::string> more) {
-    std::vector<std::string> args = {"perplexity",
-                                     "-m",
-                                     scratch_folder() + "/tiny.gguf",
-                                     "-f",
-                                     scratch_folder() + "/text.txt",
-                                     "-t",
-                                     "1",
-                                     "--chunks",
-                                     "1",
-                                     "-c",
-                                     "160",
-                                     "--kv-window",
-                                     "8",
-                                     "--kv-policy",
-                                     "knorm",
-                                     "--kv-budget",
-                                     "32"};
+    std::vector<std::string> args = {"--chunks",    "1", "-c",          "160",
+                                     "--kv-window", "8", "--kv-policy", "knorm",
+                                     "--kv-budget", "32"};
     args.insert(args.end(), more.begin(), more.end());
-    return run_program(args).err;
+    return run_perplexity(args).err;
   };
   EXPECT_NE(said({}).find("knorm, budget 32, uniform, schedule once, mode agnostic\n"),
             std::string::npos);
