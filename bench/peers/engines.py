@@ -92,11 +92,11 @@ class Turns:
     a test (--delay); in these it is stopped and let go on.
     """
 
-    def __init__(self, engine: "Engine", model: str, threads: int, task: Task, turns: int):
+    def __init__(self, engine: "Engine", model: str, threads: int, task: Task, reads: int, writes: int):
         self.engine, self.task = engine, task
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(engine.turns_command(model, threads, task, turns), stdout=subprocess.PIPE,
-                                        stderr=self.errors, text=True)
+        self.process = subprocess.Popen(engine.turns_command(model, threads, task, reads, writes),
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.process.send_signal(signal.SIGSTOP)
         self.failed = False
 
@@ -149,12 +149,12 @@ class Engine:
         """Measures the task once and prints the rows as a list."""
         raise NotImplementedError
 
-    def turns_command(self, model: str, threads: int, task: Task, turns: int) -> list[str]:
-        """`turns` tests of the prompt, then as many of the tokens written; prints each as a line."""
+    def turns_command(self, model: str, threads: int, task: Task, reads: int, writes: int) -> list[str]:
+        """`reads` tests of the prompt, then `writes` of the tokens written; prints each as a line."""
         words = self.command(model, threads, task)
-        for flag in ("-p", "-n"):
+        for flag, turns in (("-p", reads), ("-n", writes)):
             value = words.index(flag) + 1
-            words[value] = ",".join([words[value]] * turns)
+            words[value] = ",".join([words[value]] * turns) or "0"
         return [*words, "-o", "jsonl", "--delay", DELAY]
 
     def measure(self, model: str, threads: int, task: Task) -> Measurement:
@@ -279,9 +279,13 @@ class OpenVino(Engine):
         return [str(self.python), str(HERE / "openvino_bench.py"), *common(model, threads, task), *self.options]
 
 
+def path_of_copy(model: str) -> Path:
+    return CACHE / (Path(model).stem + ".pure-q8_0.gguf")
+
+
 def readable_copy(model: str) -> str:
     """The model in Q8_0 throughout, for engines that cannot read its mixture of types; made once."""
-    copy = CACHE / (Path(model).stem + ".pure-q8_0.gguf")
+    copy = path_of_copy(model)
     if not copy.is_file():
         package = environment("ik", IK_PACKAGE).parent.parent.glob("lib/python*/site-packages/ik_llama_cpp")
         quantize = next(package) / "bin" / "llama-quantize"

@@ -7,11 +7,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines import Restkv
+from engines import Restkv, Unavailable
 
 
 def restkv_output(*words: str) -> str:
-    return subprocess.run([str(Restkv.program()), *words], stdout=subprocess.PIPE, text=True, check=True).stdout
+    done = subprocess.run([str(Restkv.program()), *words], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise Unavailable(f"`restkv {' '.join(words)}` ended with {done.returncode}")
+    return done.stdout
 
 
 def limits(threads: int) -> list[str]:
@@ -19,11 +22,14 @@ def limits(threads: int) -> list[str]:
     return restkv_output("bench", "--machine", "-p", "0", "-n", "0", "-t", str(threads)).strip().splitlines()
 
 
+def cpu() -> str:
+    return next((line.split(": ", 1)[1] for line in Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("model name")), platform.processor())
+
+
 def machine(threads: int) -> dict:
-    cpu = next((line.split(": ", 1)[1] for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), platform.processor())
     load = os.getloadavg()[0]  # before the limits are measured, which keeps all threads busy
-    return {"cpu": cpu, "system": platform.system(), "limits": limits(threads), "load": load}
+    return {"cpu": cpu(), "system": platform.system(), "limits": limits(threads), "load": load}
 
 
 @dataclass(frozen=True)
@@ -59,3 +65,18 @@ class Speed:
                         f"{kind}_machine_gbps": self.gbps, f"{kind}_machine_gflops": self.gflops,
                         f"{kind}_machine_product_gflops": self.product_gflops}
         return changed
+
+
+UNMEASURED = "machine_unmeasured"  # the field of a row that says why the machine was not measured beside it
+
+
+def held_against_now(row: dict, threads: int) -> dict:
+    """The row with its share of what the machine does now; without one, and why, where that cannot be measured."""
+    try:
+        speed = Speed.of(limits(threads), threads)
+        if speed is None:
+            raise Unavailable(f"`restkv bench --machine` says nothing of {threads} threads")
+    except Unavailable as error:
+        of_machine = ("_limit_share", "_limit", "_machine_gbps", "_machine_gflops", "_machine_product_gflops")
+        return {key: value for key, value in row.items() if not key.endswith(of_machine)} | {UNMEASURED: str(error)}
+    return row | speed.held_against(row)

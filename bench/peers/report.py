@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 from against import against_text
+from machine import UNMEASURED
 from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, settings_table, synthetic_table
 
 TITLE = "## Side by side"
@@ -47,6 +48,17 @@ def measured_in_parts(rows: list[dict]) -> list[str]:
             later = "".join(f" and later {number(count)}" for count in counts[1:])
             notes.append(f"The processes of {what} were measured in {number(len(counts))} parts, {first}{later}.")
     return notes
+
+
+def without_machine(rows: list[dict]) -> list[str]:
+    """Rows beside which the machine could not be measured."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if UNMEASURED in row:
+            where = (SECTIONS[row["section"]][0].format(**row), row[UNMEASURED])
+            counts[where] = counts.get(where, 0) + 1
+    return [f"The machine could not be measured beside {number(count)} of the rows of {what}, so they have no share of its "
+            f"limit: {why}." for (what, why), count in counts.items()]
 
 
 def rounds_of(rows: list[dict]) -> str:
@@ -100,7 +112,7 @@ def text_of(data: dict, pictures: list[str], other: dict | None = None) -> str:
         parts.append(settings_text(data))
     if other:
         parts.append(against_text(data, other))
-    if notes := [sentence(clean(note)) for note in data["notes"]] + measured_in_parts(rows):
+    if notes := [sentence(clean(note)) for note in data["notes"]] + without_machine(rows) + measured_in_parts(rows):
         parts.append("### What went wrong or was left out\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 

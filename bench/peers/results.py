@@ -2,12 +2,13 @@
 
 import argparse
 import datetime
+import itertools
 import json
 import sys
 from pathlib import Path
 
 from engines import CACHE, Engine, Measurement, Restkv, Task, Unavailable
-from machine import machine
+from machine import cpu, machine
 
 
 class Run:
@@ -17,17 +18,31 @@ class Run:
         now = datetime.datetime.now(datetime.timezone.utc)
         CACHE.mkdir(parents=True, exist_ok=True)
         self.started = f"{now:%Y%m%dT%H%M%S}"
-        self.path = CACHE / f"results-{self.started}.json"
         self.args = args
         if args.resume:
             self.path = args.resume
             self.data = json.loads(self.path.read_text(encoding="utf-8"))
+            self.noted_before = set(self.data["notes"])
             self.check_same(model)
             self.check_version()
             return
+        self.noted_before = set()
         self.data = {"date": f"{now:%Y-%m-%d}", "model": Path(model).name, "threads": args.threads,
                      "quick": args.quick, "prompt": args.prompt, "gen": args.gen, "budget": args.budget,
-                     "pairs": args.pairs, "versions": {}, "settings": {}, "notes": [], "measured": []}
+                     "pairs": args.pairs, "versions": {}, "settings": {}, "notes": [], "measured": [],
+                     "machine": machine(args.threads)}
+        self.path = self.file_of_its_own()
+
+    def file_of_its_own(self) -> Path:
+        """Named by the time, and by a number where another run began in the same second."""
+        for n in itertools.count(1):
+            path = CACHE / f"results-{self.started}{f'-{n}' if n > 1 else ''}.json"
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    json.dump(self.data, file, indent=1)
+                return path
+            except FileExistsError:
+                continue
 
     def check_same(self, model: str) -> None:
         """What was measured before must be comparable with what is measured now."""
@@ -36,9 +51,8 @@ class Run:
         before = {key: self.data.get(key) for key in now}
         if now != before:
             sys.exit(f"compare: {self.path} is of other settings: {before}")
-        cpu = machine(self.args.threads)["cpu"]
-        if cpu != self.data["machine"]["cpu"]:
-            sys.exit(f"compare: {self.path} is of another machine: {self.data['machine']['cpu']}, and this is {cpu}")
+        if cpu() != self.data["machine"]["cpu"]:
+            sys.exit(f"compare: {self.path} is of another machine: {self.data['machine']['cpu']}, and this is {cpu()}")
 
     def check_version(self) -> None:
         """Says it when restkv has changed since; the document names the versions of each section."""
@@ -62,8 +76,14 @@ class Run:
         part.write_text(json.dumps(self.data, indent=1), encoding="utf-8")
         part.replace(self.path)
 
+    def forget(self, start: str) -> None:
+        """What an earlier run noted so: it is tried again, and noted again if it fails again."""
+        self.data["notes"] = [text for text in self.data["notes"]
+                              if text not in self.noted_before or not text.startswith(start)]
+
     def note(self, text: str) -> None:
         print(f"compare: {text}", file=sys.stderr)
+        self.noted_before.discard(text)
         if text not in self.data["notes"]:
             self.data["notes"].append(text)
         self.save()
@@ -72,11 +92,12 @@ class Run:
         """One row; None when the engine could not do it, which is noted."""
         if (row := self.known(section, engine, task, pair)) is not None:
             return row
-        what = f"pp{task.n_prompt} tg{task.n_gen} @ d{task.n_depth}"
+        start = f"{engine.label}, pp{task.n_prompt} tg{task.n_gen} @ d{task.n_depth}: "
+        self.forget(start)
         try:
             done = engine.measure(model, self.args.threads, task)
         except Unavailable as error:
-            self.note(f"{engine.label}, {what}: {error}")
+            self.note(f"{start}{error}")
             return None
         return self.add(section, engine, task, pair, done)
 

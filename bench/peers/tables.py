@@ -144,7 +144,9 @@ def settings_table(rows: list[dict], tokens: int) -> str:
 
 def bandwidth(rows: list[dict]) -> str:
     """What the measurements of the machine that stand in the rows say of memory; nothing when there are none."""
-    found = [row[key] for row in rows for key in ("prompt_machine_gbps", "gen_machine_gbps") if key in row]
+    # A row that was read and written has it twice, of one measurement.
+    found = [row.get("prompt_machine_gbps", row.get("gen_machine_gbps")) for row in rows
+             if "prompt_machine_gbps" in row or "gen_machine_gbps" in row]
     if not found:
         return ""
     return (" The machine is measured by each row's own process just before, and where processes take turns, "

@@ -17,11 +17,14 @@ PEERS = Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(PEERS))
 import engines  # noqa: E402
 
-# Stands for restkv and for the Python of every peer. Its figures follow from what it is asked.
-STUB = f'#!{sys.executable} -IS\n' + '''import json, sys
+# Stands for restkv and for the Python of every peer. Its figures follow from what it is asked; it fails where FAILS, a
+# regular expression, is found in that.
+STUB = f'#!{sys.executable} -IS\n' + '''import json, os, re, sys
 
 words = sys.argv[1:]
 value = lambda flag: words[words.index(flag) + 1]
+if re.search(os.environ.get("FAILS") or "(?!)", " ".join(words)):
+    sys.exit("it is told to fail")
 if "--version" in words:
     print("restkv 0.1.0 (abc1234)")
 elif words[0] == "-c":
@@ -72,9 +75,10 @@ class Compare(unittest.TestCase):
         path.chmod(0o755)
         return path
 
-    def compare(self, *words: str, status: int = 0) -> str:
+    def compare(self, *words: str, status: int = 0, fails: str = "") -> str:
         """What it says; its document is self.document()."""
-        environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv)}
+        environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv),
+                                    "FAILS": fails}
         done = subprocess.run([sys.executable, PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp",
                                *words], env=environment, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
@@ -102,7 +106,20 @@ class Compare(unittest.TestCase):
         self.compare("--without", "openvino", "--lengths", "", "--synthetic", "")
         self.assertIn("| 0 | restkv full | 90 (90-90) | 90 (90-90) |", self.document())  # as its process found it
         self.assertIn("| 64 | restkv full | 50 (50-50) | 50 (50-50) |", self.document())
-        self.assertIn("memory was read at 15.5 (11.0-20.0) GB/s", self.document())
+        self.assertIn("memory was read at 20.0 (11.0-20.0) GB/s", self.document())
+
+    def test_where_the_machine_cannot_be_measured_beside_a_row_the_run_goes_on(self):
+        words = ("--without", "openvino", "--lengths", "", "--synthetic", "")
+        self.compare(*words, "--depths", "0")
+        self.compare(*words, "--resume", str(self.results()), fails="--machine -p 0 -n 0")
+        in_turns = [row for row in self.rows() if row["engine"] == "restkv" and row["n_depth"] == 64]
+        self.assertEqual(len(in_turns), 8)  # two of ours, two rounds, of reading and of writing
+        for row in in_turns:
+            self.assertIn("ended with 1", row["machine_unmeasured"])
+            self.assertFalse([key for key in row if "limit" in key or "machine_g" in key])
+        text = self.document()
+        self.assertIn("The machine could not be measured beside eight of the rows of depth 64", text)
+        self.assertIn("The machine could not be measured at the end: ", text)
 
     def test_openvino_is_beside_both_of_ours_at_depths_and_for_whole_prompts(self):
         self.compare("--without", "ik_llama.cpp", "--synthetic", "")
@@ -126,6 +143,20 @@ class Compare(unittest.TestCase):
         self.assertFalse([row for row in self.rows() if row["section"].startswith("openvino")])
         self.assertIn("cannot read other.gguf", self.document())
 
+    def test_a_run_has_rows_of_one_model_of_openvino_s(self):
+        words = ("--without", "ik_llama.cpp", "--depths", "0", "--lengths", "", "--synthetic", "")
+        for given, other in (((), ("--openvino-model", "other.pure-q8_0.gguf")),
+                             (("--openvino-model", "other.pure-q8_0.gguf"), ())):
+            self.compare(*words, *given)
+            before = self.rows()
+            said = self.compare(*words, *other, "--resume", str(self.results()), status=1)
+            self.assertIn("which takes a run of its own", said)
+            self.assertEqual(self.rows(), before)
+            self.compare(*words, *given, "--resume", str(self.results()))
+            self.compare(*words, *other, "--without", "openvino", "--resume", str(self.results()))
+            self.assertEqual(self.rows(), before)
+            self.results().unlink()
+
     def test_the_document_is_written_again_from_the_results(self):
         self.compare("--without", "openvino")
         first = self.document()
@@ -145,6 +176,32 @@ class Compare(unittest.TestCase):
         before = self.rows()
         self.compare("--without", "openvino", "--resume", str(self.results()))
         self.assertEqual(self.rows(), before)
+
+    def test_where_turns_are_taken_only_what_is_missing_is_measured(self):
+        words = ("--without", "openvino", "--lengths", "", "--synthetic", "")
+        self.compare(*words, fails="q8_0.* jsonl|f16.* jsonl")  # ik_llama.cpp's settings
+        before = self.rows()
+        self.assertIn("@ d64: it is told to fail", self.document())
+        self.assertFalse([row for row in before if row["section"] == "depth" and row["n_depth"] == 64
+                          and row["engine"] != "restkv"])
+        self.compare(*words, "--resume", str(self.results()))
+        self.assertEqual(self.rows()[:len(before)], before)
+        new = self.rows()[len(before):]
+        self.assertEqual(collections.Counter((row["engine"], row["n_prompt"], row["n_gen"]) for row in new),
+                         {("ik_llama.cpp", 32, 0): 2, ("ik_llama.cpp", 0, 4): 2})
+        self.assertNotIn("told to fail", self.document())
+
+    def test_a_round_that_was_cut_short_is_made_whole(self):
+        words = ("--without", "openvino", "--lengths", "", "--synthetic", "")
+        self.compare(*words)
+        whole = json.loads(self.results().read_text())
+        cut = [row for row in whole["measured"]
+               if (row["section"], row["n_depth"], row["label"], row["n_gen"], row["pair"]) != ("depth", 64, "restkv full", 4, 2)]
+        self.assertEqual(len(cut), len(whole["measured"]) - 1)
+        self.results().write_text(json.dumps(whole | {"measured": cut}))
+        self.compare(*words, "--resume", str(self.results()))
+        self.assertEqual(self.rows()[:-1], cut)
+        self.assertEqual((self.rows()[-1]["label"], self.rows()[-1]["n_gen"]), ("restkv full", 4))
 
     def test_a_second_run_is_held_against_the_first(self):
         self.compare("--without", "openvino", "--depths", "0")

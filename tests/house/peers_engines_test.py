@@ -23,7 +23,7 @@ class Prints:
             return [sys.executable, "-c", code + "time.sleep(60)"]
         return [sys.executable, "-c", code.replace("print(line", "print('[' + line + ']'")]
 
-    def turns_command(self, model: str, threads: int, task: engines.Task, turns: int) -> list[str]:
+    def turns_command(self, model: str, threads: int, task: engines.Task, reads: int, writes: int) -> list[str]:
         return self.command(model, threads, task)
 
 
@@ -41,7 +41,7 @@ def peak(engine: Prints, mib: int, turns: bool, **row) -> float:
     task = engines.Task(8, 0)
     if not turns:
         return engine.measure("model", 1, task).peak_bytes / MIB
-    one = engines.Turns(engine, "model", 1, task, 1)
+    one = engines.Turns(engine, "model", 1, task, 1, 0)
     try:
         return one.next().peak_bytes / MIB
     finally:
@@ -69,10 +69,14 @@ class Turns(unittest.TestCase):
     def test_what_a_process_says_last_is_why_it_failed(self):
         engine = FakePeer("f16")
         engine.command = lambda *_: [sys.executable, "-c", "import sys; sys.exit('no cache')"]
-        one = engines.Turns(engine, "model", 1, engines.Task(8, 0), 1)
+        one = engines.Turns(engine, "model", 1, engines.Task(8, 0), 1, 0)
         with self.assertRaisesRegex(engines.Unavailable, "no cache"):
             one.next()
         one.end()
+
+    def test_reading_and_writing_have_as_many_tests_as_are_asked(self):
+        words = engines.Restkv().turns_command("model", 1, engines.Task(8, 4, 64), 2, 0)
+        self.assertEqual([words[words.index(flag) + 1] for flag in ("-p", "-n")], ["8,8", "0"])
 
 
 if __name__ == "__main__":

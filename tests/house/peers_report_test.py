@@ -89,6 +89,11 @@ class Tables(unittest.TestCase):
         data["measured"] = rows[-1:]
         self.assertNotIn("in turn", report.settings_text(data))
 
+    def test_the_bandwidth_of_a_row_counts_once(self):
+        both = row("restkv", 0, prompt_machine_gbps=10.0, gen_machine_gbps=10.0)  # of one process
+        alone = [row("restkv", pair, prompt_machine_gbps=rate) for pair, rate in enumerate((20.0, 30.0))]
+        self.assertIn("memory was read at 20.0 (10.0-30.0) GB/s", tables.bandwidth([both, *alone]))
+
     def test_the_bandwidth_over_all_rows_is_told(self):
         rows = [row("restkv", pair, gen_machine_gbps=rate) for pair, rate in enumerate((31.9, 35.0, 54.6))]
         self.assertIn("memory was read at 35.0 (31.9-54.6) GB/s", tables.bandwidth(rows))
@@ -101,6 +106,12 @@ class Notes(unittest.TestCase):
         self.assertEqual(report.measured_in_parts(rows),
                          ["The processes of depth 0 were measured in two parts, one round and later two."])
         self.assertEqual(report.measured_in_parts(rows[1:]), [])
+
+    def test_rows_without_the_machine_beside_them_are_told(self):
+        rows = [row("restkv", pair, n_depth=8, machine_unmeasured="it ended with 1") for pair in range(2)]
+        self.assertEqual(report.without_machine([*rows, row("restkv", 2, n_depth=8)]),
+                         ["The machine could not be measured beside two of the rows of depth 8, so they have no share of its "
+                          "limit: it ended with 1."])
 
     def test_rounds_are_those_that_were_measured(self):
         rows = [row("restkv", pair, n_depth=depth) for depth, pairs in ((0, range(5)), (8192, range(2))) for pair in pairs]

@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""bench/peers/results.py with a clock that stands still: peers_results_test.py FOLDER_OF_THE_MODULE"""
+
+import argparse
+import datetime
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+sys.path.insert(0, sys.argv.pop(1))
+import results  # noqa: E402
+
+
+class Files(unittest.TestCase):
+    def test_runs_of_one_second_have_files_of_their_own(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        clock = mock.Mock(wraps=datetime)
+        clock.datetime.now.return_value = datetime.datetime(2026, 1, 2, 3, 4, 5)
+        args = argparse.Namespace(resume=None, threads=1, quick=True, prompt=1, gen=1, budget=1, pairs=1)
+        with mock.patch.object(results, "CACHE", Path(folder.name)), mock.patch.object(results, "datetime", clock), \
+                mock.patch.object(results, "machine", lambda threads: {"cpu": "one"}):
+            runs = [results.Run(args, f"model-{n}") for n in range(3)]
+        for run in runs:
+            run.note(run.data["model"])
+        self.assertEqual([json.loads(run.path.read_text())["notes"] for run in runs],
+                         [["model-0"], ["model-1"], ["model-2"]])
+
+
+if __name__ == "__main__":
+    unittest.main()
