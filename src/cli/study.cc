@@ -96,17 +96,17 @@ class Study {
   Result<int> run(const std::vector<StudyPart>& parts);
 
  private:
-  // apart: as StudyPart's.
-  [[nodiscard]] std::string database(std::string_view apart = {}) const;
+  // file_ending: as StudyPart's.
+  [[nodiscard]] std::string database(std::string_view file_ending = {}) const;
   // No rows where there is no such database.
-  [[nodiscard]] Result<std::vector<EvalRow>> stored_rows(std::string_view apart) const;
+  [[nodiscard]] Result<std::vector<EvalRow>> stored_rows(std::string_view file_ending) const;
   Result<std::vector<StudyPart>> run_on(std::string_view model, std::vector<StudyPart> parts,
                                         bool hard_ones_go_on);
   Result<std::string> block_table(EvalSession& opened, bool is_users) const;
   Result<std::vector<std::string>> hard_tasks(EvalSession& opened, const StudyPart& part);
   Result<void> run_part(EvalSession& opened, const StudyPart& part);
   Result<void> run_equal_bytes(EvalSession& opened, const StudyPart& part);
-  [[nodiscard]] Result<std::optional<ReportData>> data_apart(std::string_view apart) const;
+  [[nodiscard]] Result<std::optional<ReportData>> data_apart(std::string_view file_ending) const;
   [[nodiscard]] Result<int> write() const;
   void say(const std::string& line) const {
     if (leads(ranks_)) std::fprintf(stderr, "%s\n", line.c_str());
@@ -117,14 +117,14 @@ class Study {
   Ranks* ranks_;
 };
 
-std::string Study::database(std::string_view apart) const {
+std::string Study::database(std::string_view file_ending) const {
   const std::string& given = options_.eval.database;
-  return (given.empty() ? options_.folder + "/study.db" : given) + std::string(apart);
+  return (given.empty() ? options_.folder + "/study.db" : given) + std::string(file_ending);
 }
 
-Result<std::vector<EvalRow>> Study::stored_rows(std::string_view apart) const {
-  if (!std::filesystem::exists(database(apart))) return std::vector<EvalRow>();
-  RESTKV_ASSIGN(const ResultStore store, open_store(database(apart), ranks_));
+Result<std::vector<EvalRow>> Study::stored_rows(std::string_view file_ending) const {
+  if (!std::filesystem::exists(database(file_ending))) return std::vector<EvalRow>();
+  RESTKV_ASSIGN(const ResultStore store, open_store(database(file_ending), ranks_));
   RESTKV_ASSIGN(std::vector<EvalRow> rows, store.rows());
   return without_repeats(std::move(rows));
 }
@@ -132,7 +132,7 @@ Result<std::vector<EvalRow>> Study::stored_rows(std::string_view apart) const {
 // A part whose data are missing is left out; the text then speaks of the others.
 Result<void> Study::run_part(EvalSession& opened, const StudyPart& part) {
   RESTKV_ASSIGN(const auto tasks, select_tasks(part.tasks));
-  RESTKV_ASSIGN(ResultStore store, open_store(database(part.apart), ranks_));
+  RESTKV_ASSIGN(ResultStore store, open_store(database(part.file_ending), ranks_));
   opened.settings.request.lengths = part.lengths;
   opened.settings.request.samples = part.samples;
   const bool plain = options_.eval.form == PromptForm::kPlain;
@@ -156,7 +156,7 @@ Result<void> Study::run_part(EvalSession& opened, const StudyPart& part) {
 Result<void> Study::run_equal_bytes(EvalSession& opened, const StudyPart& part) {
   std::string text;  // a line for each length, and the budgets behind it
   if (leads(ranks_)) {
-    RESTKV_ASSIGN(const std::vector<EvalRow> rows, stored_rows(part.apart));
+    RESTKV_ASSIGN(const std::vector<EvalRow> rows, stored_rows(part.file_ending));
     RESTKV_ASSIGN(const std::vector<EvalRow> before, stored_rows(kEqualBytesRows));
     for (const auto& [length, budgets] :
          budgets_of_equal_bytes(part, opened.settings.fingerprint, rows, before)) {
@@ -190,7 +190,7 @@ Result<std::vector<std::string>> Study::hard_tasks(EvalSession& opened, const St
     RESTKV_TRY(run_part(opened, alone));
     names.clear();
     if (leads(ranks_)) {
-      RESTKV_ASSIGN(const std::vector<EvalRow> rows, stored_rows(part.apart));
+      RESTKV_ASSIGN(const std::vector<EvalRow> rows, stored_rows(part.file_ending));
       if (samples < part.samples && !ability_is_clear(rows, opened.settings.fingerprint)) {
         names = kUnclear;
       } else {
@@ -278,15 +278,15 @@ Result<std::size_t> keep_common_prompts(ReportData& data) {
 }
 
 // Nothing where there are no rows.
-Result<std::optional<ReportData>> Study::data_apart(std::string_view apart) const {
-  if (!std::filesystem::exists(database(apart))) return std::optional<ReportData>();
-  auto data = read_rows(database(apart));
+Result<std::optional<ReportData>> Study::data_apart(std::string_view file_ending) const {
+  if (!std::filesystem::exists(database(file_ending))) return std::optional<ReportData>();
+  auto data = read_rows(database(file_ending));
   // It may have been made and not written to yet.
   if (!data.ok() && data.error().code == ErrorCode::kNotFound) return std::optional<ReportData>();
   if (!data.ok()) return data.error();
   data->rows = without_repeats(std::move(data->rows));
   // Budgets differ from length to length there, so no prompt has them all.
-  if (apart == kPlainRows) {
+  if (file_ending == kPlainRows) {
     RESTKV_TRY(keep_common_prompts(*data));
   } else {
     RESTKV_ASSIGN(data->summary, summarise(data->rows, {}));

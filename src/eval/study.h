@@ -27,14 +27,14 @@ struct StudyPart {
   PromptForm form = PromptForm::kByTask;
   std::size_t seeds = 1;  // of the samples: the run's own and those after it
   // Behind the name of the database that keeps its rows, where they do not mix with the others'.
-  std::string_view apart = {};
+  std::string_view file_ending = {};
   bool meets_ab_sparse = false;  // parts_of_equal_bytes() go after it
   // A model that cannot do a task says nothing about caches: the full cache goes first, and a
   // suite on which it stays below kLeastFullScore is left to a stronger model.
   bool may_be_too_hard = false;
 };
 
-// Values of StudyPart::apart.
+// Values of StudyPart::file_ending.
 inline constexpr std::string_view kPlainRows = ".plain";
 inline constexpr std::string_view kEqualBytesRows = ".equal";
 

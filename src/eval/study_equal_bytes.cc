@@ -139,7 +139,7 @@ std::vector<StudyPart> parts_of_equal_bytes(const StudyPart& part, const Budgets
     for (const std::size_t budget : of_length) {
       one.variants.push_back(with_budget(*rest_kv, budget));
     }
-    one.apart = kEqualBytesRows;
+    one.file_ending = kEqualBytesRows;
     one.meets_ab_sparse = false;
     parts.push_back(std::move(one));
   }

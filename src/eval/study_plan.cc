@@ -204,7 +204,7 @@ Result<std::vector<StudyPart>> study_parts(std::string_view scale, const StudyAm
        .samples = size.ruler_samples,
        .variants = plain_variants(size),
        .form = PromptForm::kPlain,
-       .apart = kPlainRows},
+       .file_ending = kPlainRows},
   };
 }
 

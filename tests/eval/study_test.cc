@@ -559,7 +559,7 @@ TEST(Study, ReStKvIsRunAtBudgetsOfEqualBytes) {
   ASSERT_EQ(parts[1].variants.size(), 1U);
   EXPECT_EQ(variant_label(parts[1].variants.front()), "rest-kv 490");
   EXPECT_EQ(parts[1].tasks, part.tasks);
-  EXPECT_NE(parts[1].apart, part.apart);
+  EXPECT_NE(parts[1].file_ending, part.file_ending);
   EXPECT_FALSE(parts[1].meets_ab_sparse);
   // A budget that was run and reads nearly as much is taken again; others, and other models', are
   // not.
