@@ -113,6 +113,29 @@ TEST(Report, JsonHasRowsAndSummary) {
   EXPECT_TRUE(found);
 }
 
+// A mean over one length beside one over two says so; where all have the same nothing is said.
+TEST(Report, TablesTellWhatLengthsAVariantHas) {
+  ReportData data = some_data();
+  EXPECT_EQ(report_markdown(data).find("| lengths |"), std::string::npos);
+  EvalRow longer = row_of("full", "", 0, 0.5);
+  longer.length = 1024;
+  data.rows.push_back(longer);
+  data.summary = summarise(data.rows, {}).value();
+  std::string text = report_markdown(data);
+  EXPECT_NE(text.find("| variant | lengths | score | samples |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| full | 512, 1024 | 75.0 | 3 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| snapkv 64 | 512 | 50.0 | 2 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| variant | lengths | score | over samples |"), std::string::npos) << text;
+  // All are compared with it at the length that they share.
+  EXPECT_NE(text.find("| variant | difference |"), std::string::npos) << text;
+  longer = row_of("snapkv", "64", 0, 0.5);
+  longer.length = 1024;
+  data.rows.push_back(longer);
+  data.summary = summarise(data.rows, {}).value();
+  text = report_markdown(data);
+  EXPECT_NE(text.find("| variant | lengths | difference |"), std::string::npos) << text;
+}
+
 // KVzip's own budget is one for all layers: whoever reads results must see what ours was.
 TEST(Report, SaysWhatBudgetsAreOf) {
   ReportData data = some_data();

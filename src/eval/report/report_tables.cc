@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <compare>
+#include <iterator>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -177,19 +179,50 @@ ReportTable spread_table(const Entries& entries) {
   return table;
 }
 
+// "2048, 4096" by variant; nothing where all have the same. `entries`: of kLength.
+using Lengths = std::map<std::string, std::string>;
+Lengths lengths_of(const Entries& entries) {
+  Lengths lengths;
+  for (const SummaryEntry* entry : entries) {
+    std::string& text = lengths[entry->variant];
+    text += (text.empty() ? "" : ", ") + std::to_string(entry->length);
+  }
+  const bool same = std::ranges::all_of(lengths, [&lengths](const auto& of_variant) {
+    return of_variant.second == lengths.begin()->second;
+  });
+  return same ? Lengths() : lengths;
+}
+
+// With a column for them: a mean over one length must not look like one over several.
+ReportTable with_lengths(ReportTable table, const Lengths& lengths) {
+  if (lengths.empty()) return table;
+  table.header.insert(table.header.begin() + 1, "lengths");
+  for (std::vector<TableCell>& row : table.rows) {
+    row.insert(row.begin() + 1, TableCell{lengths.at(row.front().text)});
+  }
+  return table;
+}
+
 void add_tables(const ReportData& data, const std::vector<std::string>& variants,
                 ReportSection& section) {
   const auto of = [&](SummaryLevel level) { return entries_of(data, section, level); };
   const Entries suite = of(SummaryLevel::kSuite);
-  const auto add_if_wide = [&](SummaryLevel level, const char* title) {
-    ReportTable table = score_table(of(level), variants, title);
-    if (table.header.size() > 2) section.tables.push_back(std::move(table));
+  const Entries by_length = of(SummaryLevel::kLength);
+  const Lengths lengths = lengths_of(by_length);
+  Entries compared;
+  std::ranges::copy_if(by_length, std::back_inserter(compared),
+                       [](const SummaryEntry* entry) { return entry->against_full.has_value(); });
+  const auto add_if_wide = [&](const Entries& entries, const char* title, const Lengths& told) {
+    ReportTable table = score_table(entries, variants, title);
+    if (table.header.size() > 2) section.tables.push_back(with_lengths(std::move(table), told));
   };
-  section.tables.push_back(overview_table(suite));
+  section.tables.push_back(with_lengths(overview_table(suite), lengths));
   section.tables.push_back(score_table(of(SummaryLevel::kTask), variants, "Scores by task"));
-  add_if_wide(SummaryLevel::kCategory, "Scores by category");
-  add_if_wide(SummaryLevel::kLength, "Scores by length");
-  for (ReportTable table : {full_table(suite), method_table(data, section), spread_table(suite)}) {
+  add_if_wide(of(SummaryLevel::kCategory), "Scores by category", lengths);
+  add_if_wide(by_length, "Scores by length", {});
+  for (ReportTable table :
+       {with_lengths(full_table(suite), lengths_of(compared)), method_table(data, section),
+        with_lengths(spread_table(suite), lengths)}) {
     if (!table.rows.empty()) section.tables.push_back(std::move(table));
   }
 }
