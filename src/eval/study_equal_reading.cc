@@ -213,22 +213,21 @@ struct Meeting {
 
 // Corrected for one another.
 std::vector<Meeting> meetings_of(const ReportData& data, const ReportData* more) {
-  std::map<std::string, Rows> models;
+  std::map<std::string, Rows> models;  // by fingerprint
   for (const ReportData* one : {&data, more}) {
     if (one == nullptr) continue;
     for (const EvalRow& row : one->rows) {
-      if (row.suite == "ruler") models[row.model].push_back(&row);
+      if (row.suite == "ruler") models[row.fingerprint].push_back(&row);
     }
   }
   std::vector<Meeting> meetings;
   for (auto& entry : models) {
-    const std::string& model = entry.first;
     const WaysOfModel ways = ways_of(std::move(entry.second));
     if (ways.kept.empty() || ways.read.empty()) continue;
     const auto meet = [&](const WayOfReading& first, const WayOfReading& second) {
       std::vector<PairedScore> pairs = pairs_of(ways.rows, first, second);
       if (pairs.empty()) return;
-      meetings.push_back({.where = suite_text("ruler", model),
+      meetings.push_back({.where = suite_text("ruler", ways.rows.front()->model),
                           .first = first,
                           .second = second,
                           .pairs = std::move(pairs),

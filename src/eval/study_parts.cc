@@ -47,15 +47,18 @@ void add_to(BudgetTable& table, std::size_t p, const MethodComparison& methods) 
 
 // Scores of a variant on the same samples with a template (first) and without one (second).
 std::vector<PairedScore> pairs_of(const ReportData& data, const ReportData& plain,
-                                  const std::string& model, const std::string& variant) {
+                                  const SummaryEntry& entry) {
+  const auto is_its = [&entry](const EvalRow& row) {
+    return row.fingerprint == entry.fingerprint && row.variant == entry.variant;
+  };
   std::map<PromptKey, double> with;
   for (const EvalRow& row : data.rows) {
-    if (row.model == model && row.variant == variant) with[prompt_key(row)] = row.score;
+    if (is_its(row)) with[prompt_key(row)] = row.score;
   }
   std::vector<PairedScore> pairs;
   for (const EvalRow& row : plain.rows) {
     const auto found = with.find(prompt_key(row));
-    if (row.model != model || row.variant != variant || found == with.end()) continue;
+    if (!is_its(row) || found == with.end()) continue;
     pairs.push_back({.task = row.task,
                      .length = static_cast<std::size_t>(row.length),
                      .seed = static_cast<std::uint64_t>(row.seed),
@@ -154,11 +157,14 @@ std::string findings_without_template(const ReportData& data, const ReportData& 
   std::string rows;
   for (const SummaryEntry& entry : plain.summary.entries) {
     if (entry.level != SummaryLevel::kSuite) continue;
-    const auto pairs = pairs_of(data, plain, entry.model, entry.variant);
+    const auto pairs = pairs_of(data, plain, entry);
     const auto found = spread_difference(pairs, {});
     if (!found.ok()) continue;
-    rows += "| " + suite_text(entry.name, entry.model) + " | " + short_label(entry.variant) +
-            " | " + percent_text(mean_of(pairs, &PairedScore::second)) + " | " +
+    // The rows of `plain` may call it otherwise: they are another database's.
+    const std::string& model =
+        std::ranges::find(data.rows, entry.fingerprint, &EvalRow::fingerprint)->model;
+    rows += "| " + suite_text(entry.name, model) + " | " + short_label(entry.variant) + " | " +
+            percent_text(mean_of(pairs, &PairedScore::second)) + " | " +
             percent_text(mean_of(pairs, &PairedScore::first)) +
             format(" | %+.1f (%+.1f to %+.1f) | %zu |\n", found->mean.estimate * 100,
                    found->mean.low * 100, found->mean.high * 100, found->pairs);

@@ -1,6 +1,8 @@
 // The study's text: what its results allow us to say, and all its figures.
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/format.h"
@@ -11,9 +13,14 @@
 namespace restkv {
 namespace {
 
-// "study-ruler-model.svg"
-std::string picture_name(const std::string& suite, const std::string& model) {
-  return "study-" + suite + "-" + model.substr(0, model.rfind('.')) + ".svg";
+// "study-ruler-model.svg", or "study-ruler-model-1a2b3c4d.svg" where several have the name.
+std::string picture_name(const std::string& suite, std::string model) {
+  constexpr std::string_view kEnding = ".gguf";
+  if (const auto at = model.rfind(kEnding); at != std::string::npos) {
+    model.erase(at, kEnding.size());
+  }
+  std::ranges::replace(model, ' ', '-');  // it stands in a link
+  return "study-" + suite + "-" + model + ".svg";
 }
 
 template <class Body>

@@ -125,6 +125,7 @@ double readable_rows(const EvalRow& row) {
 SummaryEntry entry_of(const Group& group, const Rows& rows) {
   const EvalRow& any = *rows.front();
   SummaryEntry entry;
+  entry.fingerprint = any.fingerprint;
   entry.model = any.model;
   entry.level = group.level;
   entry.name = group.name;

@@ -56,7 +56,8 @@ struct StepReading {
 [[nodiscard]] std::optional<StepReading> mean_reading(std::span<const EvalRow* const> rows);
 
 struct SummaryEntry {
-  std::string model;  // as name_models() calls it
+  std::string fingerprint;  // of the model
+  std::string model;        // as name_models() calls it
   SummaryLevel level = SummaryLevel::kTask;
   std::string name;         // "ruler/vt", "ruler/retrieval", "ruler"
   std::int64_t length = 0;  // tokens; of kCategory and kSuite, which are over all of them, 0

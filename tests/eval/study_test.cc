@@ -219,6 +219,42 @@ TEST(Study, TemplatesAreComparedOnTheSameSamples) {
       << text;
 }
 
+// Files of one name may hold several models, and a database may call one of them otherwise.
+TEST(Study, RowsWithoutATemplateAreOfTheSameModel) {
+  ReportData with;
+  ReportData plain;
+  for (int i = 0; i < 10; ++i) {
+    add_row(with, i, "rest-kv", "64", 1);
+    add_row(plain, i, "rest-kv", "64", 0.25);
+    plain.rows.back().fingerprint = "another";
+  }
+  plain.summary = summarise(plain.rows, {}).value();
+  EXPECT_EQ(findings_without_template(with, plain), "");
+  for (EvalRow& row : with.rows) {
+    row.fingerprint = "another";
+    row.model = "m.gguf another";
+  }
+  const std::string text = findings_without_template(with, plain);
+  EXPECT_NE(text.find("| ruler, m.gguf another | rest-kv 64 | 100.0 | 25.0 |"), std::string::npos)
+      << text;
+}
+
+TEST(Study, ModelsOfOneNameHavePicturesOfTheirOwn) {
+  ReportData data;
+  for (const char* fingerprint : {"11111111", "22222222"}) {
+    for (const char* budget : {"", "64", "256"}) {
+      add_row(data, 0, budget[0] == '\0' ? "full" : "rest-kv", budget, 1);
+      data.rows.back().fingerprint = fingerprint;
+    }
+  }
+  name_models(data.rows);
+  data.summary = summarise(data.rows, {}).value();
+  const auto pictures = study_pictures(data);
+  EXPECT_EQ(pictures.size(), 2U);
+  EXPECT_TRUE(pictures.contains("study-ruler-m-11111111.svg"))
+      << ::testing::PrintToString(pictures);
+}
+
 TEST(Study, SaysHowMuchWasRunAndWhatThatCanFind) {
   ReportData data;
   for (int i = 0; i < 20; ++i) {
@@ -601,6 +637,18 @@ TEST(Study, TheyMeetAtTheBudgetOfEachLength) {
   EXPECT_NE(findings_at_equal_reading(data).table.find("| ReST-KV 64 (74 rows, 0.07 MiB) - "
                                                        "AB-Sparse 64 (415 rows"),
             std::string::npos);
+}
+
+TEST(Study, TheyMeetOnOneModel) {
+  ReportData data;
+  data.rows = rows_at_64();
+  data.summary = summarise(data.rows, {}).value();
+  ReportData equal;
+  for (int i = 0; i < 4; ++i) {
+    equal.rows.push_back(read_row({"rest-kv 320", 2048, 330, i, 0.5}));
+    equal.rows.back().fingerprint = "of the same name";
+  }
+  EXPECT_EQ(findings_at_equal_reading(data, &equal).table, findings_at_equal_reading(data).table);
 }
 
 TEST(Study, SeedsOfTheSamplesAreAsked) {
