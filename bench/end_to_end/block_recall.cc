@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -17,14 +16,15 @@
 #include <vector>
 
 #include "base/threads.h"
-#include "cli/calibration.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
-#include "cli/session.h"
+#include "cli/ranks.h"
+#include "common.h"
 #include "eval/block_table_file.h"
 #include "eval/statistics.h"
 #include "kernels/kernels.h"
+#include "passages.h"
 #include "sparse/block_recall.h"
 
 namespace restkv {
@@ -36,10 +36,8 @@ constexpr std::array<const char*, 2> kEstimators = {"quest", "arkvale"};
 constexpr std::array<const char*, 3> kSummaries = {"f16", "int8", "int4"};
 
 struct Options {
-  CommonOptions common;
-  std::string file;
+  PassageOptions text = {.common = {}, .file = {}, .contexts = {4096, 8192}};
   std::array<std::string, kEstimators.size()> tables;
-  std::string contexts = "4096,8192";
   std::string budgets = "4%,10%";
   std::size_t skip = 0;  // leading tokens of the text that are left out
   std::size_t most_passages = 0;
@@ -161,11 +159,7 @@ Result<void> Measurement::read(std::span<const Token> passage, PrefillOptions pr
                        std::span(sums.recall).subspan(first, n_kv_head));
     }
   };
-  KvOptions full;
-  full.policy = "full";
-  std::vector<float> logits;
-  RESTKV_ASSIGN([[maybe_unused]] const auto sequences,
-                session_.engine->prefill(passage, {&full, 1}, prefill, logits));
+  RESTKV_TRY(read_full(session_, passage, prefill));
   for (const Sums& sums : all) add(sums, cells);
   return {};
 }
@@ -270,18 +264,14 @@ Result<int> measure(const Options& options) {
     RESTKV_ASSIGN(const Budget budget, Budget::parse(name));
     budgets.push_back(budget);
   }
-  std::string name;
-  RESTKV_ASSIGN(const std::string text, calibration_text(options.file, name));
   const InterruptGuard interrupt;
-  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
-  RESTKV_ASSIGN(std::vector<BlockTable> tables, read_tables(options, session.engine->model()));
-  RESTKV_ASSIGN(
-      const std::vector<Token> tokens,
-      session.vocabulary->tokenize(text, {.special = SpecialText::kPlain, .bos = Bos::kByModel}));
-  const std::size_t skip = options.skip > 0 ? options.skip : tokens.size() / 2;
-  Measurement measurement(session, std::move(tables), budgets);
-  std::printf("%s; %s from token %zu; %zu heads; harmonic mean of the tables' sizes", name.c_str(),
-              session.engine->model().name.c_str(), skip, measurement.heads().size());
+  RESTKV_ASSIGN(OpenedText text, open_text(options.text, interrupt.flag()));
+  const ModelInfo& model = text.session.engine->model();
+  RESTKV_ASSIGN(std::vector<BlockTable> tables, read_tables(options, model));
+  const std::size_t skip = options.skip > 0 ? options.skip : text.tokens.size() / 2;
+  Measurement measurement(text.session, std::move(tables), budgets);
+  std::printf("%s; %s from token %zu; %zu heads; harmonic mean of the tables' sizes",
+              text.name.c_str(), model.name.c_str(), skip, measurement.heads().size());
   for (const BlockTable& table : measurement.tables()) {
     std::printf(" %.1f", measurement.mean_rows(table));
   }
@@ -291,23 +281,25 @@ Result<int> measure(const Options& options) {
       "|\n|---|---|---|---|---|---|---|---|---|---|\n");
   PrefillOptions prefill;
   prefill.cancel = &interrupt.flag();
-  for (const std::string& context_name : split_list(options.contexts)) {
-    std::size_t context = 0;
-    std::from_chars(context_name.data(), context_name.data() + context_name.size(), context);
-    std::size_t passages =
-        context > kQueries && tokens.size() > skip ? (tokens.size() - skip) / context : 0;
-    if (options.most_passages > 0) passages = std::min(passages, options.most_passages);
-    if (passages < 2) {
-      return Error{ErrorCode::kInvalidArgument, "the text has no two passages of '" + context_name +
-                                                    "' tokens after token " + std::to_string(skip)};
+  for (const long long tokens : options.text.contexts) {
+    const auto context = static_cast<std::size_t>(tokens);
+    std::vector<std::size_t> begins;
+    for (std::size_t begin = skip; begin + context <= text.tokens.size(); begin += context) {
+      if (options.most_passages == 0 || begins.size() < options.most_passages) {
+        begins.push_back(begin);
+      }
+    }
+    if (begins.size() < 2) {
+      return Error{ErrorCode::kInvalidArgument, "the text has no two passages of " +
+                                                    std::to_string(context) +
+                                                    " tokens after token " + std::to_string(skip)};
     }
     Cells cells;
-    for (std::size_t i = 0; i < passages; ++i) {
-      const auto passage = std::span(tokens).subspan(skip + i * context, context);
-      RESTKV_TRY(measurement.read(passage, prefill, cells));
-      std::fprintf(stderr, "%zu of %zu passages of %zu tokens\n", i + 1, passages, context);
-    }
-    RESTKV_TRY(print_rows(cells, context_name + " x " + std::to_string(passages), budget_names));
+    RESTKV_TRY(for_each_passage(text.tokens, begins, context, [&](std::span<const Token> passage) {
+      return measurement.read(passage, prefill, cells);
+    }));
+    RESTKV_TRY(print_rows(cells, std::to_string(context) + " x " + std::to_string(begins.size()),
+                          budget_names));
     std::fflush(stdout);
   }
   return 0;
@@ -317,30 +309,24 @@ int main_with(Arguments args) {
   Options options;
   FlagSet flags("usage: bench_block_recall -f TEXT --quest-table FILE --arkvale-table FILE");
   flags.begin_section("measurement");
-  flags.add_text({"-f", "--file"}, "FNAME", "text, or a SQuAD file, whose paragraphs are read",
-                 &options.file);
+  add_passage_flags(flags, options.text, kQueries + 1);
   flags.add_text({"--quest-table"}, "FILE", "sizes by Quest's boxes", &options.tables[0]);
   flags.add_text({"--arkvale-table"}, "FILE", "sizes by ArkVale's boxes", &options.tables[1]);
-  flags.add_text({"--contexts"}, "LIST", "tokens of a passage (4096,8192)", &options.contexts, "");
   flags.add_text({"--budgets"}, "LIST", "rows to read (4%,10%)", &options.budgets, "");
   flags.add_integer({"--skip"}, "leading tokens of the text to leave out (half of it)", 1, 1 << 30,
                     [&options](long long n) { options.skip = static_cast<std::size_t>(n); });
   flags.add_integer(
       {"--passages"}, "passages of each length at the most (all)", 2, 1 << 20,
       [&options](long long n) { options.most_passages = static_cast<std::size_t>(n); });
-  add_model_flags(flags, options.common);
-  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
+  add_model_flags(flags, options.text.common);
+  if (const auto status = read_flags(flags, args, options.text.common.show_help)) return *status;
   if (options.tables[0].empty() || options.tables[1].empty()) {
     return report_usage({ErrorCode::kInvalidArgument, "give both tables of block sizes"});
   }
-  auto status = measure(options);
-  return status.ok() ? *status : report_error(status.error());
+  return end_command(measure(options), nullptr);
 }
 
 }  // namespace
 }  // namespace restkv
 
-int main(int argc, char** argv) {
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
-  return restkv::main_with(args);
-}
+int main(int argc, char** argv) { return restkv::run_program(restkv::main_with, argc, argv); }

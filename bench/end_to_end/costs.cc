@@ -22,7 +22,9 @@
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/ranks.h"
 #include "cli/session.h"
+#include "common.h"
 
 namespace restkv {
 namespace {
@@ -136,14 +138,10 @@ int main_with(Arguments args) {
   if (const auto status = read_flags(flags, args, common.show_help)) return *status;
   auto variants = expand_variants(common);
   if (!variants.ok()) return report_usage(variants.error());
-  auto status = measure_all(options, *variants);
-  return status.ok() ? *status : report_error(status.error());
+  return end_command(measure_all(options, *variants), nullptr);
 }
 
 }  // namespace
 }  // namespace restkv
 
-int main(int argc, char** argv) {
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
-  return restkv::main_with(args);
-}
+int main(int argc, char** argv) { return restkv::run_program(restkv::main_with, argc, argv); }

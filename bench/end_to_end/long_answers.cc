@@ -18,7 +18,9 @@
 #include "cli/kv_report.h"
 #include "cli/options.h"
 #include "cli/questions.h"
+#include "cli/ranks.h"
 #include "cli/session.h"
+#include "common.h"
 #include "eval/decode_answers.h"
 #include "restkv/policy.h"
 
@@ -206,14 +208,10 @@ int main_with(Arguments args) {
   }
   auto rows = rows_of(options);
   if (!rows.ok()) return report_usage(rows.error());
-  auto status = measure(options, std::move(*rows));
-  return status.ok() ? *status : report_error(status.error());
+  return end_command(measure(options, std::move(*rows)), nullptr);
 }
 
 }  // namespace
 }  // namespace restkv
 
-int main(int argc, char** argv) {
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
-  return restkv::main_with(args);
-}
+int main(int argc, char** argv) { return restkv::run_program(restkv::main_with, argc, argv); }

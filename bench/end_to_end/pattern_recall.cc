@@ -7,7 +7,6 @@
 //   bench_pattern_recall [-m MODEL] -f TEXT [--patterns LIST] [--contexts LIST] [--passages N]
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -16,13 +15,14 @@
 #include <vector>
 
 #include "base/threads.h"
-#include "cli/calibration.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
-#include "cli/session.h"
+#include "cli/ranks.h"
+#include "common.h"
 #include "eval/statistics.h"
 #include "kernels/kernels.h"
+#include "passages.h"
 #include "restkv/prefill_attention.h"
 #include "sparse/pattern.h"
 
@@ -30,10 +30,8 @@ namespace restkv {
 namespace {
 
 struct Options {
-  CommonOptions common;
-  std::string file;
+  PassageOptions text = {.common = {}, .file = {}, .contexts = {8192}};
   std::string patterns = "xattention,vertical-slash,tri-shape";
-  std::string contexts = "8192";
   std::size_t passages = 4;
 };
 
@@ -162,7 +160,7 @@ std::size_t sparse_blocks(const Pattern& pattern, std::size_t tokens) {
   return tokens > tail ? (tokens - tail) / kPatternBlock : 0;
 }
 
-Result<void> read_passage(Session& session, std::span<const Token> passage,
+Result<void> read_passage(const Session& session, std::span<const Token> passage,
                           const std::vector<Pattern>& patterns, PrefillOptions prefill,
                           std::vector<Cell>& cells) {
   const Threads threads(session.engine->threads());
@@ -178,12 +176,7 @@ Result<void> read_passage(Session& session, std::span<const Token> passage,
       std::ranges::copy(layer.caught(patterns[p], blocks), std::back_inserter(cells[p].back()));
     }
   };
-  KvOptions full;
-  full.policy = "full";
-  std::vector<float> logits;
-  RESTKV_ASSIGN([[maybe_unused]] const auto sequences,
-                session.engine->prefill(passage, {&full, 1}, prefill, logits));
-  return {};
+  return read_full(session, passage, prefill);
 }
 
 void print_row(const std::string& context, const Pattern& pattern, const Cell& cell) {
@@ -214,39 +207,35 @@ void print_row(const std::string& context, const Pattern& pattern, const Cell& c
 
 Result<int> measure(const Options& options) {
   RESTKV_ASSIGN(const std::vector<Pattern> patterns, parse_patterns(options.patterns));
-  std::string name;
-  RESTKV_ASSIGN(const std::string text, calibration_text(options.file, name));
   const InterruptGuard interrupt;
-  RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
-  RESTKV_ASSIGN(
-      const std::vector<Token> tokens,
-      session.vocabulary->tokenize(text, {.special = SpecialText::kPlain, .bos = Bos::kByModel}));
+  RESTKV_ASSIGN(const OpenedText text, open_text(options.text, interrupt.flag()));
   std::printf(
       "%s; %s.\n\n| tokens | pattern | rows read, %% | attention caught, %% (passages) | a tenth "
       "of "
       "the heads catch less than |\n|---|---|---|---|---|\n",
-      name.c_str(), session.engine->model().name.c_str());
+      text.name.c_str(), text.session.engine->model().name.c_str());
   PrefillOptions prefill;
   prefill.cancel = &interrupt.flag();
-  for (const std::string& length : split_list(options.contexts)) {
-    std::size_t context = 0;
-    std::from_chars(length.data(), length.data() + length.size(), context);
-    if (context < kPatternLastQueries || context * options.passages > tokens.size()) {
+  for (const long long tokens : options.text.contexts) {
+    const auto context = static_cast<std::size_t>(tokens);
+    if (context * options.passages > text.tokens.size()) {
       return Error{ErrorCode::kInvalidArgument,
-                   "the text of " + std::to_string(tokens.size()) + " tokens has no " +
-                       std::to_string(options.passages) + " passages of '" + length + "' tokens"};
+                   "the text of " + std::to_string(text.tokens.size()) + " tokens has no " +
+                       std::to_string(options.passages) + " passages of " +
+                       std::to_string(context) + " tokens"};
     }
+    // Spread over the text.
+    const std::size_t step =
+        (text.tokens.size() - context) / std::max<std::size_t>(1, options.passages - 1);
+    std::vector<std::size_t> begins;
+    for (std::size_t i = 0; i < options.passages; ++i) begins.push_back(i * step);
     std::vector<Cell> cells(patterns.size());
-    for (std::size_t i = 0; i < options.passages; ++i) {
-      // Spread over the text.
-      const std::size_t begin =
-          (tokens.size() - context) / std::max<std::size_t>(1, options.passages - 1) * i;
-      const auto passage = std::span(tokens).subspan(options.passages > 1 ? begin : 0, context);
-      RESTKV_TRY(read_passage(session, passage, patterns, prefill, cells));
-      std::fprintf(stderr, "%zu of %zu passages of %zu tokens\n", i + 1, options.passages, context);
-    }
+    RESTKV_TRY(for_each_passage(text.tokens, begins, context, [&](std::span<const Token> passage) {
+      return read_passage(text.session, passage, patterns, prefill, cells);
+    }));
     for (std::size_t p = 0; p < patterns.size(); ++p) {
-      print_row(length + " x " + std::to_string(options.passages), patterns[p], cells[p]);
+      print_row(std::to_string(context) + " x " + std::to_string(options.passages), patterns[p],
+                cells[p]);
     }
     std::fflush(stdout);
   }
@@ -257,23 +246,17 @@ int main_with(Arguments args) {
   Options options;
   FlagSet flags("usage: bench_pattern_recall -f TEXT");
   flags.begin_section("measurement");
-  flags.add_text({"-f", "--file"}, "FNAME", "text, or a SQuAD file, whose paragraphs are read",
-                 &options.file);
+  add_passage_flags(flags, options.text, kPatternLastQueries);
   flags.add_text({"--patterns"}, "LIST", "NAME[:OPTION=VALUE...], ... (all that leave rows out)",
                  &options.patterns, "");
-  flags.add_text({"--contexts"}, "LIST", "tokens of a passage (8192)", &options.contexts, "");
   flags.add_integer({"--passages"}, "passages of each length (4)", 1, 1 << 20,
                     [&options](long long n) { options.passages = static_cast<std::size_t>(n); });
-  add_model_flags(flags, options.common);
-  if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
-  auto status = measure(options);
-  return status.ok() ? *status : report_error(status.error());
+  add_model_flags(flags, options.text.common);
+  if (const auto status = read_flags(flags, args, options.text.common.show_help)) return *status;
+  return end_command(measure(options), nullptr);
 }
 
 }  // namespace
 }  // namespace restkv
 
-int main(int argc, char** argv) {
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
-  return restkv::main_with(args);
-}
+int main(int argc, char** argv) { return restkv::run_program(restkv::main_with, argc, argv); }

@@ -16,7 +16,9 @@
 #include "cli/interrupt.h"
 #include "cli/kv_report.h"
 #include "cli/options.h"
+#include "cli/ranks.h"
 #include "cli/session.h"
+#include "common.h"
 
 namespace restkv {
 namespace {
@@ -138,14 +140,10 @@ int main_with(Arguments args) {
   flags.add_integer({"--steps"}, "tokens that every cache writes (16)", 1, 4096,
                     [&options](long long v) { options.steps = v; });
   if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
-  auto status = measure(options);
-  return status.ok() ? *status : report_error(status.error());
+  return end_command(measure(options), nullptr);
 }
 
 }  // namespace
 }  // namespace restkv
 
-int main(int argc, char** argv) {
-  const std::vector<std::string_view> args(argv + 1, argv + argc);
-  return restkv::main_with(args);
-}
+int main(int argc, char** argv) { return restkv::run_program(restkv::main_with, argc, argv); }
