@@ -157,6 +157,24 @@ TEST(Report, SaysWhatBudgetsAreOf) {
 }
 
 // What the columns do not say in words: pieces, and the sizes of blocks.
+// What was left to the model is not said; what is no object is shown as it is.
+TEST(Report, SettingsAreReadByPeople) {
+  ReportData data = some_data();
+  const auto settings_line = [&data](const char* settings) {
+    for (EvalRow& row : data.rows) row.settings = settings;
+    const std::string text = report_markdown(data);
+    const std::size_t at = text.find("Settings: ");
+    return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+  };
+  EXPECT_EQ(settings_line(R"({"products":"auto","rope_scaling":-1,"rope_freq_base":null,)"
+                          R"("yarn":[null,null],"repack":false})"),
+            "Settings: products auto, repack false");
+  EXPECT_EQ(settings_line(R"({"rope_scaling":2,"yarn":[null,0.5]})"),
+            "Settings: rope_scaling 2, yarn [null,0.5]");
+  EXPECT_EQ(settings_line("{}"), "");
+  EXPECT_EQ(settings_line("by hand"), "Settings: by hand");
+}
+
 TEST(Report, NamesApproximationsAndBlockSizes) {
   ReportData data = some_data();
   data.rows[0].schedule = data.rows[4].schedule = "chunk:2048";

@@ -28,12 +28,19 @@ th:first-child,td:first-child{text-align:left}
 svg{width:100%;max-width:44rem;height:auto;display:block}
 svg text{font-size:12px;fill:currentColor}
 .grid{stroke:#8884}.full{stroke:currentColor;stroke-width:2;stroke-dasharray:7 5}
-.legend span{white-space:nowrap;margin-right:1em}
+.legend span{display:inline-block;margin-right:1em;overflow-wrap:anywhere}
 svg.swatch{display:inline-block;width:28px;height:8px;vertical-align:middle}
 .maps{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}
 details{margin:.3rem 0 .3rem .6rem}summary{cursor:pointer;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8881;padding:.5rem;margin:.3rem 0}
 .k{background:#3b82f640}.k9{background:#3b82f6a0}
+@media(max-width:40rem){
+body{padding:.6rem}ul{padding-left:1.2rem}svg{overflow:visible}svg text{font-size:17px}
+table{font-size:.85em}th,td{padding:.2rem .35rem}
+th:first-child,td:first-child{position:sticky;left:0;min-width:8rem;max-width:8rem;
+white-space:normal;overflow-wrap:anywhere;background:Canvas}
+.maps th:first-child,.maps td:first-child{min-width:0}
+}
 </style>
 )";
 

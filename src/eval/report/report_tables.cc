@@ -281,7 +281,7 @@ std::vector<std::string> report_facts(const ReportData& data) {
       "Model: " + values_of(data, &EvalRow::model) + " (SHA-256 " +
           values_of(data, &EvalRow::fingerprint) + ")",
       "restkv " + values_of(data, &EvalRow::version) + ", kernels " +
-          values_of(data, &EvalRow::kernels) + ", settings " + values_of(data, &EvalRow::settings),
+          values_of(data, &EvalRow::kernels),
       "Rows: " + std::to_string(data.rows.size()) + "; seeds of the samples: " + seed_text,
       "Wording of the prompts: " + values_of(data, &EvalRow::wording) +
           "; texts: " + values_of(data, &EvalRow::source)};
@@ -292,7 +292,9 @@ std::vector<std::string> report_facts(const ReportData& data) {
   std::set<std::string> approximations;
   std::set<std::string> budgets;
   std::set<std::string> publications;
+  std::set<std::string> settings;
   for (const EvalRow& row : data.rows) {
+    if (const std::string text = row_settings(row); !text.empty()) settings.insert(text);
     const std::string sizes = row_block_sizes(row);
     if (!sizes.empty()) blocks.insert(row.decode_attn + ": " + sizes);
     const std::string paper(publication_of(row.policy));
@@ -302,6 +304,7 @@ std::vector<std::string> report_facts(const ReportData& data) {
     }
     if (is_approximation(row.policy, row.schedule)) approximations.insert(row.schedule);
   }
+  add_if_any("Settings", settings);
   add_if_any("Policies, with what differs from the publication", publications);
   add_if_any("Budgets", budgets);
   add_if_any("Decode by blocks", blocks);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "restkv/decode_options.h"
@@ -23,6 +24,13 @@ std::string option_of(std::string_view options, std::string_view name) {
   return {};
 }
 
+// Whether a setting leaves it to the model: nothing, no kind of position scaling, or a list of
+// such.
+bool is_the_models_own(const nlohmann::ordered_json& value) {
+  if (value.is_array()) return std::ranges::all_of(value, is_the_models_own);
+  return value.is_null() || value == -1;
+}
+
 }  // namespace
 
 std::string row_block_sizes(const EvalRow& row) {
@@ -36,6 +44,18 @@ std::string row_block_sizes(const EvalRow& row) {
   std::from_chars(rows.data(), rows.data() + rows.size(), decode.table_mean_rows);
   decode.table_texts = option_of(row.options, "decode.table_texts");
   return block_sizes_text(decode);
+}
+
+std::string row_settings(const EvalRow& row) {
+  const auto settings = nlohmann::ordered_json::parse(row.settings, nullptr, false);
+  if (!settings.is_object()) return row.settings;
+  std::string text;
+  for (const auto& [name, value] : settings.items()) {
+    if (is_the_models_own(value)) continue;
+    text += text.empty() ? "" : ", ";
+    text += name + " " + (value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text;
 }
 
 }  // namespace restkv
