@@ -98,18 +98,20 @@ Result<ItemRows> ItemRunner::run(const EvalItem& item) {
 }
 
 // One prefill for all that are read alike. Caches in f32 cannot share one with others, nor can
-// different patterns, nor those that have seen the question with those that have not; a prefill
-// in pieces is a variant's own. A pattern reads the queries of the largest window densely, so a
-// variant with a larger one than usual would change what the others get.
+// different patterns, nor those that have read more of the prompt before rows go with those that
+// have read less; a prefill in pieces is a variant's own. A pattern reads the queries of the
+// largest window densely, so a variant with a larger one than usual would change what the others
+// get.
 std::vector<std::vector<std::size_t>> ItemRunner::groups_of(const EvalItem& item) const {
-  std::map<std::tuple<bool, bool, std::size_t, std::string, int>, std::vector<std::size_t>> groups;
+  std::map<std::tuple<bool, ReadFirst, std::size_t, std::string, int>, std::vector<std::size_t>>
+      groups;
   for (const std::size_t v : item.variants) {
     const EvalVariant& variant = variants_[v];
     const KvOptions kv = options_of(variant);
     const bool wide = working_type(kv.type_k, kv.type_v) == KvType::kF32;
     const bool alone = kv.schedule.kind == Schedule::Kind::kChunk;
     const bool is_dense = prefill_attention_of(variant).pattern == "dense";
-    groups[{wide, reads_question_later(variant), alone ? v + 1 : 0, variant.prefill,
+    groups[{wide, read_first(variant), alone ? v + 1 : 0, variant.prefill,
             is_dense ? 0 : kv.window}]
         .push_back(v);
   }
@@ -127,9 +129,10 @@ Result<void> ItemRunner::run_group(const EvalItem& item, std::span<const std::si
   }
   const EvalVariant& reader = variants_[group.front()];
   const PrefillAttention attention = prefill_attention_of(reader);
-  const bool later = reads_question_later(reader);
-  RESTKV_ASSIGN(Reading reading,
-                later ? read_twice(item, options, attention) : read_once(item, options, attention));
+  const ReadFirst reads = read_first(reader);
+  RESTKV_ASSIGN(Reading reading, reads == ReadFirst::kAll
+                                     ? read_once(item, options, attention)
+                                     : read_twice(item, reads, options, attention));
   const std::size_t first = rows.size();
   for (std::size_t i = 0; i < group.size(); ++i) {
     rows.push_back(row_of(item, variants_[group[i]]));
@@ -137,7 +140,7 @@ Result<void> ItemRunner::run_group(const EvalItem& item, std::span<const std::si
     rows.back().prefill_ms = reading.prefill_ms[i];
     rows.back().batch = static_cast<std::int64_t>(group.size());
   }
-  const std::size_t n_row = later ? group.size() : 1;
+  const std::size_t n_row = reads == ReadFirst::kAll ? 1 : group.size();
   std::optional<Token> end_token;
   if (!item.sample.end_token.empty()) {
     RESTKV_ASSIGN(
@@ -164,16 +167,16 @@ Result<void> ItemRunner::run_group(const EvalItem& item, std::span<const std::si
   return {};
 }
 
-// What the items of the group in hand begin with; null when they share nothing. `later`: the
-// question is read on top of the text. Each way of reading has its own, so that none has to be
-// read again because of what the other's policies need.
+// What the items of the group in hand begin with; null when they share nothing. Each way of reading
+// has its own, so that none has to be read again because of what the other's policies need.
 SharedPrefix* ItemRunner::beginning_of(const EvalItem& item, std::span<const KvOptions> options,
-                                       bool later) {
+                                       ReadFirst reads) {
   const std::size_t tokens = item.prefix_tokens;
-  if (tokens == 0 || (later && item.text_tokens < tokens)) return nullptr;
+  if (tokens == 0) return nullptr;
+  if (reads != ReadFirst::kAll && item.first_tokens.at(reads) < tokens) return nullptr;
   const KvOptions& first = options.front();
   const bool wide = working_type(first.type_k, first.type_v) == KvType::kF32;
-  return &beginnings_.try_emplace(std::pair(wide, later), std::span(item.tokens).first(tokens))
+  return &beginnings_.try_emplace(std::pair(wide, reads), std::span(item.tokens).first(tokens))
               .first->second;
 }
 
@@ -204,7 +207,7 @@ Result<ItemRunner::Reading> ItemRunner::read_once(const EvalItem& item,
                                                   const PrefillAttention& attention) {
   Reading reading;
   PrefillOptions prefill = watched(0, attention);
-  prefill.prefix = beginning_of(item, options, /*later=*/false);
+  prefill.prefix = beginning_of(item, options, ReadFirst::kAll);
   RESTKV_ASSIGN(reading.sequences,
                 model_.engine.prefill(item.tokens, options, prefill, reading.logits));
   count_prefill(item.tokens.size());
@@ -215,26 +218,27 @@ Result<ItemRunner::Reading> ItemRunner::read_once(const EvalItem& item,
   return reading;
 }
 
-// The text for all, then the question on top of what each has left of it.
-Result<ItemRunner::Reading> ItemRunner::read_twice(const EvalItem& item,
+// What is read first for all, then the others on top of what each has left of it.
+Result<ItemRunner::Reading> ItemRunner::read_twice(const EvalItem& item, ReadFirst reads,
                                                    std::span<const KvOptions> options,
                                                    const PrefillAttention& attention) {
   Reading reading;
   const std::span<const Token> tokens(item.tokens);
+  const std::size_t first = item.first_tokens.at(reads);
   std::vector<float> last;
   PrefillOptions prefill = watched(0, attention);
-  prefill.prefix = beginning_of(item, options, /*later=*/true);
+  prefill.prefix = beginning_of(item, options, reads);
   RESTKV_ASSIGN(reading.sequences,
-                model_.engine.prefill(tokens.first(item.text_tokens), options, prefill, last));
-  count_prefill(item.text_tokens);
-  const double text_ms = prefill_ms();
+                model_.engine.prefill(tokens.first(first), options, prefill, last));
+  count_prefill(first);
+  const double first_ms = prefill_ms();
   for (Sequence& sequence : reading.sequences) {
-    const KvReport text = sequence.report();
-    RESTKV_TRY(model_.engine.extend(sequence, tokens.subspan(item.text_tokens),
-                                    watched(item.text_tokens, attention), last));
+    const KvReport earlier = sequence.report();
+    RESTKV_TRY(
+        model_.engine.extend(sequence, tokens.subspan(first), watched(first, attention), last));
     KvReport& report = reading.reports.emplace_back(sequence.report());
-    report.add_earlier(text);
-    reading.prefill_ms.push_back(text_ms + prefill_ms());
+    report.add_earlier(earlier);
+    reading.prefill_ms.push_back(first_ms + prefill_ms());
     reading.logits.insert(reading.logits.end(), last.begin(), last.end());
   }
   return reading;

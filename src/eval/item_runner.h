@@ -47,21 +47,22 @@ class ItemRunner {
   // A prompt in the caches of the variants that are read alike.
   struct Reading {
     std::vector<Sequence> sequences;
-    std::vector<KvReport> reports;   // of each, over text and question
+    std::vector<KvReport> reports;   // of each, over all of it
     std::vector<double> prefill_ms;  // of each, without compression
     std::vector<float> logits;       // one row for all, or one of each
   };
 
   [[nodiscard]] std::vector<std::vector<std::size_t>> groups_of(const EvalItem& item) const;
   Result<void> run_group(const EvalItem& item, std::span<const std::size_t> group, ItemRows& out);
-  SharedPrefix* beginning_of(const EvalItem& item, std::span<const KvOptions> options, bool later);
+  SharedPrefix* beginning_of(const EvalItem& item, std::span<const KvOptions> options,
+                             ReadFirst reads);
   void count_prefill(std::size_t tokens);
   [[nodiscard]] PrefillOptions watched(std::size_t before, const PrefillAttention& attention) const;
   [[nodiscard]] double prefill_ms() const;
   Result<Reading> read_once(const EvalItem& item, std::span<const KvOptions> options,
                             const PrefillAttention& attention);
-  Result<Reading> read_twice(const EvalItem& item, std::span<const KvOptions> options,
-                             const PrefillAttention& attention);
+  Result<Reading> read_twice(const EvalItem& item, ReadFirst reads,
+                             std::span<const KvOptions> options, const PrefillAttention& attention);
   [[nodiscard]] EvalRow row_of(const EvalItem& item, const EvalVariant& variant) const;
   Result<void> set_answer(const EvalItem& item, const Answer& answer, EvalRow& row) const;
 
@@ -71,8 +72,8 @@ class ItemRunner {
   const std::atomic<bool>* cancel_;
   const ChineseWords* words_;
   std::function<void(std::size_t)> on_tokens_;
-  std::size_t group_ = 0;                                     // of the item in hand
-  std::map<std::pair<bool, bool>, SharedPrefix> beginnings_;  // {f32 caches, question later}
+  std::size_t group_ = 0;                                          // of the item in hand
+  std::map<std::pair<bool, ReadFirst>, SharedPrefix> beginnings_;  // {f32 caches, how it is read}
   PrefixCounts counts_;
 };
 

@@ -99,7 +99,9 @@ class Planner {
     }
     item.hash = hash_of(item.tokens);
     RESTKV_TRY(find_missing(item));
-    RESTKV_TRY(find_question(item));
+    for (const std::size_t v : item.variants) {
+      RESTKV_TRY(find_first_tokens(item, read_first(variants_[v])));
+    }
     if (!item.variants.empty()) plan_.items.push_back(std::move(item));
     return {};
   }
@@ -154,22 +156,42 @@ class Planner {
     return {};
   }
 
-  Result<void> find_question(EvalItem& item) const {
-    const bool asked = std::ranges::any_of(
-        item.variants, [&](std::size_t v) { return reads_question_later(variants_[v]); });
-    if (!asked) return {};
+  Result<void> find_first_tokens(EvalItem& item, ReadFirst first) const {
+    if (first == ReadFirst::kAll || item.first_tokens.contains(first)) return {};
+    RESTKV_ASSIGN(const std::size_t tokens,
+                  first == ReadFirst::kText ? text_tokens(item) : question_tokens(item));
+    item.first_tokens[first] = tokens;
+    const bool is_part = tokens > 0 && tokens < item.tokens.size();
+    if (is_part && (first == ReadFirst::kQuestion || !item.sample.context.empty())) return {};
+    return Error{ErrorCode::kInvalidArgument,
+                 std::string(item.task->name) + ", sample " + item.sample.id +
+                     (first == ReadFirst::kText
+                          ? ", has no text before its question: mode agnostic cannot be asked of it"
+                          : ", ends with its question: mode before-tail cannot be asked of it")};
+  }
+
+  Result<std::size_t> text_tokens(const EvalItem& item) const {
     TaskSample text = item.sample;
     text.question.clear();
     text.answer_prefix.clear();
     RESTKV_ASSIGN(const std::vector<Token> tokens, tokens_of(text));
-    const auto apart = std::ranges::mismatch(item.tokens, tokens).in1;
-    item.text_tokens = static_cast<std::size_t>(apart - item.tokens.begin());
-    if (!text.context.empty() && item.text_tokens > 0 && item.text_tokens < item.tokens.size()) {
-      return {};
+    return static_cast<std::size_t>(std::ranges::mismatch(item.tokens, tokens).in1 -
+                                    item.tokens.begin());
+  }
+
+  // Two questions of a letter, because the sample's own may end with one of them.
+  Result<std::size_t> question_tokens(const EvalItem& item) const {
+    std::size_t tail = item.tokens.size();
+    for (const char* question : {"x", "y"}) {
+      TaskSample other = item.sample;
+      other.context.clear();
+      other.question = question;
+      RESTKV_ASSIGN(const std::vector<Token> tokens, tokens_of(other));
+      const auto apart =
+          std::mismatch(item.tokens.rbegin(), item.tokens.rend(), tokens.rbegin(), tokens.rend());
+      tail = std::min(tail, static_cast<std::size_t>(apart.first - item.tokens.rbegin()));
     }
-    return Error{ErrorCode::kInvalidArgument,
-                 std::string(item.task->name) + ", sample " + item.sample.id +
-                     ", has no text before its question: mode agnostic cannot be asked of it"};
+    return item.tokens.size() - tail;
   }
 
   void find_prefixes() {

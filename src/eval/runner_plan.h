@@ -2,6 +2,7 @@
 
 // What a run has to do: the samples, and which variants each still lacks.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,9 +21,10 @@ struct EvalItem {
   const ScorerInfo* scorer = nullptr;
   TaskSample sample;
   std::vector<Token> tokens;
-  // How many of them come before the question, where a variant reads that later: as far as the
-  // prompt agrees with that of the context alone.
-  std::size_t text_tokens = 0;
+  // How many of them are read before rows go, where a variant reads the others later; else 0. Of
+  // the text: as far as the prompt agrees with that of the context alone; of the question: up to
+  // where it ends as every prompt of the template does.
+  std::map<ReadFirst, std::size_t> first_tokens;
   std::size_t number = 0;             // among all samples of the run, those that are done included
   std::string hash;                   // of the tokens and the settings
   std::vector<std::size_t> variants;  // indices; not empty

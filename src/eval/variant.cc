@@ -19,7 +19,8 @@ using Names = std::array<std::string_view, 1>;
 // Others have a number: every:N, chunk:N.
 constexpr std::array<std::string_view, 2> kSchedules = {"once", "cap"};
 constexpr std::array<std::string_view, 2> kGranularities = {"kv-head", "query-head"};
-constexpr std::array<std::string_view, 2> kModes = {"aware", "agnostic"};
+// In the order of ReadFirst.
+constexpr std::array<std::string_view, 3> kModes = {"aware", "before-tail", "agnostic"};
 constexpr std::array<std::string_view, 4> kPrefills = {"dense", "tri-shape", "vertical-slash",
                                                        "xattention"};
 constexpr std::array<std::string_view, 4> kDecodeAttentions = {"dense", "ab-sparse", "arkvale",
@@ -50,7 +51,7 @@ constexpr VariantDimension kDimensions[] = {
      .flag = "--modes",
      .alias = "--kv-mode",
      .form = "NAME,...",
-     .summary = "whether the question is seen before rows go",
+     .summary = "what is seen before rows go: all, all but the template's end, or no question",
      .others = "",
      .known = kModes,
      .value = &EvalVariant::mode},
@@ -87,8 +88,6 @@ constexpr VariantDimension kDimensions[] = {
      .known = kDecodeTables,
      .value = &EvalVariant::decode_table},
 };
-
-constexpr std::string_view kAgnostic = kModes.back();
 
 // Options that a suite's publications set.
 struct SuiteOption {
@@ -214,8 +213,9 @@ bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimen
   return true;
 }
 
-bool reads_question_later(const EvalVariant& variant) {
-  return variant.mode == kAgnostic && !keeps_all(variant);
+ReadFirst read_first(const EvalVariant& variant) {
+  if (keeps_all(variant)) return ReadFirst::kAll;
+  return static_cast<ReadFirst>(std::ranges::find(kModes, variant.mode) - kModes.begin());
 }
 
 Result<void> set_dimension(EvalVariant& variant, const VariantDimension& dimension,

@@ -55,8 +55,11 @@ std::span<const VariantDimension> variant_dimensions();
 // reads everything, whatever the budget; a table is for methods that take one.
 [[nodiscard]] bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension);
 
-// Rows of the text go before the question is read.
-[[nodiscard]] bool reads_question_later(const EvalVariant& variant);
+// How much of a prompt has been read when rows go: all of it; all but what a template and a suite
+// put behind the question, so that the newest queries are the question's own; or the text that
+// stands before the question.
+enum class ReadFirst : std::uint8_t { kAll, kQuestion, kText };
+[[nodiscard]] ReadFirst read_first(const EvalVariant& variant);
 
 // kInvalidArgument when the value is none that the dimension has; the message lists those. A table
 // of block sizes is named by its path and read: kNotFound, kIo, kCorrupt.

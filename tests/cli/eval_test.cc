@@ -63,11 +63,9 @@ TEST(Eval, ASharedPromptGivesWhatSeparateRunsGive) {
 TEST(Eval, WhatPromptsBeginWithIsReadOnce) {
   const std::string shared = fresh("shared.db");
   const std::string apart = fresh("unshared.db");
-  const std::vector<std::string> what = {"--policies", "full,h2o,expected-attention,rest-kv",
-                                         "--budgets",  "100",
-                                         "--samples",  "4",
-                                         "--modes",    "aware,agnostic",
-                                         "-b",         "128"};
+  const std::vector<std::string> what = {
+      "--policies", "full,h2o,expected-attention,rest-kv", "--budgets", "100", "--samples", "4",
+      "--modes",    "aware,before-tail,agnostic",          "-b",        "128"};
   const ProgramEnd end = run_program(eval_args(shared, what));
   ASSERT_EQ(end.status, 0) << end.err;
   EXPECT_NE(end.out.find("prompt tokens were not read again"), std::string::npos) << end.out;
@@ -213,10 +211,10 @@ TEST(Eval, SchedulesAndModesAreVariants) {
   const std::string together = fresh("schedules.db");
   const ProgramEnd end = run_program(eval_args(
       together, {"--policies", "full,snapkv", "--budgets", "100", "--samples", "1", "--schedules",
-                 "once,cap,every:2,chunk:600", "--modes", "aware,agnostic"}));
+                 "once,cap,every:2,chunk:600", "--modes", "aware,before-tail,agnostic"}));
   ASSERT_EQ(end.status, 0) << end.err;
   const json rows = rows_apart_from_batch(together);
-  ASSERT_EQ(rows.size(), 9U);
+  ASSERT_EQ(rows.size(), 13U);
   std::set<std::string> seen;
   for (const json& row : rows) {
     EXPECT_EQ(row["prompt_tokens"], rows[0]["prompt_tokens"]);
@@ -224,10 +222,10 @@ TEST(Eval, SchedulesAndModesAreVariants) {
     seen.insert(row["schedule"].get<std::string>() + " " + row["mode"].get<std::string>());
     EXPECT_EQ(row["kept_tokens"], 100) << row;
   }
-  EXPECT_EQ(seen.size(), 8U);
+  EXPECT_EQ(seen.size(), 12U);
   const std::string alone = fresh("alone.db");
   for (const char* schedule : {"once", "cap", "every:2", "chunk:600"}) {
-    for (const char* mode : {"aware", "agnostic"}) {
+    for (const char* mode : {"aware", "before-tail", "agnostic"}) {
       const ProgramEnd one =
           run_program(eval_args(alone, {"--policies", "snapkv", "--budgets", "100", "--samples",
                                         "1", "--kv-schedule", schedule, "--kv-mode", mode}));
@@ -351,7 +349,7 @@ TEST(Eval, WrongUsageIsOneLine) {
   };
   fails({"eval"}, "restkv eval list");
   fails({"eval", "rulr"}, "ruler");
-  fails({"eval", "ruler", "--modes", "blind"}, "aware, agnostic");
+  fails({"eval", "ruler", "--modes", "blind"}, "aware, before-tail, agnostic");
   fails({"eval", "ruler", "--schedules", "each:3"}, "once, cap, every:TOKENS, chunk:TOKENS");
   fails({"eval", "ruler", "--policies", "expected-attention", "--schedules", "cap"},
         "does not go with expected-attention");

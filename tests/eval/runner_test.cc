@@ -1,4 +1,5 @@
 // A run of several tasks of which one cannot be done: it is skipped by name, the others are run.
+// And how much of a prompt is read before rows go.
 
 #include "eval/runner.h"
 
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "eval/runner_plan.h"
 #include "eval/samples.h"
 #include "support/process_folder.h"
 #include "support/tiny_llama.h"
@@ -15,7 +17,7 @@
 namespace restkv {
 namespace {
 
-class RunnerSkips : public testing::Test {
+class Runner : public testing::Test {
  protected:
   void SetUp() override {
     const std::string path = process_file("tiny.gguf");
@@ -80,7 +82,7 @@ class RunnerSkips : public testing::Test {
 
 using Names = std::vector<std::string>;
 
-TEST_F(RunnerSkips, ChineseSetsWithoutTheirWords) {
+TEST_F(Runner, SkipsChineseSetsWithoutTheirWords) {
   settings_.chinese_words = process_file("no_such_folder");
   EXPECT_EQ(run({"longbench/multifieldqa_zh", "longbench/qasper"}), Names{"longbench/qasper"});
   ASSERT_TRUE(outcome_.ok()) << outcome_.error().message;
@@ -91,7 +93,7 @@ TEST_F(RunnerSkips, ChineseSetsWithoutTheirWords) {
   EXPECT_NE(notes_[0].find("python3-jieba"), std::string::npos) << notes_[0];
 }
 
-TEST_F(RunnerSkips, TasksWithoutTheirData) {
+TEST_F(Runner, SkipsTasksWithoutTheirData) {
   EXPECT_EQ(run({"gsm8k/zero-shot", "longbench/qasper", "ruler/niah_single_1"}),
             (Names{"longbench/qasper", "ruler/niah_single_1"}));
   ASSERT_TRUE(outcome_.ok()) << outcome_.error().message;
@@ -102,12 +104,57 @@ TEST_F(RunnerSkips, TasksWithoutTheirData) {
 }
 
 // With nothing left to do what is missing is the error, the first of it.
-TEST_F(RunnerSkips, NothingButSkippedTasksIsAnError) {
+TEST_F(Runner, NothingButSkippedTasksIsAnError) {
   settings_.chinese_words = process_file("no_such_folder");
   EXPECT_EQ(run({"longbench/multifieldqa_zh", "gsm8k/zero-shot"}), Names{});
   ASSERT_FALSE(outcome_.ok());
   EXPECT_EQ(outcome_.error().code, ErrorCode::kNotFound);
   EXPECT_NE(outcome_.error().message.find("python3-jieba"), std::string::npos);
+}
+
+Result<EvalPlan> plan_of(const EvalModel& model, const EvalSettings& settings, const char* task,
+                         const char* mode) {
+  const auto store = ResultStore::open_or_make(":memory:");
+  const auto tasks = select_tasks(Names{task});
+  EXPECT_TRUE(store.ok() && tasks.ok());
+  EvalVariant variant;
+  variant.kv.policy = "snapkv";
+  variant.mode = mode;
+  return plan_evaluation(model, *tasks, {&variant, 1}, settings, {}, *store);
+}
+
+// The tail is what the template and the suite put behind every question. The tiny vocabulary has
+// neither capitals nor digits, so texts are compared as it shows them.
+TEST_F(Runner, ReadsAsMuchAsTheModeSaysBeforeRowsGo) {
+  settings_.form = PromptForm::kByTask;
+  settings_.chat_template = "chatml";
+  const auto shown = [this](const std::string& text) {
+    return vocabulary_->detokenize(
+        vocabulary_->tokenize(text, {.start = TextStart::kContinues}).value());
+  };
+  const auto tail = plan_of({*engine_, vocabulary_}, settings_, "ruler/vt", "before-tail");
+  ASSERT_TRUE(tail.ok()) << tail.error().message;
+  const EvalItem& item = tail->items.at(0);
+  const std::span<const Token> tokens(item.tokens);
+  const std::size_t first = item.first_tokens.at(ReadFirst::kQuestion);
+  const std::string before = vocabulary_->detokenize(tokens.first(first));
+  EXPECT_TRUE(before.ends_with(shown(item.sample.question))) << before;
+  EXPECT_EQ(vocabulary_->detokenize(tokens.subspan(first)),
+            "\nassistant\n" + shown(item.sample.answer_prefix));
+
+  const auto text = plan_of({*engine_, vocabulary_}, settings_, "ruler/vt", "agnostic");
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  const std::size_t context = text->items.at(0).first_tokens.at(ReadFirst::kText);
+  EXPECT_EQ(vocabulary_->detokenize(tokens.subspan(context, first - context)),
+            shown(item.sample.question));
+}
+
+TEST_F(Runner, AModeThatAPromptHasNoPartForIsAnError) {
+  const auto plan = plan_of({*engine_, vocabulary_}, settings_, "longbench/qasper", "before-tail");
+  ASSERT_FALSE(plan.ok());
+  EXPECT_EQ(plan.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(plan.error().message.find("mode before-tail cannot be asked"), std::string::npos)
+      << plan.error().message;
 }
 
 }  // namespace

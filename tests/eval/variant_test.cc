@@ -164,11 +164,16 @@ TEST(Variant, SchedulesAndModesAreOptionsOfTheCache) {
   EXPECT_EQ(variant_label(variant), "snapkv 128 schedule=chunk:512");
   variant.mode = "agnostic";
   EXPECT_EQ(variant_label(variant), "snapkv 128 schedule=chunk:512 mode=agnostic");
-  EXPECT_TRUE(reads_question_later(variant));
+  EXPECT_EQ(read_first(variant), ReadFirst::kText);
+  variant.mode = "before-tail";
+  EXPECT_EQ(read_first(variant), ReadFirst::kQuestion);
+  variant.mode = "aware";
+  EXPECT_EQ(read_first(variant), ReadFirst::kAll);
+  variant.mode = "agnostic";
   // Nothing goes from a full cache: neither when nor what has been read matters.
   variant.kv.policy = "full";
   EXPECT_EQ(variant_json(variant), variant_json(variant_of("full", 128)));
-  EXPECT_FALSE(reads_question_later(variant));
+  EXPECT_EQ(read_first(variant), ReadFirst::kAll);
   EXPECT_EQ(options_for_suite(variant, "ruler").schedule.text(), "once");
   for (const VariantDimension& dimension : variant_dimensions()) {
     const bool dropping = dimension.field == "schedule" || dimension.field == "mode" ||
