@@ -248,8 +248,7 @@ Result<std::vector<StudyPart>> Study::run_on(std::string_view model, std::vector
   RESTKV_ASSIGN(const std::string table, block_table(opened, model.empty()));
   std::vector<StudyPart> harder;
   for (StudyPart& part : parts) {
-    // Where no prompt has a template there is no difference to look for.
-    if (part.form == PromptForm::kPlain && options_.eval.form == PromptForm::kPlain) continue;
+    if (part.is_about_template && options_.eval.form == PromptForm::kPlain) continue;
     const StudyPart without_table = part;
     if (!table.empty()) RESTKV_TRY(use_block_table(part.variants, table));
     if (part.may_be_too_hard) {
@@ -286,7 +285,7 @@ Result<std::optional<ReportData>> Study::data_apart(std::string_view file_ending
   if (!data.ok()) return data.error();
   data->rows = without_repeats(std::move(data->rows));
   // Budgets differ from length to length there, so no prompt has them all.
-  if (file_ending == kPlainRows) {
+  if (file_ending != kEqualBytesRows) {
     RESTKV_TRY(keep_common_prompts(*data));
   } else {
     RESTKV_ASSIGN(data->summary, summarise(data->rows, {}));
@@ -302,8 +301,10 @@ Result<int> Study::write() const {
   results.full = full_scores(results.prompts.rows);
   RESTKV_ASSIGN(results.left_out, keep_common_prompts(results.prompts));
   results.prompts.title += ", prompts that every method has answered";
+  RESTKV_ASSIGN(const std::optional<ReportData> before_tail, data_apart(kBeforeTailRows));
   RESTKV_ASSIGN(const std::optional<ReportData> plain, data_apart(kPlainRows));
   RESTKV_ASSIGN(const std::optional<ReportData> equal_bytes, data_apart(kEqualBytesRows));
+  if (before_tail) results.before_tail = &*before_tail;
   if (plain) results.plain = &*plain;
   if (equal_bytes) results.equal_bytes = &*equal_bytes;
   results.command = command_of(options_);

@@ -23,18 +23,20 @@ struct StudyPart {
   std::vector<std::string> tasks;
   std::vector<std::size_t> lengths;   // empty = as they come
   std::size_t samples = 0;            // of each task and length
-  std::vector<EvalVariant> variants;  // the full cache first
+  std::vector<EvalVariant> variants;  // the full cache first, where it is one
   PromptForm form = PromptForm::kByTask;
   std::size_t seeds = 1;  // of the samples: the run's own and those after it
   // Behind the name of the database that keeps its rows, where they do not mix with the others'.
   std::string_view file_ending = {};
-  bool meets_ab_sparse = false;  // parts_of_equal_bytes() go after it
+  bool meets_ab_sparse = false;    // parts_of_equal_bytes() go after it
+  bool is_about_template = false;  // nothing to ask where no prompt has one
   // A model that cannot do a task says nothing about caches: the full cache goes first, and a
   // suite on which it stays below kLeastFullScore is left to a stronger model.
   bool may_be_too_hard = false;
 };
 
 // Values of StudyPart::file_ending.
+inline constexpr std::string_view kBeforeTailRows = ".tail";
 inline constexpr std::string_view kPlainRows = ".plain";
 inline constexpr std::string_view kEqualBytesRows = ".equal";
 
@@ -101,8 +103,9 @@ using FullScores = std::map<std::pair<std::string, std::string>, FullScore>;  //
 
 // What the study's text is made from.
 struct StudyResults {
-  ReportData prompts;                 // as each task has them: those that all methods have answered
-  const ReportData* plain = nullptr;  // without a chat template; null: there are none
+  ReportData prompts;  // as each task has them: those that all methods have answered
+  const ReportData* before_tail = nullptr;  // in the mode of that name; null: there are none
+  const ReportData* plain = nullptr;        // without a chat template; null: there are none
   const ReportData* equal_bytes = nullptr;  // of parts_of_equal_bytes(); null: there are none
   std::string command;                      // that made them: "restkv study --scale small"
   FullScores full = {};                     // of all prompts; empty: those of `prompts`

@@ -60,6 +60,9 @@ struct BudgetTable {
 // ReST-KV beside itself without one of its parts.
 [[nodiscard]] std::string findings_of_parts(const ReportData& data);
 [[nodiscard]] std::string findings_of_granularity(const ReportData& data);
+// `before_tail`: the same samples in the mode of that name.
+[[nodiscard]] std::string findings_before_tail(const ReportData& data,
+                                               const ReportData& before_tail);
 // `plain`: the same samples without a chat template.
 [[nodiscard]] std::string findings_without_template(const ReportData& data,
                                                     const ReportData& plain);

@@ -1,19 +1,15 @@
-// What the study says about the parts of ReST-KV, about prompts without a chat template, and about
-// what all of it allows to say.
+// What the study says about the parts of ReST-KV, and about what all of it allows to say.
 
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
 #include <set>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/format.h"
 #include "eval/report/report_tables.h"
 #include "eval/row_choice.h"
-#include "eval/spread_difference.h"
 #include "eval/study_findings.h"
 
 namespace restkv {
@@ -41,44 +37,6 @@ void add_to(BudgetTable& table, std::size_t p, const MethodComparison& methods) 
   table.cell({p, std::string(kParts[p].what)}, methods.budget) =
       difference_text(methods.comparison, first ? 1 : -1);
   table.prompts = std::max(table.prompts, methods.comparison.pairs);
-}
-
-// ---- templates ---------------------------------------------------------------------------------
-
-// Scores of a variant on the same samples with a template (first) and without one (second).
-std::vector<PairedScore> pairs_of(const ReportData& data, const ReportData& plain,
-                                  const SummaryEntry& entry) {
-  const auto is_its = [&entry](const EvalRow& row) {
-    return row.fingerprint == entry.fingerprint && row.variant == entry.variant;
-  };
-  std::map<PromptKey, double> with;
-  for (const EvalRow& row : data.rows) {
-    if (is_its(row)) with[prompt_key(row)] = row.score;
-  }
-  std::vector<PairedScore> pairs;
-  for (const EvalRow& row : plain.rows) {
-    const auto found = with.find(prompt_key(row));
-    if (!is_its(row) || found == with.end()) continue;
-    pairs.push_back({.task = row.task,
-                     .length = static_cast<std::size_t>(row.length),
-                     .seed = static_cast<std::uint64_t>(row.seed),
-                     .first = row.score,
-                     .second = found->second});
-  }
-  return pairs;
-}
-
-// Means over the samples of each task and length, and then over those.
-double mean_of(std::span<const PairedScore> pairs, double PairedScore::* side) {
-  std::map<std::tuple<std::string, std::size_t, std::uint64_t>, std::pair<double, double>> cells;
-  for (const PairedScore& pair : pairs) {
-    auto& [sum, n] = cells[{pair.task, pair.length, pair.seed}];
-    sum += pair.*side;
-    ++n;
-  }
-  double mean = 0;
-  for (const auto& [_, cell] : cells) mean += cell.first / cell.second;
-  return mean / static_cast<double>(cells.size());
 }
 
 // ---- limits ------------------------------------------------------------------------------------
@@ -151,35 +109,6 @@ std::string findings_of_parts(const ReportData& data) {
   if (text.empty()) return text;
   return "What each part adds: ReST-KV minus ReST-KV without it, points (95 %), by budget.\n\n" +
          text;
-}
-
-std::string findings_without_template(const ReportData& data, const ReportData& plain) {
-  std::string rows;
-  for (const SummaryEntry& entry : plain.summary.entries) {
-    if (entry.level != SummaryLevel::kSuite) continue;
-    const auto pairs = pairs_of(data, plain, entry);
-    const auto found = spread_difference(pairs, {});
-    if (!found.ok()) continue;
-    // The rows of `plain` may call it otherwise: they are another database's.
-    const std::string& model =
-        std::ranges::find(data.rows, entry.fingerprint, &EvalRow::fingerprint)->model;
-    rows += "| " + suite_text(entry.name, model) + " | " + short_label(entry.variant) + " | " +
-            percent_text(mean_of(pairs, &PairedScore::second)) + " | " +
-            percent_text(mean_of(pairs, &PairedScore::first)) +
-            format(" | %+.1f (%+.1f to %+.1f) | %zu |\n", found->mean.estimate * 100,
-                   found->mean.low * 100, found->mean.high * 100, found->pairs);
-  }
-  if (rows.empty()) return rows;
-  std::set<std::string> tasks;
-  for (const EvalRow& row : plain.rows) tasks.insert(row.task);
-  std::string names;
-  for (const std::string& task : tasks) names += (names.empty() ? "" : ", ") + task;
-  return "The same samples of " + names +
-         ", once as the model's template has them and once as plain text; intervals are not "
-         "corrected.\n\n"
-         "| | variant | with template | without | without minus with, points (95 %) | prompts |\n"
-         "|---|---|---|---|---|---|\n" +
-         rows;
 }
 
 std::string findings_of_limits(const ReportData& data, const FullScores& alone) {

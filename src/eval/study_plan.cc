@@ -77,9 +77,9 @@ constexpr Method kWhileAnswering[] = {
     {.policy = "streaming-llm", .schedule = "cap"}, {.policy = "lacache", .schedule = "cap"},
     {.policy = "random", .schedule = "every:32"},
 };
-constexpr Method kWithoutTemplate[] = {{.policy = "rest-kv"}, {.policy = "snapkv"}};
+constexpr Method kTemplateMethods[] = {{.policy = "rest-kv"}, {.policy = "snapkv"}};
 // As the names of the suite's tasks: one of each kind.
-constexpr const char* kPlainTasks[] = {"ruler/niah_multikey_1", "ruler/vt", "ruler/cwe"};
+constexpr const char* kTemplateTasks[] = {"ruler/niah_multikey_1", "ruler/vt", "ruler/cwe"};
 
 bool exists(const EvalVariant& variant) {
   const KvOptions options = options_of(variant);
@@ -148,13 +148,21 @@ std::vector<EvalVariant> ruler_variants(const Scale& size) {
 
 std::vector<EvalVariant> plain_variants(const Scale& size) {
   std::vector<EvalVariant> variants = with_full();
-  add_all(kWithoutTemplate, size.ruler_budgets, variants);
+  add_all(kTemplateMethods, size.ruler_budgets, variants);
   return variants;
 }
 
-std::vector<std::string> plain_tasks(const Scale& size) {
+// The full cache is the same in every mode.
+std::vector<EvalVariant> before_tail_variants(const Scale& size) {
+  std::vector<EvalVariant> variants;
+  add_all(kTemplateMethods, size.ruler_budgets, variants);
+  for (EvalVariant& variant : variants) variant.mode = "before-tail";
+  return variants;
+}
+
+std::vector<std::string> template_tasks(const Scale& size) {
   if (size.ruler_tasks.front() != "ruler") return size.ruler_tasks;
-  return {std::begin(kPlainTasks), std::end(kPlainTasks)};
+  return {std::begin(kTemplateTasks), std::end(kTemplateTasks)};
 }
 
 FullScores full_scores_by(std::string EvalRow::* model, std::span<const EvalRow> rows) {
@@ -198,13 +206,21 @@ Result<std::vector<StudyPart>> study_parts(std::string_view scale, const StudyAm
        .variants = ruler_variants(size),
        .seeds = seeds,
        .meets_ab_sparse = true},
+      {.title = "RULER without the template's end in the window",
+       .tasks = template_tasks(size),
+       .lengths = size.ruler_lengths,
+       .samples = size.ruler_samples,
+       .variants = before_tail_variants(size),
+       .file_ending = kBeforeTailRows,
+       .is_about_template = true},
       {.title = "RULER without a chat template",
-       .tasks = plain_tasks(size),
+       .tasks = template_tasks(size),
        .lengths = size.ruler_lengths,
        .samples = size.ruler_samples,
        .variants = plain_variants(size),
        .form = PromptForm::kPlain,
-       .file_ending = kPlainRows},
+       .file_ending = kPlainRows,
+       .is_about_template = true},
   };
 }
 

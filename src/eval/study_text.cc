@@ -79,9 +79,12 @@ std::string study_markdown(const StudyResults& results) {
   section("Rows of each KV head against rows of each query head", findings_of_granularity(data));
   section("Variance of RULER scores", findings_of_spread(data));
   section("ReST-KV and AB-Sparse by what a step reads: means and variances", equal_reading.table);
+  if (results.before_tail != nullptr) {
+    section("Without the chat template's end in the observation window",
+            findings_before_tail(data, *results.before_tail));
+  }
   if (results.plain != nullptr) {
-    section("Without a chat template, whose end otherwise stands in the observation window",
-            findings_without_template(data, *results.plain));
+    section("Without a chat template", findings_without_template(data, *results.plain));
   }
   section("Score by budget", pictures_text(data));
   section("What this allows to say, and what not", findings_of_limits(data, results.full));
@@ -92,6 +95,10 @@ std::string study_markdown(const StudyResults& results) {
 std::string study_figures_markdown(const StudyResults& results) {
   std::string text = "# All figures of the study\n\nMade by `" + results.command + "`.\n\n" +
                      left_out_text(results) + figures_of(results.prompts);
+  if (results.before_tail != nullptr) {
+    text += "\n# Without the chat template's end in the observation window\n\n" +
+            figures_of(*results.before_tail);
+  }
   if (results.plain != nullptr) {
     text += "\n# Without a chat template\n\n" + figures_of(*results.plain);
   }

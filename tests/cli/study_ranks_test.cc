@@ -30,7 +30,7 @@ class StudyRanks : public ::testing::Test {
     for (const char* name : {"study.md", "study-figures.md"}) {
       EXPECT_EQ(text_of(folder_ + "/" + name), text_of(alone_ + "/" + name)) << name;
     }
-    for (const char* name : {"study.db", "study.db.plain", "study.db.equal"}) {
+    for (const char* name : {"study.db", "study.db.tail", "study.db.plain", "study.db.equal"}) {
       EXPECT_EQ(rows_apart_from_memory(folder_ + "/" + name),
                 rows_apart_from_memory(alone_ + "/" + name))
           << name;

@@ -25,11 +25,12 @@ TEST(Study, EveryScaleNamesTasksAndMethodsThatExist) {
       // The research question's own methods, and what is taken out of ours.
       std::set<std::string> policies;
       for (const EvalVariant& variant : part.variants) policies.insert(policy_spec(variant.kv));
-      EXPECT_EQ(variant_label(part.variants.front()), "full");
-      if (part.form == PromptForm::kPlain) {
+      if (part.is_about_template) {
         EXPECT_TRUE(policies.contains("rest-kv"));
+        EXPECT_EQ(policies.contains("full"), part.form == PromptForm::kPlain);
         continue;
       }
+      EXPECT_EQ(variant_label(part.variants.front()), "full");
       for (const char* policy :
            {"full", "rest-kv", "snapkv", "h2o", "tova", "streaming-llm", "lacache", "random",
             "rest-kv:ema=off", "rest-kv:wo=off", "rest-kv:smoothing=max"}) {
@@ -253,6 +254,27 @@ TEST(Study, ModelsOfOneNameHavePicturesOfTheirOwn) {
   EXPECT_EQ(pictures.size(), 2U);
   EXPECT_TRUE(pictures.contains("study-ruler-m-11111111.svg"))
       << ::testing::PrintToString(pictures);
+}
+
+// The same variant in another mode is held against the usual one.
+TEST(Study, TheTemplatesEndIsComparedOnTheSameSamples) {
+  ReportData usual;
+  ReportData before_tail;
+  for (int i = 0; i < 10; ++i) {
+    add_row(usual, i, "rest-kv", "64", 0.25);
+    add_row(usual, i, "snapkv", "64", 1);
+    add_row(before_tail, i, "rest-kv", "64", 1);
+    before_tail.rows.back().variant += " mode=before-tail";
+  }
+  usual.summary = summarise(usual.rows, {}).value();
+  before_tail.summary = summarise(before_tail.rows, {}).value();
+  const std::string text = findings_before_tail(usual, before_tail);
+  EXPECT_TRUE(text.starts_with("The same samples of ruler/vt: ")) << text;
+  EXPECT_NE(text.find("| ruler, m | rest-kv 64 | 25.0 | 100.0 | +75.0 (+75.0 to +75.0) | 10 |"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("snapkv"), std::string::npos) << text;
+  EXPECT_EQ(findings_before_tail(usual, usual).find("+75"), std::string::npos);
 }
 
 TEST(Study, SaysHowMuchWasRunAndWhatThatCanFind) {
