@@ -10,12 +10,15 @@
 namespace restkv {
 
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim) {
-  const std::size_t dim = round_up(head_dim, kLineFloats);
+  // What the form with the largest of each needs: that of the tile unit (hwy/prefill_tiles-inl.h),
+  // whose queries are three numbers of half the size and whose keys may be.
+  const std::size_t dim = round_up(head_dim, kUnitDepth);
   const std::size_t queries = round_up(group * kMaxQueryBlock, kQueryPadding);
-  const std::size_t key_and_value_tiles = 2 * dim * kKeyTile;
-  const std::size_t queries_and_outputs = 2 * queries * dim;
+  const std::size_t keys = dim * kKeyTile * 3 / 2;
+  const std::size_t values = dim * kKeyTile;
+  const std::size_t queries_and_outputs = queries * dim * 3 / 2 + queries * dim;
   const std::size_t running_max_and_sum = 2 * queries;
-  return key_and_value_tiles + queries_and_outputs + running_max_and_sum;
+  return keys + values + queries_and_outputs + running_max_and_sum;
 }
 
 std::size_t kept_weights_size(std::size_t group, std::size_t n_query, std::size_t rows) {

@@ -11,14 +11,11 @@
 #include <vector>
 
 #include "kernels/attention_oracle.h"
+#include "kernels/attention_tables.h"
 #include "kernels/measure.h"
 
 namespace restkv::kernel_test {
 namespace {
-
-// Relative L2, as prefill_attention.
-constexpr double kBudget = 1.5e-6;
-constexpr double kCappedBudget = 2e-6;
 
 struct Shape {
   std::size_t group;
@@ -142,7 +139,7 @@ std::vector<double> exact_outputs(const Case& one) {
 }
 
 TEST(SparseAttention, IsNearTheDefinition) {
-  Worst worst("sparse_attention, relative L2");
+  WorstOfTables worst("sparse_attention");
   std::uint64_t seed = 1;
   for (const Shape& shape : kShapes) {
     for (const Sight sight : kAllSights) {
@@ -150,9 +147,9 @@ TEST(SparseAttention, IsNearTheDefinition) {
         const Case one = make_case(shape, sight, type, seed++);
         SCOPED_TRACE("seed " + std::to_string(seed - 1));
         const std::vector<double> wanted = exact_outputs(one);
-        const double budget = one.rule.softcap > 0 ? kCappedBudget : kBudget;
-        for_each_table([&](const KernelTable& table) {
-          EXPECT_LE(worst(relative_l2(sparse_outputs(table, one, one.listed), wanted)), budget);
+        for_each_attention_table([&](const KernelTable& table) {
+          EXPECT_LE(worst(table, relative_l2(sparse_outputs(table, one, one.listed), wanted)),
+                    attention_budget(table, one.rule));
         });
       }
     }
@@ -202,7 +199,7 @@ TEST(SparseAttention, OfZeroQueriesIsTheExactMean) {
           one.keys = make_rows(type, head_dim, keys);
           one.values = make_rows(type, head_dim, values);
           const std::vector<float> mean = mean_of_rows(seen, head_dim);
-          for_each_table([&](const KernelTable& table) {
+          for_each_attention_table([&](const KernelTable& table) {
             const std::vector<float> out = sparse_outputs(table, one, listed);
             for (std::size_t at = 0; at < out.size(); at += head_dim) {
               EXPECT_TRUE(same_bits(std::span(out).subspan(at, head_dim), mean)) << at;
@@ -233,7 +230,7 @@ TEST(SparseAttention, OfAllRowsIsPrefillAttention) {
         at = end;
       }
       const std::vector<RowSpan> more_than_visible = {{.begin = 0, .end = n + 1000}};
-      for_each_table([&](const KernelTable& table) {
+      for_each_attention_table([&](const KernelTable& table) {
         std::vector<float> dense(one.q.size());
         AlignedArray<float> scratch(prefill_attention_scratch(shape.group, shape.head_dim));
         table.prefill_attention(one.args(dense.data(), scratch.data()));

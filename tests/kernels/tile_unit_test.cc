@@ -113,6 +113,81 @@ TEST_F(TileUnitInstructions, MultiplyBf16) {
   }
 }
 
+// Any numbers: the order of the sums, one for even columns and one for odd ones, each from 0 on,
+// and a rounding after each product.
+TEST_F(TileUnitInstructions, AddBf16ProductsInTheManualsOrder) {
+  std::array<std::uint16_t, 16 * 32> a{};
+  std::array<std::uint16_t, 16 * 32> b{};
+  std::array<float, 16 * 16> sums{};
+  std::uint64_t state = 3;
+  // Signs, 7 bits of a fraction and exponents from -8 to 7: sums of two such products and of f32
+  // are exact in double, so one rounding to f32 is the only one.
+  const auto any = [&state] {
+    const std::uint64_t bits = next_random(state);
+    return static_cast<std::uint16_t>((bits & 0x807FU) | ((119U + (bits >> 20U) % 16) << 7U));
+  };
+  for (auto& x : a) x = any();
+  for (auto& x : b) x = any();
+  for (auto& x : sums) x = std::bit_cast<float>(std::uint32_t{any()} << 16U) / 3.0F;
+  const std::array<float, 16 * 16> before = sums;
+
+  configure_tiles(TileShapes());
+  load_tile<0>(sums.data(), 64);
+  load_tile<5>(a.data(), 64);
+  load_tile<7>(b.data(), 64);
+  add_bf16_products<0, 5, 7>();
+  store_tile<0>(sums.data(), 64);
+  release_tiles();
+
+  const auto value = [](std::uint16_t x) {
+    return static_cast<double>(std::bit_cast<float>(std::uint32_t{x} << 16U));
+  };
+  for (std::size_t i = 0; i < 16; ++i) {
+    for (std::size_t j = 0; j < 16; ++j) {
+      std::array<float, 2> two{};
+      for (std::size_t k = 0; k < 32; ++k) {
+        const double product = value(a[i * 32 + k]) * value(b[k / 2 * 32 + 2 * j + k % 2]);
+        two[k % 2] = static_cast<float>(two[k % 2] + product);
+      }
+      ASSERT_EQ(sums[i * 16 + j], before[i * 16 + j] + (two[0] + two[1])) << i << ", " << j;
+    }
+  }
+}
+
+// What is below the smallest normal number is 0, as an operand, a sum and a result.
+TEST_F(TileUnitInstructions, TakeSubnormalNumbersForZeros) {
+  constexpr std::uint16_t kOne = 0x3F80;
+  constexpr std::uint16_t kHuge = 0x7F00;            // 2^127
+  constexpr std::uint16_t kSubnormal = 0x0040;       // 2^-127
+  constexpr std::uint16_t kSmallestNormal = 0x0080;  // 2^-126
+  constexpr std::uint16_t kHalf = 0x3F00;
+  // Rows of a: each one number in its first column; columns of b likewise.
+  std::array<std::uint16_t, 16 * 32> a{};
+  std::array<std::uint16_t, 16 * 32> b{};
+  a[0] = kSubnormal;
+  a[32] = kSmallestNormal;
+  a[64] = kOne;
+  b[0] = kHuge;
+  b[2] = kHalf;
+  b[4] = kSubnormal;
+  b[6] = kOne;
+  std::array<float, 16 * 16> sums{};
+  sums[3 * 16] = 0x1p-127F;
+  configure_tiles(TileShapes());
+  load_tile<1>(sums.data(), 64);
+  load_tile<4>(a.data(), 64);
+  load_tile<6>(b.data(), 64);
+  add_bf16_products<1, 4, 6>();
+  store_tile<1>(sums.data(), 64);
+  release_tiles();
+  EXPECT_EQ(sums[0], 0.0F) << "2^-127 * 2^127";
+  EXPECT_EQ(sums[16], 2.0F) << "2^-126 * 2^127";
+  EXPECT_EQ(sums[16 + 1], 0.0F) << "2^-126 / 2";
+  EXPECT_EQ(sums[16 + 3], 0x1p-126F);
+  EXPECT_EQ(sums[32 + 2], 0.0F) << "1 * 2^-127";
+  EXPECT_EQ(sums[3 * 16], 0.0F) << "a sum from before";
+}
+
 #endif
 
 }  // namespace

@@ -7,8 +7,10 @@
 #if defined(__x86_64__) && defined(__linux__)
 #include <ucontext.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -156,17 +158,53 @@ void add_unsigned_times_signed(Tile& sums, const Tile& a, const Tile& b) {
   }
 }
 
-float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16U); }
+// What is below the smallest normal number counts as 0, before a product or sum and after it.
+float flushed(float x) { return std::fabs(x) < 0x1p-126F ? std::copysign(0.0F, x) : x; }
 
-void add_bf16(Tile& sums, const Tile& a, const Tile& b) {
-  for (std::size_t i = 0; i < sums.rows; ++i) {
-    for (std::size_t j = 0; j < sums.row_bytes / 4; ++j) {
-      auto sum = sums.get<float>(i, j);
-      for (std::size_t k = 0; k < a.row_bytes / 2; ++k) {
-        sum += from_bf16(a.get<std::uint16_t>(i, k)) *
-               from_bf16(b.get<std::uint16_t>(k / 2, 2 * j + k % 2));
+// A tile of bf16 as f32.
+struct Widened {
+  explicit Widened(const Tile& tile) {
+    for (std::size_t r = 0; r < tile.rows; ++r) {
+      for (std::size_t i = 0; i < tile.row_bytes / 2; ++i) {
+        const std::uint32_t bits = tile.get<std::uint16_t>(r, i);
+        const float value = flushed(std::bit_cast<float>(bits << 16U));
+        rows[r][i] = value;
+        if (value != 0) smallest = std::min(smallest, std::fabs(value));
       }
-      sums.set(i, j, sum);
+    }
+  }
+  std::array<std::array<float, kRowBytes / 2>, kMostRows> rows{};
+  float smallest = 1.0F;  // but for zeros, and of those below 1
+};
+
+// The manual's order: one sum of the products of even columns, one of odd ones, both from 0 on,
+// each product added with a single rounding; then these two are added, and the result to the sums
+// that were there. Products of bf16 are exact in f32, and where none is next to the smallest normal
+// number no sum is below it, so plain loops do; else each product is looked at.
+void add_bf16(Tile& sums, const Tile& a, const Tile& b) {
+  const Widened left(a);
+  const Widened right(b);
+  const bool plain = left.smallest * right.smallest >= 0x1p-110F;
+  for (std::size_t i = 0; i < sums.rows; ++i) {
+    std::array<float, kRowBytes / 2> two{};  // of each of the result's columns
+    for (std::size_t k = 0; k < b.rows; ++k) {
+      const float even = left.rows[i][2 * k];
+      const float odd = left.rows[i][2 * k + 1];
+      if (plain) {
+        for (std::size_t j = 0; j < two.size(); j += 2) {
+          two[j] += even * right.rows[k][j];
+          two[j + 1] += odd * right.rows[k][j + 1];
+        }
+      } else {
+        for (std::size_t j = 0; j < two.size(); j += 2) {
+          two[j] = flushed(std::fma(even, right.rows[k][j], two[j]));
+          two[j + 1] = flushed(std::fma(odd, right.rows[k][j + 1], two[j + 1]));
+        }
+      }
+    }
+    for (std::size_t j = 0; j < sums.row_bytes / 4; ++j) {
+      const float both = flushed(two[2 * j] + two[2 * j + 1]);
+      sums.set(i, j, flushed(flushed(sums.get<float>(i, j)) + both));
     }
   }
 }

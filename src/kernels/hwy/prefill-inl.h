@@ -57,13 +57,26 @@ void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight
     add_values<Tile, kRows, 1>(block, row, column, weights, rescale);
 }
 
-// All query rows over the packed tile that begins at row `first`.
-template <class Tile>
-void attend_tile(const PrefillBlock& block, std::size_t first) {
-  for_each_row_tile(block, first, [&](auto rows, std::size_t row, Sight sight) HWY_ATTR {
-    attend<Tile, rows.value>(block, row, first, sight);
-  });
-}
+// The form of attention that every table has: prefill_tiles-inl.h has another.
+struct ByVectors {
+  static PrefillBlock lay_out(const PrefillAttentionArgs& args) {
+    return HWY_NAMESPACE::lay_out(args);
+  }
+  static void start(const PrefillBlock& block) { start_block(block); }
+  static void finish() {}
+  // body(tile), by the type of tile that holds these keys and values.
+  template <class Body>
+  static void with_tile(const PrefillAttentionArgs& args, const Body& body) {
+    HalfTile::fits(args) ? body(HalfTile()) : body(FloatTile());
+  }
+  // All query rows over the packed tile that begins at row `first`.
+  template <class Tile>
+  static void attend_tile(const PrefillBlock& block, std::size_t first) {
+    for_each_row_tile(block, first, [&](auto rows, std::size_t row, Sight sight) HWY_ATTR {
+      attend<Tile, rows.value>(block, row, first, sight);
+    });
+  }
+};
 
 void write_outputs(const PrefillBlock& block) {
   const PrefillAttentionArgs& args = block.args;
@@ -76,30 +89,38 @@ void write_outputs(const PrefillBlock& block) {
   }
 }
 
-template <class Tile>
-void attend_rows(const PrefillBlock& block) {
-  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
-  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
-    pack_keys<Tile>(block, first);
-    pack<Tile>(block, block.args.values, first);
-    attend_tile<Tile>(block, first);
-  }
-}
-
-void prefill_attention(const PrefillAttentionArgs& args) {
-  const PrefillBlock block = lay_out(args);
-  start_block(block);
+// over_rows(block, tile) passes over the tiles of keys and values.
+template <class Form, class OverRows>
+void attend_block(const PrefillAttentionArgs& args, const OverRows& over_rows) {
+  const PrefillBlock block = Form::lay_out(args);
+  Form::start(block);
   std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
-  if (HalfTile::fits(args)) {
-    attend_rows<HalfTile>(block);
-  } else {
-    attend_rows<FloatTile>(block);
-  }
+  Form::with_tile(args, [&](auto tile) HWY_ATTR { over_rows(block, tile); });
+  Form::finish();
   write_outputs(block);
   if (args.softmax == nullptr) return;
   std::copy_n(block.max, block.rows, args.softmax);
   std::copy_n(block.sum, block.rows, args.softmax + block.rows);
 }
+
+template <class Form, class Tile>
+void attend_rows(const PrefillBlock& block) {
+  const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
+  for (std::size_t first = start; first < block.last_row(); first += kKeyTile) {
+    pack_keys<Tile>(block, first);
+    pack<Tile>(block, block.args.values, first);
+    Form::template attend_tile<Tile>(block, first);
+  }
+}
+
+template <class Form>
+void prefill_attention_in(const PrefillAttentionArgs& args) {
+  attend_block<Form>(args, [](const PrefillBlock& block, auto tile)
+                               HWY_ATTR { attend_rows<Form, decltype(tile)>(block); });
+}
+
+constexpr decltype(KernelTable::prefill_attention) prefill_attention =
+    prefill_attention_in<ByVectors>;
 
 }  // namespace
 }  // namespace restkv::HWY_NAMESPACE

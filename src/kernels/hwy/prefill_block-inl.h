@@ -3,11 +3,12 @@
 //
 // Why this method: all queries of a block and of a group share a KV head, so tokens x group rows
 // make one tall matrix. Each tile of 64 keys and values is prepared once; then 6 (or 12) query rows
-// at a time pass over it: logits = Q K^T as one register tile product, and the online softmax (a
-// running maximum and sum per row). Weights live only in the first-level cache, unless they are to
-// be kept. Which rows a query may see is looked at only in tiles that cross a boundary. Tiles begin
-// at multiples of 64 rows, and a hidden key changes no bit of a row's sums, so a query's result
-// does not depend on the other queries of its block. Precision: f32 throughout.
+// at a time (prefill_tiles-inl.h: 32) pass over it: logits = Q K^T as one register tile product,
+// and the online softmax (a running maximum and sum per row). Weights live only in the first-level
+// cache, unless they are to be kept. Which rows a query may see is looked at only in tiles that
+// cross a boundary. Tiles begin at multiples of 64 rows, and a hidden key changes no bit of a row's
+// sums, so a query's result does not depend on the other queries of its block. Precision: f32
+// throughout.
 
 #if defined(RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_
@@ -36,7 +37,8 @@ struct PrefillBlock {
   std::size_t padded_rows;
   std::size_t dim;  // head_dim, padded
   // A tile of keys, transposed, and one of values; of what elements, the form says (FloatTile,
-  // HalfTile). While keys are being packed, the same keys before stand where values will stand.
+  // HalfTile; prefill_tiles-inl.h has its own of these and of the queries). While keys are being
+  // packed, the same keys before stand where values will stand.
   float* keys;     // [kKeyTile / kPanel][dim][kPanel]
   float* values;   // [kKeyTile][dim]
   float* queries;  // [padded_rows / kTileRows][dim][kTileRows], times product_scale()
@@ -69,6 +71,11 @@ PrefillBlock lay_out(const PrefillAttentionArgs& args) {
           .sum = max + padded_rows};
 }
 
+void start_softmax(const PrefillBlock& block) {
+  std::fill_n(block.max, block.padded_rows, kLowestLogit);
+  std::fill_n(block.sum, block.padded_rows, 0.0F);
+}
+
 // Queries side by side as the tile product reads them, and an empty softmax for each.
 void start_block(const PrefillBlock& block) {
   const PrefillAttentionArgs& args = block.args;
@@ -80,8 +87,7 @@ void start_block(const PrefillBlock& block) {
     float* const to = block.queries + row / kTileRows * kTileRows * block.dim + row % kTileRows;
     for (std::size_t d = 0; d < args.head_dim; ++d) to[d * kTileRows] = from[d] * scale;
   }
-  std::fill_n(block.max, block.padded_rows, kLowestLogit);
-  std::fill_n(block.sum, block.padded_rows, 0.0F);
+  start_softmax(block);
 }
 
 // A tile in f32.
@@ -169,12 +175,13 @@ void pack_keys(const PrefillBlock& block, std::size_t first) {
   Tile::transpose_keys(block);
 }
 
-// How much of the tile that begins at row `first` the query rows [row, row + kTileRows) see.
+// How much of the tile that begins at row `first` the query rows [row, row + count) see.
 enum class Sight { kNothing, kPart, kAll };
-HWY_INLINE Sight sight_of(const PrefillBlock& block, std::size_t row, std::size_t first) {
+HWY_INLINE Sight sight_of(const PrefillBlock& block, std::size_t row, std::size_t count,
+                          std::size_t first) {
   const PrefillAttentionArgs& args = block.args;
   const std::size_t oldest = row / args.group;
-  const std::size_t newest = std::min(row + kTileRows, block.rows) / args.group;
+  const std::size_t newest = std::min(row + count, block.rows) / args.group;
   const std::size_t last = std::min(newest, args.n_query - 1);
   if (first >= args.row_end[last] || first + kKeyTile <= args.row_begin[oldest]) {
     return Sight::kNothing;
@@ -190,7 +197,7 @@ HWY_INLINE Sight sight_of(const PrefillBlock& block, std::size_t row, std::size_
 template <class Body>
 HWY_INLINE void for_each_row_tile(const PrefillBlock& block, std::size_t first, const Body& body) {
   for (std::size_t row = 0; row < block.padded_rows; row += kTileRows) {
-    const Sight sight = sight_of(block, row, first);
+    const Sight sight = sight_of(block, row, kTileRows, first);
     if (sight == Sight::kNothing) continue;
     const std::size_t left = block.rows - row;
     if (left <= 4) {
@@ -203,24 +210,27 @@ HWY_INLINE void for_each_row_tile(const PrefillBlock& block, std::size_t first, 
   }
 }
 
-using LogitTile = float[kTileRows][kKeyTile];
+// Of one query row, and of as many as pass over the keys together.
+using LogitRow = float[kKeyTile];
+using LogitTile = LogitRow[kTileRows];
 
 // What attention keeps of a tile of keys for the sums of its columns.
 struct KeptTile {
-  float* weights;  // [padded_rows][kKeyTile], relative to
-  float* max;      // [padded_rows]: the largest logit of each row so far
+  float* weights;  // [rows, padded by kQueryPadding][kKeyTile], relative to
+  float* max;      // [rows, padded alike]: the largest logit of each row so far
 };
 KeptTile kept_tile(const PrefillBlock& block, std::size_t first) {
   const std::size_t tile = first / kKeyTile - block.first_row() / kKeyTile;
-  float* const weights =
-      block.args.weights + tile * round_up(block.padded_rows, kQueryPadding) * (kKeyTile + 1);
-  return {weights, weights + block.padded_rows * kKeyTile};
+  const std::size_t rows = round_up(block.rows, kQueryPadding);
+  float* const weights = block.args.weights + tile * rows * (kKeyTile + 1);
+  return {weights, weights + rows * kKeyTile};
 }
 
-// Hides what the query rows from `row` on do not see.
-void hide(const PrefillBlock& block, std::size_t row, std::size_t first, LogitTile& logits) {
+// Hides what the query rows [row, row + count) do not see.
+void hide(const PrefillBlock& block, std::size_t row, std::size_t count, std::size_t first,
+          LogitRow* logits) {
   const PrefillAttentionArgs& args = block.args;
-  for (std::size_t r = 0; r < kTileRows && row + r < block.rows; ++r) {
+  for (std::size_t r = 0; r < count && row + r < block.rows; ++r) {
     const std::size_t token = (row + r) / args.group;
     const auto within = [&](std::size_t bound) {
       return std::clamp(bound, first, first + kKeyTile) - first;
@@ -245,13 +255,29 @@ HWY_INLINE void prefetch_rows(const PrefillBlock& block, std::size_t row, std::s
   }
 }
 
+// Makes logits of the products of the query rows [row, row + kRows) and the keys that begin at row
+// `first`.
+template <std::size_t kRows>
+HWY_INLINE void cap_and_hide(const PrefillBlock& block, std::size_t row, std::size_t first,
+                             Sight sight, LogitRow* logits) {
+  const F32 d;
+  const float cap = block.args.rule.softcap;
+  if (cap > 0.0F) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
+        hn::Store(softcap(hn::Load(d, logits[r] + key), cap), d, logits[r] + key);
+      }
+    }
+  }
+  if (sight == Sight::kPart) hide(block, row, kRows, first, logits);
+}
+
 // Logits of the query rows [row, row + kRows) for the packed keys, which begin at row `first`.
 template <class Tile, std::size_t kRows>
 HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::size_t first,
                                Sight sight, LogitTile& logits) {
   const F32 d;
   const Interleaved queries = {block.queries + row * block.dim};
-  const float cap = block.args.rule.softcap;
   for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
     auto sums = zero_sums<kRows, 2>();
     multiply(queries, Tile::keys(block, key), block.dim, sums);
@@ -262,14 +288,7 @@ HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::
       }
     }
   }
-  if (cap > 0.0F) {
-    for (std::size_t r = 0; r < kRows; ++r) {
-      for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
-        hn::Store(softcap(hn::Load(d, logits[r] + key), cap), d, logits[r] + key);
-      }
-    }
-  }
-  if (sight == Sight::kPart) hide(block, row, first, logits);
+  cap_and_hide<kRows>(block, row, first, sight, logits);
 }
 
 HWY_INLINE float largest_of(const float* logits, float start) {
@@ -297,13 +316,14 @@ HWY_INLINE float weigh(float* logits, float max) {
 }
 
 // One float for each row of a tile, in whole vectors.
-using RowFloats = float[(kTileRows + kLanes - 1) / kLanes * kLanes];
+using RowFloats = float[round_up(kTileRows, kLanes)];
 
 // Turns the logits of query rows into weights relative to each row's new maximum. rescale: what
 // everything that a row summed before must be multiplied by. Step by step for all rows, because the
 // steps of a single row wait for each other.
 template <std::size_t kRows>
-HWY_INLINE void add_to_softmax(LogitTile& logits, float* max, float* sum, RowFloats& rescale) {
+HWY_INLINE void add_to_softmax(LogitRow* logits, float* max, float* sum, RowFloats& rescale) {
+  static_assert(kRows <= std::extent_v<RowFloats>);
   const F32 d;
   HWY_ALIGN RowFloats new_max = {};
   HWY_ALIGN RowFloats difference = {};

@@ -67,7 +67,7 @@ void gather(const PrefillBlock& block, std::span<const RowSpan> listed, const Li
   Tile::clear(block, at - first);
 }
 
-template <class Tile>
+template <class Form, class Tile>
 void attend_listed(const PrefillBlock& block, std::span<const RowSpan> listed) {
   ListCursor cursor;
   const std::size_t start = block.first_row() / kKeyTile * kKeyTile;
@@ -81,11 +81,12 @@ void attend_listed(const PrefillBlock& block, std::span<const RowSpan> listed) {
     gather<Tile>(block, listed, cursor, block.args.keys, first);
     Tile::transpose_keys(block);
     gather<Tile>(block, listed, cursor, block.args.values, first);
-    attend_tile<Tile>(block, first);
+    Form::template attend_tile<Tile>(block, first);
   }
 }
 
-void sparse_attention(const SparseAttentionArgs& args) {
+template <class Form>
+void sparse_attention_in(const SparseAttentionArgs& args) {
   std::uint32_t begin[kMaxQueryBlock];
   std::uint32_t end[kMaxQueryBlock];
   number_bounds(args, args.block.row_begin, begin);
@@ -93,16 +94,12 @@ void sparse_attention(const SparseAttentionArgs& args) {
   PrefillAttentionArgs numbered = args.block;
   numbered.row_begin = begin;
   numbered.row_end = end;
-  const PrefillBlock block = lay_out(numbered);
-  start_block(block);
-  std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
-  if (HalfTile::fits(numbered)) {
-    attend_listed<HalfTile>(block, args.listed);
-  } else {
-    attend_listed<FloatTile>(block, args.listed);
-  }
-  write_outputs(block);
+  attend_block<Form>(numbered, [&args](const PrefillBlock& block, auto tile) HWY_ATTR {
+    attend_listed<Form, decltype(tile)>(block, args.listed);
+  });
 }
+
+constexpr decltype(KernelTable::sparse_attention) sparse_attention = sparse_attention_in<ByVectors>;
 
 }  // namespace
 }  // namespace restkv::HWY_NAMESPACE

@@ -25,6 +25,7 @@
 #include "kernels/hwy/decode-inl.h"
 #include "kernels/hwy/packed-inl.h"
 #include "kernels/hwy/prefill-inl.h"
+#include "kernels/hwy/prefill_tiles-inl.h"
 #include "kernels/hwy/rows-inl.h"
 #include "kernels/hwy/scoring-inl.h"
 #include "kernels/hwy/sparse-inl.h"
@@ -70,6 +71,8 @@ KernelTable make_vnni_table() {
 KernelTable make_tile_table() {
   KernelTable table = make_table();
   table.multiply_packed = multiply_in<InTiles>;
+  table.prefill_attention = prefill_attention_in<ByTileUnit>;
+  table.sparse_attention = sparse_attention_in<ByTileUnit>;
   return table;
 }
 #endif
@@ -93,11 +96,11 @@ struct Target {
 #if HWY_ARCH_X86
 bool has_avx_vnni() { return __builtin_cpu_supports("avxvnni") != 0; }
 bool has_avx512_vnni() { return __builtin_cpu_supports("avx512vnni") != 0; }
-bool has_int8_tiles() { return has_avx512_vnni() && tile_unit().int8; }
+bool has_tiles() { return has_avx512_vnni() && tile_unit().int8 && tile_unit().bf16; }
 #else
 bool has_avx_vnni() { return false; }
 bool has_avx512_vnni() { return false; }
-bool has_int8_tiles() { return false; }
+bool has_tiles() { return false; }
 #endif
 
 // Slowest first.
@@ -111,8 +114,8 @@ constexpr Target kTargets[] = {
      HWY_CHOOSE_AVX3(make_table)},
     {HWY_AVX3, "avx3_vnni", "x86: the same and AVX-512 VNNI", HWY_CHOOSE_AVX3(make_vnni_table),
      has_avx512_vnni},
-    {HWY_AVX3, "avx3_amx", "x86: the same and AMX-INT8", HWY_CHOOSE_AVX3(make_tile_table),
-     has_int8_tiles},
+    {HWY_AVX3, "avx3_amx", "x86: the same, AMX-INT8 and AMX-BF16", HWY_CHOOSE_AVX3(make_tile_table),
+     has_tiles},
 };
 
 KernelTable make(const Target& target) {

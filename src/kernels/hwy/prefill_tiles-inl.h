@@ -1,0 +1,355 @@
+// Attention of prefill by Intel's tile unit (AMX), whose products are of bf16: every operand is
+// split into numbers of 8 bits, the nearest bf16 and the nearest one of what is left, and several
+// products take the place of one. Compiled for the target AVX3; run only where the system lets it
+// (kernels/tile_unit.h).
+//
+// Which products: with three parts a query is exact, with two a key in f16 (11 bits) is. Of the six
+// products q1 k1, q1 k2, q2 k1, q2 k2, q3 k1, q3 k2 only the last is as small as a rounding to f32
+// and is left out. Three would do where products are no larger than logits (2e-5 off at the most).
+// But keys with biases in the hundreds (Qwen2.5) make logits of 10 out of products of 500: with
+// three they are up to 0.02 off, without one of q2 k2 and q3 k1 0.01, with five 2e-5, a third of
+// what f32 itself loses. A key of more bits (f32) has a third part and a sixth product, q1 k3,
+// without which it would be 0.01 again. Weights are at most 1 and their products do not cancel like
+// that: two parts of each, w1 v1 + w1 v2 + w2 v1, lose some 2^-18.
+//
+// How it lies: a row of a tile is 16 pairs of bf16, and which numbers make a pair is free as long
+// as both sides agree. Pairs here stand 16 apart, so that splitting two vectors gives two vectors
+// of pairs, with no shuffle; two parts of f32 are as large as the f32, so keys, values and weights
+// are split where they lie. Keys are transposed before, as for the vectors.
+//
+// Eight registers: sums of 32 query rows by 32 keys (or channels of the output) are four of them,
+// and two are left for each side. So a loaded tile serves two products or four, and the four that
+// follow each other do not wait for one another. From product to product one side's part changes.
+// Outputs stay in memory in f32, are rescaled there by vectors where a row's maximum grew, which is
+// rare after the first tiles, and are what the unit's sums begin with: adding products to them
+// afterwards would be a pass more over both.
+//
+// The unit is used for any number of rows, for a query's result must not depend on its block.
+
+#if defined(RESTKV_KERNELS_HWY_PREFILL_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RESTKV_KERNELS_HWY_PREFILL_TILES_INL_H_
+#undef RESTKV_KERNELS_HWY_PREFILL_TILES_INL_H_
+#else
+#define RESTKV_KERNELS_HWY_PREFILL_TILES_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+
+#include "kernels/hwy/prefill-inl.h"
+#include "kernels/tile_unit.h"
+
+#if HWY_TARGET == HWY_AVX3
+HWY_BEFORE_NAMESPACE();
+namespace restkv::HWY_NAMESPACE {
+namespace {
+
+constexpr std::size_t kUnitRows = 16;  // of a tile, each of kLanes pairs or f32
+constexpr std::size_t kUnitFloats = kUnitRows * kLanes;
+constexpr std::size_t kQueryParts = 3;
+static_assert(kLanes == 16 && kPanel == 2 * kLanes && kUnitDepth == kPanel &&
+              kKeyTile % kUnitDepth == 0 && kQueryPadding % kUnitRows == 0);
+
+// ---- splitting ---------------------------------------------------------------------------------
+
+// Gives store(p, pairs) part p of a, in the lower halves of `pairs`, and of b. Halfway cases go
+// away from zero. What is infinite becomes NaN.
+template <std::size_t kParts, class Store>
+HWY_INLINE void split_pair(Vf a, Vf b, Store store) {
+  const U32 du;
+  const auto nearest = [du](Vf v) HWY_ATTR {
+    return hn::And(hn::Add(hn::BitCast(du, v), hn::Set(du, 0x8000)), hn::Set(du, 0xFFFF0000));
+  };
+#pragma GCC unroll 3
+  for (std::size_t p = 0; p < kParts; ++p) {
+    const auto of_a = nearest(a);
+    const auto of_b = nearest(b);
+    store(p, hn::BitCast(F32(), hn::Or(hn::ShiftRight<16>(of_a), of_b)));
+    a = hn::Sub(a, hn::BitCast(F32(), of_a));
+    b = hn::Sub(b, hn::BitCast(F32(), of_b));
+  }
+}
+
+// Of each 32 of `count` rows, 16 become first parts of the pairs and 16 second ones. Third parts go
+// to third[count / 2][width].
+template <std::size_t kParts>
+void split_rows(float* rows, std::size_t count, std::size_t width, float* third) {
+  const F32 d;
+  for (std::size_t row = 0; row < count; row += kUnitDepth) {
+    for (std::size_t i = 0; i < kUnitRows * width; i += kLanes) {
+      float* const a = rows + row * width + i;
+      float* const b = a + kUnitRows * width;
+      float* const to[] = {a, b, kParts == 3 ? third + row * width / 2 + i : nullptr};
+      split_pair<kParts>(hn::Load(d, a), hn::Load(d, b), [&](std::size_t part, Vf pairs) HWY_ATTR {
+        hn::Store(pairs, d, to[part]);
+      });
+    }
+  }
+}
+
+// Of each 32 weights of the rows: 16 pairs of first parts, 16 of second ones. `to` may be
+// `weights`.
+HWY_INLINE void split_weights(const LogitRow* weights, LogitRow* to) {
+  const F32 d;
+  for (std::size_t r = 0; r < kUnitRows; ++r) {
+    for (std::size_t key = 0; key < kKeyTile; key += kUnitDepth) {
+      const float* const from = weights[r] + key;
+      split_pair<2>(hn::Load(d, from), hn::Load(d, from + kLanes),
+                    [&](std::size_t part, Vf pairs)
+                        HWY_ATTR { hn::Store(pairs, d, to[r] + key + part * kLanes); });
+    }
+  }
+}
+
+// Queries times product_scale(), as [padded_rows / 16][dim / 32][part] tiles.
+void split_queries(const PrefillBlock& block) {
+  const F32 d;
+  const PrefillAttentionArgs& args = block.args;
+  const float scale = product_scale(args.rule);
+  HWY_ALIGN float scaled[round_up(kMaxHeadDim, kUnitDepth)] = {};
+  for (std::size_t row = 0; row < block.padded_rows; ++row) {
+    if (row < block.rows) {
+      const float* const from =
+          args.q + row / args.group * args.token_stride + row % args.group * args.head_dim;
+      for (std::size_t i = 0; i < args.head_dim; ++i) scaled[i] = from[i] * scale;
+    } else {
+      std::fill_n(scaled, block.dim, 0.0F);
+    }
+    const std::size_t tile = row / kUnitRows * block.dim / kUnitDepth * kQueryParts;
+    float* to = block.queries + tile * kUnitFloats + row % kUnitRows * kLanes;
+    for (std::size_t i = 0; i < block.dim; i += kUnitDepth) {
+      split_pair<kQueryParts>(hn::Load(d, scaled + i), hn::Load(d, scaled + i + kLanes),
+                              [&](std::size_t /*part*/, Vf pairs) HWY_ATTR {
+                                hn::Store(pairs, d, to);
+                                to += kUnitFloats;
+                              });
+    }
+  }
+}
+
+// Keys and values expanded to f32 as a FloatTile, then split.
+template <std::size_t kParts>
+struct SplitTile : FloatTile {
+  static constexpr std::size_t kKeyParts = kParts;
+  static float* third_parts(const PrefillBlock& block) { return block.keys + kKeyTile * block.dim; }
+  static void transpose_keys(const PrefillBlock& block) {
+    FloatTile::transpose_keys(block);
+    constexpr std::size_t kPanels = kKeyTile / kPanel;
+    split_rows<kParts>(block.keys, kPanels * block.dim, kPanel, third_parts(block));
+  }
+};
+
+// ---- products ----------------------------------------------------------------------------------
+// Registers: sums 0 1 over 2 3, two tiles of the left side 4 5, two of the right side 6 7. With one
+// tile of rows 2, 3 and 5 are not used.
+
+template <std::size_t kTiles>
+HWY_INLINE void load_left(const float* tile, std::size_t to_next, std::size_t stride) {
+  load_tile<4>(tile, stride * sizeof(float));
+  if constexpr (kTiles == 2) load_tile<5>(tile + to_next, stride * sizeof(float));
+}
+
+HWY_INLINE void load_right(const float* tile, std::size_t stride) {
+  load_tile<6>(tile, stride * sizeof(float));
+  load_tile<7>(tile + kLanes, stride * sizeof(float));
+}
+
+template <std::size_t kTiles>
+HWY_INLINE void add_products() {
+  add_bf16_products<0, 4, 6>();
+  add_bf16_products<1, 4, 7>();
+  if constexpr (kTiles == 2) {
+    add_bf16_products<2, 5, 6>();
+    add_bf16_products<3, 5, 7>();
+  }
+}
+
+template <std::size_t kTiles>
+HWY_INLINE void zero_sums_of_tiles() {
+  zero_tile<0>();
+  zero_tile<1>();
+  if constexpr (kTiles == 2) {
+    zero_tile<2>();
+    zero_tile<3>();
+  }
+}
+
+template <std::size_t kTiles>
+HWY_INLINE void load_sums(const float* from, std::size_t stride) {
+  load_tile<0>(from, stride * sizeof(float));
+  load_tile<1>(from + kLanes, stride * sizeof(float));
+  if constexpr (kTiles == 2) {
+    load_tile<2>(from + kUnitRows * stride, stride * sizeof(float));
+    load_tile<3>(from + kUnitRows * stride + kLanes, stride * sizeof(float));
+  }
+}
+
+template <std::size_t kTiles>
+HWY_INLINE void store_sums(float* to, std::size_t stride) {
+  store_tile<0>(to, stride * sizeof(float));
+  store_tile<1>(to + kLanes, stride * sizeof(float));
+  if constexpr (kTiles == 2) {
+    store_tile<2>(to + kUnitRows * stride, stride * sizeof(float));
+    store_tile<3>(to + kUnitRows * stride + kLanes, stride * sizeof(float));
+  }
+}
+
+// Products of kTiles tiles of queries from `row` on and all keys of the tile.
+template <class Tile, std::size_t kTiles>
+HWY_INLINE void multiply_keys(const PrefillBlock& block, std::size_t row, LogitRow* logits) {
+  const std::size_t steps = block.dim / kUnitDepth;
+  constexpr std::size_t kPart = kUnitRows * kPanel;  // of the keys of a step
+  const std::size_t query_tile = steps * kQueryParts * kUnitFloats;
+  for (std::size_t panel = 0; panel < kKeyTile / kPanel; ++panel) {
+    const float* queries = block.queries + row / kUnitRows * query_tile;
+    const float* keys = block.keys + panel * steps * 2 * kPart;
+    const float* third = Tile::third_parts(block) + panel * steps * kPart;
+    const auto query = [&](std::size_t part) HWY_ATTR {
+      load_left<kTiles>(queries + part * kUnitFloats, query_tile, kLanes);
+    };
+    zero_sums_of_tiles<kTiles>();
+    for (std::size_t s = 0; s < steps; ++s) {
+      query(2);
+      load_right(keys, kPanel);
+      add_products<kTiles>();
+      query(1);
+      add_products<kTiles>();
+      load_right(keys + kPart, kPanel);
+      add_products<kTiles>();
+      query(0);
+      add_products<kTiles>();
+      if constexpr (Tile::kKeyParts == 3) {
+        load_right(third, kPanel);
+        add_products<kTiles>();
+      }
+      load_right(keys, kPanel);
+      add_products<kTiles>();
+      queries += kQueryParts * kUnitFloats;
+      keys += 2 * kPart;
+      third += kPart;
+    }
+    store_sums<kTiles>(logits[0] + panel * kPanel, kKeyTile);
+  }
+}
+
+// outputs += weights * values, of kTiles tiles of query rows from `row` on. weights: split.
+template <std::size_t kTiles>
+HWY_INLINE void multiply_values(const PrefillBlock& block, std::size_t row,
+                                const LogitRow* weights) {
+  const std::size_t part_of_values = kUnitRows * block.dim;
+  for (std::size_t column = 0; column < block.dim; column += 2 * kLanes) {
+    float* const outputs = block.outputs + row * block.dim + column;
+    load_sums<kTiles>(outputs, block.dim);
+    for (std::size_t key = 0; key < kKeyTile; key += kUnitDepth) {
+      const float* const values = block.values + key * block.dim + column;
+      load_left<kTiles>(weights[0] + key + kLanes, kUnitRows * kKeyTile, kKeyTile);
+      load_right(values, block.dim);
+      add_products<kTiles>();
+      load_left<kTiles>(weights[0] + key, kUnitRows * kKeyTile, kKeyTile);
+      add_products<kTiles>();
+      load_right(values + part_of_values, block.dim);
+      add_products<kTiles>();
+    }
+    store_sums<kTiles>(outputs, block.dim);
+  }
+}
+
+// ---- attention ---------------------------------------------------------------------------------
+
+// A factor of 1 changes no bit, so whose company a row has makes no difference.
+HWY_INLINE void rescale_outputs(const PrefillBlock& block, std::size_t row,
+                                const RowFloats& factors) {
+  const F32 d;
+  for (std::size_t r = 0; r < kUnitRows; ++r) {
+    if (factors[r] == 1.0F) continue;
+    float* const outputs = block.outputs + (row + r) * block.dim;
+    for (std::size_t i = 0; i < block.dim; i += kLanes) {
+      hn::Store(hn::Mul(hn::Load(d, outputs + i), all(factors[r])), d, outputs + i);
+    }
+  }
+}
+
+// kTiles tiles of query rows over the packed and split tile of keys and values.
+template <class Tile, std::size_t kTiles>
+void attend_in_unit(const PrefillBlock& block, std::size_t row, std::size_t first, Sight sight) {
+  HWY_ALIGN LogitRow own[kTiles * kUnitRows];
+  const bool keeps = block.args.weights != nullptr;
+  const KeptTile kept = keeps ? kept_tile(block, first) : KeptTile{};
+  LogitRow* const weights = keeps ? reinterpret_cast<LogitRow*>(kept.weights) + row : own;
+  multiply_keys<Tile, kTiles>(block, row, weights);
+  for (std::size_t r = 0; r < kTiles * kUnitRows; r += kUnitRows) {
+    HWY_ALIGN RowFloats rescale;
+    cap_and_hide<kUnitRows>(block, row + r, first, sight, weights + r);
+    add_to_softmax<kUnitRows>(weights + r, block.max + row + r, block.sum + row + r, rescale);
+    rescale_outputs(block, row + r, rescale);
+    split_weights(weights + r, own + r);
+  }
+  if (keeps) std::copy_n(block.max + row, kTiles * kUnitRows, kept.max + row);
+  multiply_values<kTiles>(block, row, own);
+}
+
+// column_sums takes other tiles of query rows, and may ask for rows beside those that see the keys.
+void keep_nothing(const PrefillBlock& block, std::size_t row, std::size_t count,
+                  std::size_t first) {
+  const KeptTile kept = kept_tile(block, first);
+  std::fill_n(kept.weights + row * kKeyTile, count * kKeyTile, 0.0F);
+  std::copy_n(block.max + row, count, kept.max + row);
+}
+
+struct ByTileUnit {
+  static PrefillBlock lay_out(const PrefillAttentionArgs& args) {
+    const std::size_t rows = args.n_query * args.group;
+    const std::size_t padded_rows = round_up(rows, kUnitRows);
+    const std::size_t dim = round_up(args.head_dim, kUnitDepth);
+    float* const keys = args.scratch;
+    float* const values = keys + kKeyTile * dim * 3 / 2;
+    float* const queries = values + kKeyTile * dim;
+    float* const outputs = queries + padded_rows * dim * kQueryParts / 2;
+    float* const max = outputs + padded_rows * dim;
+    return {.args = args,
+            .rows = rows,
+            .padded_rows = padded_rows,
+            .dim = dim,
+            .keys = keys,
+            .values = values,
+            .queries = queries,
+            .outputs = outputs,
+            .max = max,
+            .sum = max + padded_rows};
+  }
+  static void start(const PrefillBlock& block) {
+    split_queries(block);
+    start_softmax(block);
+    configure_tiles(TileShapes());
+  }
+  static void finish() { release_tiles(); }
+  // Of f32 (24 bits) and q8_0 (18) two parts may lose something.
+  template <class Body>
+  static void with_tile(const PrefillAttentionArgs& args, const Body& body) {
+    const bool longer = args.keys.type == KvType::kF32 || args.keys.type == KvType::kQ8_0;
+    longer ? body(SplitTile<3>()) : body(SplitTile<2>());
+  }
+  template <class Tile>
+  static void attend_tile(const PrefillBlock& block, std::size_t first) {
+    split_rows<2>(block.values, kKeyTile, block.dim, nullptr);
+    for (std::size_t row = 0; row < block.padded_rows; row += 2 * kUnitRows) {
+      const std::size_t count = std::min(2 * kUnitRows, block.padded_rows - row);
+      const Sight sight = sight_of(block, row, count, first);
+      if (sight == Sight::kNothing) {
+        if (block.args.weights != nullptr) keep_nothing(block, row, count, first);
+      } else if (count == kUnitRows) {
+        attend_in_unit<Tile, 1>(block, row, first, sight);
+      } else {
+        attend_in_unit<Tile, 2>(block, row, first, sight);
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace restkv::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
+
+#endif
