@@ -57,7 +57,8 @@ template <int Sums, int A, int B>
 inline void add_byte_products() {
   asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(A), "i"(B));
 }
-// sums[i][j] += a[i][2 k + c] * b[k][2 j + c] over k and c, bf16.
+// sums[i][j] += a[i][2 k + c] * b[k][2 j + c] over k and c, bf16: one sum for each c, from 0 on and
+// with a rounding to f32 after each product, then both. Subnormal numbers count as 0.
 template <int Sums, int A, int B>
 inline void add_bf16_products() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(A), "i"(B));

@@ -12,9 +12,7 @@
 // without which it would be 0.01 again. Weights are at most 1 and their products do not cancel like
 // that: two parts of each, w1 v1 + w1 v2 + w2 v1, lose some 2^-18.
 //
-// How it lies: a row of a tile is 16 pairs of bf16, and which numbers make a pair is free as long
-// as both sides agree. Pairs here stand 16 apart, so that splitting two vectors gives two vectors
-// of pairs, with no shuffle; two parts of f32 are as large as the f32, so keys, values and weights
+// How it lies (bf16_tiles-inl.h): two parts take the place of the f32, so keys, values and weights
 // are split where they lie. Keys are transposed before, as for the vectors.
 //
 // Eight registers: sums of 32 query rows by 32 keys (or channels of the output) are four of them,
@@ -36,6 +34,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "kernels/hwy/bf16_tiles-inl.h"
 #include "kernels/hwy/prefill-inl.h"
 #include "kernels/tile_unit.h"
 
@@ -44,65 +43,11 @@ HWY_BEFORE_NAMESPACE();
 namespace restkv::HWY_NAMESPACE {
 namespace {
 
-constexpr std::size_t kUnitRows = 16;  // of a tile, each of kLanes pairs or f32
-constexpr std::size_t kUnitFloats = kUnitRows * kLanes;
 constexpr std::size_t kQueryParts = 3;
-static_assert(kLanes == 16 && kPanel == 2 * kLanes && kUnitDepth == kPanel &&
-              kKeyTile % kUnitDepth == 0 && kQueryPadding % kUnitRows == 0);
-
-// ---- splitting ---------------------------------------------------------------------------------
-
-// Gives store(p, pairs) part p of a, in the lower halves of `pairs`, and of b. Halfway cases go
-// away from zero. What is infinite becomes NaN.
-template <std::size_t kParts, class Store>
-HWY_INLINE void split_pair(Vf a, Vf b, Store store) {
-  const U32 du;
-  const auto nearest = [du](Vf v) HWY_ATTR {
-    return hn::And(hn::Add(hn::BitCast(du, v), hn::Set(du, 0x8000)), hn::Set(du, 0xFFFF0000));
-  };
-#pragma GCC unroll 3
-  for (std::size_t p = 0; p < kParts; ++p) {
-    const auto of_a = nearest(a);
-    const auto of_b = nearest(b);
-    store(p, hn::BitCast(F32(), hn::Or(hn::ShiftRight<16>(of_a), of_b)));
-    a = hn::Sub(a, hn::BitCast(F32(), of_a));
-    b = hn::Sub(b, hn::BitCast(F32(), of_b));
-  }
-}
-
-// Of each 32 of `count` rows, 16 become first parts of the pairs and 16 second ones. Third parts go
-// to third[count / 2][width].
-template <std::size_t kParts>
-void split_rows(float* rows, std::size_t count, std::size_t width, float* third) {
-  const F32 d;
-  for (std::size_t row = 0; row < count; row += kUnitDepth) {
-    for (std::size_t i = 0; i < kUnitRows * width; i += kLanes) {
-      float* const a = rows + row * width + i;
-      float* const b = a + kUnitRows * width;
-      float* const to[] = {a, b, kParts == 3 ? third + row * width / 2 + i : nullptr};
-      split_pair<kParts>(hn::Load(d, a), hn::Load(d, b), [&](std::size_t part, Vf pairs) HWY_ATTR {
-        hn::Store(pairs, d, to[part]);
-      });
-    }
-  }
-}
-
-// Of each 32 weights of the rows: 16 pairs of first parts, 16 of second ones. `to` may be
-// `weights`.
-HWY_INLINE void split_weights(const LogitRow* weights, LogitRow* to) {
-  const F32 d;
-  for (std::size_t r = 0; r < kUnitRows; ++r) {
-    for (std::size_t key = 0; key < kKeyTile; key += kUnitDepth) {
-      const float* const from = weights[r] + key;
-      split_pair<2>(hn::Load(d, from), hn::Load(d, from + kLanes),
-                    [&](std::size_t part, Vf pairs)
-                        HWY_ATTR { hn::Store(pairs, d, to[r] + key + part * kLanes); });
-    }
-  }
-}
+static_assert(kPanel == kUnitDepth && kKeyTile % kUnitDepth == 0 && kQueryPadding % kUnitRows == 0);
 
 // Queries times product_scale(), as [padded_rows / 16][dim / 32][part] tiles.
-void split_queries(const PrefillBlock& block) {
+void place_queries(const PrefillBlock& block) {
   const F32 d;
   const PrefillAttentionArgs& args = block.args;
   const float scale = product_scale(args.rule);
@@ -127,6 +72,20 @@ void split_queries(const PrefillBlock& block) {
   }
 }
 
+// Of each 32 weights of the rows: 16 pairs of first parts, 16 of second ones. `to` may be
+// `weights`.
+HWY_INLINE void split_weights(const LogitRow* weights, LogitRow* to) {
+  const F32 d;
+  for (std::size_t r = 0; r < kUnitRows; ++r) {
+    for (std::size_t key = 0; key < kKeyTile; key += kUnitDepth) {
+      const float* const from = weights[r] + key;
+      split_pair<2>(hn::Load(d, from), hn::Load(d, from + kLanes),
+                    [&](std::size_t part, Vf pairs)
+                        HWY_ATTR { hn::Store(pairs, d, to[r] + key + part * kLanes); });
+    }
+  }
+}
+
 // Keys and values expanded to f32 as a FloatTile, then split.
 template <std::size_t kParts>
 struct SplitTile : FloatTile {
@@ -138,61 +97,6 @@ struct SplitTile : FloatTile {
     split_rows<kParts>(block.keys, kPanels * block.dim, kPanel, third_parts(block));
   }
 };
-
-// ---- products ----------------------------------------------------------------------------------
-// Registers: sums 0 1 over 2 3, two tiles of the left side 4 5, two of the right side 6 7. With one
-// tile of rows 2, 3 and 5 are not used.
-
-template <std::size_t kTiles>
-HWY_INLINE void load_left(const float* tile, std::size_t to_next, std::size_t stride) {
-  load_tile<4>(tile, stride * sizeof(float));
-  if constexpr (kTiles == 2) load_tile<5>(tile + to_next, stride * sizeof(float));
-}
-
-HWY_INLINE void load_right(const float* tile, std::size_t stride) {
-  load_tile<6>(tile, stride * sizeof(float));
-  load_tile<7>(tile + kLanes, stride * sizeof(float));
-}
-
-template <std::size_t kTiles>
-HWY_INLINE void add_products() {
-  add_bf16_products<0, 4, 6>();
-  add_bf16_products<1, 4, 7>();
-  if constexpr (kTiles == 2) {
-    add_bf16_products<2, 5, 6>();
-    add_bf16_products<3, 5, 7>();
-  }
-}
-
-template <std::size_t kTiles>
-HWY_INLINE void zero_sums_of_tiles() {
-  zero_tile<0>();
-  zero_tile<1>();
-  if constexpr (kTiles == 2) {
-    zero_tile<2>();
-    zero_tile<3>();
-  }
-}
-
-template <std::size_t kTiles>
-HWY_INLINE void load_sums(const float* from, std::size_t stride) {
-  load_tile<0>(from, stride * sizeof(float));
-  load_tile<1>(from + kLanes, stride * sizeof(float));
-  if constexpr (kTiles == 2) {
-    load_tile<2>(from + kUnitRows * stride, stride * sizeof(float));
-    load_tile<3>(from + kUnitRows * stride + kLanes, stride * sizeof(float));
-  }
-}
-
-template <std::size_t kTiles>
-HWY_INLINE void store_sums(float* to, std::size_t stride) {
-  store_tile<0>(to, stride * sizeof(float));
-  store_tile<1>(to + kLanes, stride * sizeof(float));
-  if constexpr (kTiles == 2) {
-    store_tile<2>(to + kUnitRows * stride, stride * sizeof(float));
-    store_tile<3>(to + kUnitRows * stride + kLanes, stride * sizeof(float));
-  }
-}
 
 // Products of kTiles tiles of queries from `row` on and all keys of the tile.
 template <class Tile, std::size_t kTiles>
@@ -236,27 +140,28 @@ HWY_INLINE void multiply_keys(const PrefillBlock& block, std::size_t row, LogitR
 template <std::size_t kTiles>
 HWY_INLINE void multiply_values(const PrefillBlock& block, std::size_t row,
                                 const LogitRow* weights) {
-  const std::size_t part_of_values = kUnitRows * block.dim;
-  for (std::size_t column = 0; column < block.dim; column += 2 * kLanes) {
-    float* const outputs = block.outputs + row * block.dim + column;
-    load_sums<kTiles>(outputs, block.dim);
+  const std::size_t dim = block.dim;  // once: to the compiler any instruction of the unit writes
+  constexpr std::size_t kNext = kUnitRows * kKeyTile;
+  const float* values = block.values;
+  float* outputs = block.outputs + row * dim;
+  for (std::size_t column = 0; column < dim; column += 2 * kLanes) {
+    load_sums<kTiles>(outputs, dim);
     for (std::size_t key = 0; key < kKeyTile; key += kUnitDepth) {
-      const float* const values = block.values + key * block.dim + column;
-      load_left<kTiles>(weights[0] + key + kLanes, kUnitRows * kKeyTile, kKeyTile);
-      load_right(values, block.dim);
+      load_left<kTiles>(weights[0] + key + kLanes, kNext, kKeyTile);
+      load_right(values + key * dim, dim);
       add_products<kTiles>();
-      load_left<kTiles>(weights[0] + key, kUnitRows * kKeyTile, kKeyTile);
+      load_left<kTiles>(weights[0] + key, kNext, kKeyTile);
       add_products<kTiles>();
-      load_right(values + part_of_values, block.dim);
+      load_right(values + (key + kUnitRows) * dim, dim);
       add_products<kTiles>();
     }
-    store_sums<kTiles>(outputs, block.dim);
+    store_sums<kTiles>(outputs, dim);
+    values += 2 * kLanes;
+    outputs += 2 * kLanes;
   }
 }
 
-// ---- attention ---------------------------------------------------------------------------------
-
-// A factor of 1 changes no bit, so whose company a row has makes no difference.
+// A factor of 1 would change no bit.
 HWY_INLINE void rescale_outputs(const PrefillBlock& block, std::size_t row,
                                 const RowFloats& factors) {
   const F32 d;
@@ -318,7 +223,7 @@ struct ByTileUnit {
             .sum = max + padded_rows};
   }
   static void start(const PrefillBlock& block) {
-    split_queries(block);
+    place_queries(block);
     start_softmax(block);
     configure_tiles(TileShapes());
   }
