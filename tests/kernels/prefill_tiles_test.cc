@@ -96,7 +96,8 @@ TEST_F(PrefillByTiles, LargeBiasesOfKeysMoveNoLogit) {
     Random random(11);
     for (float& key : keys) key = random.normal();
     for (std::size_t channel = 0; channel < 6; ++channel) {
-      const float size = 150.0F + 80.0F * static_cast<float>(channel / 2);
+      const std::size_t pair = channel / 2;
+      const float size = 150.0F + 80.0F * static_cast<float>(pair);
       const float bias = channel % 2 == 0 ? size : -size;
       const float strength = 4000.0F / size;
       for (std::size_t i = channel; i < keys.size(); i += 64) keys[i] += bias;

@@ -113,12 +113,16 @@ TEST_F(TileUnitInstructions, MultiplyBf16) {
   }
 }
 
+// 16 rows of 64 bytes.
+template <class T>
+using FullTile = std::array<T, std::size_t{1024} / sizeof(T)>;
+
 // Any numbers: the order of the sums, one for even columns and one for odd ones, each from 0 on,
 // and a rounding after each product.
 TEST_F(TileUnitInstructions, AddBf16ProductsInTheManualsOrder) {
-  std::array<std::uint16_t, 16 * 32> a{};
-  std::array<std::uint16_t, 16 * 32> b{};
-  std::array<float, 16 * 16> sums{};
+  FullTile<std::uint16_t> a{};
+  FullTile<std::uint16_t> b{};
+  FullTile<float> sums{};
   std::uint64_t state = 3;
   // Signs, 7 bits of a fraction and exponents from -8 to 7: sums of two such products and of f32
   // are exact in double, so one rounding to f32 is the only one.
@@ -129,7 +133,7 @@ TEST_F(TileUnitInstructions, AddBf16ProductsInTheManualsOrder) {
   for (auto& x : a) x = any();
   for (auto& x : b) x = any();
   for (auto& x : sums) x = std::bit_cast<float>(std::uint32_t{any()} << 16U) / 3.0F;
-  const std::array<float, 16 * 16> before = sums;
+  const FullTile<float> before = sums;
 
   configure_tiles(TileShapes());
   load_tile<0>(sums.data(), 64);
@@ -162,8 +166,8 @@ TEST_F(TileUnitInstructions, TakeSubnormalNumbersForZeros) {
   constexpr std::uint16_t kSmallestNormal = 0x0080;  // 2^-126
   constexpr std::uint16_t kHalf = 0x3F00;
   // Rows of a: each one number in its first column; columns of b likewise.
-  std::array<std::uint16_t, 16 * 32> a{};
-  std::array<std::uint16_t, 16 * 32> b{};
+  FullTile<std::uint16_t> a{};
+  FullTile<std::uint16_t> b{};
   a[0] = kSubnormal;
   a[32] = kSmallestNormal;
   a[64] = kOne;
@@ -171,8 +175,8 @@ TEST_F(TileUnitInstructions, TakeSubnormalNumbersForZeros) {
   b[2] = kHalf;
   b[4] = kSubnormal;
   b[6] = kOne;
-  std::array<float, 16 * 16> sums{};
-  sums[3 * 16] = 0x1p-127F;
+  FullTile<float> sums{};
+  sums[48] = 0x1p-127F;
   configure_tiles(TileShapes());
   load_tile<1>(sums.data(), 64);
   load_tile<4>(a.data(), 64);
@@ -182,10 +186,10 @@ TEST_F(TileUnitInstructions, TakeSubnormalNumbersForZeros) {
   release_tiles();
   EXPECT_EQ(sums[0], 0.0F) << "2^-127 * 2^127";
   EXPECT_EQ(sums[16], 2.0F) << "2^-126 * 2^127";
-  EXPECT_EQ(sums[16 + 1], 0.0F) << "2^-126 / 2";
-  EXPECT_EQ(sums[16 + 3], 0x1p-126F);
-  EXPECT_EQ(sums[32 + 2], 0.0F) << "1 * 2^-127";
-  EXPECT_EQ(sums[3 * 16], 0.0F) << "a sum from before";
+  EXPECT_EQ(sums[17], 0.0F) << "2^-126 / 2";
+  EXPECT_EQ(sums[19], 0x1p-126F);
+  EXPECT_EQ(sums[34], 0.0F) << "1 * 2^-127";
+  EXPECT_EQ(sums[48], 0.0F) << "a sum from before";
 }
 
 #endif
