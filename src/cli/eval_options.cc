@@ -1,13 +1,13 @@
 #include "cli/eval_options.h"
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/names.h"
+#include "cli/bench_lists.h"
 #include "cli/build_commit.h"
 #include "cli/commands.h"
 #include "cli/pull.h"
@@ -25,16 +25,13 @@ constexpr std::string_view kDefaultAllocators = "uniform";
 Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
 
 Result<std::vector<std::size_t>> parse_lengths(std::string_view text) {
+  RESTKV_ASSIGN(const std::vector<long long> numbers,
+                parse_number_list("--lengths", text, 1, 1 << 30));
   std::vector<std::size_t> lengths;
-  for (const std::string& part : split_list(text)) {
-    std::size_t length = 0;
-    const auto [end, fault] = std::from_chars(part.data(), part.data() + part.size(), length);
-    if (fault != std::errc() || end != part.data() + part.size() || length == 0) {
-      return wrong("--lengths takes whole numbers above 0, as 2048,4096, not '" +
-                   std::string(text) + "'");
-    }
+  for (const long long number : numbers) {
+    const auto length = static_cast<std::size_t>(number);
     if (std::ranges::find(lengths, length) != lengths.end()) {
-      return wrong("--lengths has " + part + " twice");
+      return wrong("--lengths has " + std::to_string(length) + " twice");
     }
     lengths.push_back(length);
   }
@@ -166,8 +163,8 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
   flags.begin_section("samples");
   flags.add({.names = {"--lengths"},
              .value_name = "N,...",
-             .help = "tokens of a prompt and its answer; made tasks fill them, others are cut to "
-                     "them",
+             .help = "tokens of a prompt and its answer, or a range like 1024-8192*2; made tasks "
+                     "fill them, others are cut to them",
              .environment = "",
              .set = [&options](std::string_view text) -> Result<void> {
                RESTKV_ASSIGN(options.lengths, parse_lengths(text));

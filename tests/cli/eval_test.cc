@@ -370,6 +370,8 @@ TEST(Eval, WrongUsageIsOneLine) {
   fails({"eval", "ruler", "--policies", "full,full"}, "twice");
   fails({"eval", "ruler", "--lengths", "2k"}, "--lengths");
   fails({"eval", "ruler", "--lengths", "2048,4096,2048"}, "2048 twice");
+  fails({"eval", "ruler", "--lengths", "1024-4096*2,2048"}, "2048 twice");
+  fails({"eval", "ruler", "--lengths", "0"}, "--lengths takes numbers from 1");
   fails({"eval", "ruler", "--db", ""}, "--db");
   fails({"eval", "ruler", "--db", ":memory:"}, ":memory:");
   fails({"eval", "ruler", "--raw", "--chat-template", "chatml"}, "exclude each other");
