@@ -31,23 +31,23 @@ def folder_of(document: Path) -> Path:
     return document.parent if document.stem == "README" else document.parent / document.stem
 
 
-def page_with(section: str, old: str) -> str:
+def page_with(section: str, old: str, title: str = TITLE, begin: str = BEGIN, end: str = END) -> str:
     """The page with the section in place of what stands between the marks; at the end when there are none.
 
-    A page that has sections of its own gets one more. One without, or a new one, is about the comparison alone:
+    A page that has sections of its own gets one more. One without, or a new one, is about the section alone:
     it has a title already, so there are only sections in it.
     """
-    before, marked, rest = old.partition(BEGIN)
-    if marked and END not in rest:
-        sys.exit(f"compare: the page has {BEGIN} without {END} behind it; nothing was written")
-    after = rest.partition(END)[2].lstrip("\n") if marked else ""
+    before, marked, rest = old.partition(begin)
+    if marked and end not in rest:
+        sys.exit(f"{Path(sys.argv[0]).name}: the page has {begin} without {end} behind it; nothing was written")
+    after = rest.partition(end)[2].lstrip("\n") if marked else ""
     if not old.strip():
-        before = TITLE.removeprefix("#") + "\n\n"
+        before = title.removeprefix("#") + "\n\n"
     elif not marked:
         before = old.rstrip() + "\n\n"
     if not re.search("^## ", before + after, re.MULTILINE):
-        section = re.sub("^###", "##", section.removeprefix(TITLE).lstrip("\n"), flags=re.MULTILINE)
-    return f"{before}{BEGIN}\n{section}{END}\n{after}"
+        section = re.sub("^###", "##", section.removeprefix(title).lstrip("\n"), flags=re.MULTILINE)
+    return f"{before}{begin}\n{section}{end}\n{after}"
 
 
 def write_document(data: dict, document: Path, other: dict | None = None) -> None:

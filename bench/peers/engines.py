@@ -68,20 +68,30 @@ def version_of(python: Path, package: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def run(command: list[str]) -> tuple[list[dict], int]:
-    """Rows that the command prints as JSON, and its peak of resident memory in bytes."""
+def output(command: list[str]) -> tuple[str, int]:
+    """What the command prints, and its peak of resident memory in bytes."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(command, stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        text = out.read().decode(errors="replace")
         if process.returncode != 0:
             lines = [line for line in err.read().decode(errors="replace").splitlines() if line.strip()]
             raise Unavailable(lines[-1] if lines else f"{command[0]} ended with {process.returncode}")
-    start = max(text.rfind("\n["), 0)  # libraries may print lines of their own before the rows
-    return json.loads(text[text.index("[", start):]), usage.ru_maxrss * 1024
+        return out.read().decode(errors="replace"), usage.ru_maxrss * 1024
+
+
+def rows_in(text: str) -> list[dict]:
+    """The rows that are printed as JSON; libraries may print lines of their own before them."""
+    start = max(text.rfind("\n["), 0)
+    return json.loads(text[text.index("[", start):])
+
+
+def run(command: list[str]) -> tuple[list[dict], int]:
+    """Rows that the command prints as JSON, and its peak of resident memory in bytes."""
+    text, peak = output(command)
+    return rows_in(text), peak
 
 
 class Turns:
