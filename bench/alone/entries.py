@@ -14,7 +14,7 @@ FULL = {"prompt": "512", "gen": "64", "repeats": "5", "depths": "0,8192,32256", 
         "sparse": "32768", "keys": ["8192", "32768"], "eval": []}
 QUICK = {"prompt": "32", "gen": "4", "repeats": "2", "depths": "0,64", "profile": ["64"],
          "wide": "256", "long": "512", "budget": "64", "variants": ["--tokens", "256", "--steps", "2"], "bounded": "64,1024",
-         "sparse": "1024", "keys": ["256", "512"], "eval": ["--tasks", "ruler/vt", "--length", "256"]}
+         "sparse": "1024", "keys": ["256", "512"], "eval": ["--tasks", "ruler/vt", "--length", "512"]}
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ ENTRIES = [
     Entry("wide-cache", "A cache of Llama-2-7B's shape", 3,
           lambda of: {"all": of.script("wide_cache", "-t", str(of.threads), "--programs", str(of.restkv.parent), "--depth",
                                        of["wide"], "--budget", of["budget"], "--rounds", "1")},
-          lines(rf"rest-kv (?P<budget>\d+) at (?P<depth>\d+) tokens: (?P<times>{N}) times .* to (?P<layers>\d+) "
-                "layers",
+          lines(rf"rest-kv (?P<budget>\d+) at (?P<depth>\d+) tokens: (?P<times>{N}) times .* to (?P<layers>\d+) layers",
                 rf"full .*: +(?P<full_ms>{N}) ms", rf"rest-kv .*extrapolated: +(?P<kept_ms>{N}) ms"), layouts.wide_cache,
           "32 heads of 128, random Q4_0 weights, made-up rows; extrapolated from 1 and 3 layers."),
     Entry("peak-memory", "Peak memory of a long prompt", 1, peak_steps, json_rows, layouts.peak_memory,

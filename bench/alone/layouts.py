@@ -65,10 +65,11 @@ def depths(rows: list[dict]) -> str:
 
 def profile(rows: list[dict]) -> str:
     """As bench/profile prints it: the first three columns say what, all others are percent."""
-    what, percent = list(rows[0])[:3], list(rows[0])[3:]
+    what, percent = list(rows[0])[:3], [key for key in list(rows[0])[3:] if key != "round"]
     rows = sorted(rows, key=lambda row: row["work"])  # reading, then writing; each was a part of every depth
-    return table(list(rows[0]), [[*map(str, case), *(spread(values(rows, key, **dict(zip(what, case))), 1) for key in percent)]
-                                 for case in unique(rows, *what)])
+    body = [[*map(str, case), *(spread(values(rows, key, **dict(zip(what, case))), 1) for key in percent)]
+            for case in unique(rows, *what)]
+    return table([*what, *percent], body)
 
 
 def wide_cache(rows: list[dict]) -> str:
