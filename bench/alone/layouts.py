@@ -39,13 +39,14 @@ def bandwidth_shares(rows: list[dict]) -> list[float]:
 
 
 def machine(rows: list[dict]) -> str:
-    """What the rows' own processes found the machine to do, each before its first row; nothing where they did not ask."""
+    """What the rows' own processes found the machine to do: arithmetic before the first row, memory around each; nothing
+    where they did not ask."""
     if not values(rows, "machine_gbps"):
         return ""
     flops, products, memory = (sorted(set(values(rows, key)))
                                for key in ("machine_gflops", "machine_product_gflops", "machine_gbps"))
     return (f"Just before, the machine did {spread(flops, 0)} GFLOPS of what attention is held against, {spread(products, 0)} "
-            f"of what products with weights are, and read {spread(memory, 1)} GB/s.\n\n")
+            f"of what products with weights are; around the rows it read {spread(memory, 1)} GB/s.\n\n")
 
 
 def at_depth(rows: list[dict], depth: int, writing: bool) -> list[dict]:

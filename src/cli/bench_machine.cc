@@ -55,7 +55,7 @@ Result<double> multiply_speed(const MultiplyLoop& loop, const Threads& threads,
   return best;
 }
 
-Result<double> read_speed(const Threads& threads, const std::atomic<bool>& cancel) {
+Result<double> read_speed(const Threads& threads, const std::atomic<bool>& cancel) try {
   const auto n = static_cast<std::size_t>(threads.count());
   const std::size_t share = kBufferFloats / n / kShareUnit * kShareUnit;
   // In the largest pages, as weights and caches are held.
@@ -77,6 +77,8 @@ Result<double> read_speed(const Threads& threads, const std::atomic<bool>& cance
     }
   }
   return best;
+} catch (const std::bad_alloc&) {
+  return Error{ErrorCode::kOutOfMemory, "no memory to measure how fast it is read"};
 }
 
 }  // namespace
@@ -84,18 +86,18 @@ Result<double> read_speed(const Threads& threads, const std::atomic<bool>& cance
 Result<MachineSpeed> measure_machine(int n_threads, const std::atomic<bool>& cancel) {
   const Threads threads(n_threads);
   MachineSpeed speed{.n_threads = threads.count()};
-  try {
-    for (const MultiplyLoop& loop : multiply_loops()) {
-      RESTKV_ASSIGN(const double flops, multiply_speed(loop, threads, cancel));
-      speed.loops.push_back({.name = std::string(loop.name), .flops = flops});
-      if (loop.elements == LoopElements::kFloat) speed.flops = std::max(speed.flops, flops);
-      speed.product_flops = std::max(speed.product_flops, flops);
-    }
-    RESTKV_ASSIGN(speed.bytes_per_s, read_speed(threads, cancel));
-  } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kOutOfMemory, "no memory to measure how fast it is read"};
+  for (const MultiplyLoop& loop : multiply_loops()) {
+    RESTKV_ASSIGN(const double flops, multiply_speed(loop, threads, cancel));
+    speed.loops.push_back({.name = std::string(loop.name), .flops = flops});
+    if (loop.elements == LoopElements::kFloat) speed.flops = std::max(speed.flops, flops);
+    speed.product_flops = std::max(speed.product_flops, flops);
   }
+  RESTKV_ASSIGN(speed.bytes_per_s, read_speed(threads, cancel));
   return speed;
+}
+
+Result<double> measure_reading(int n_threads, const std::atomic<bool>& cancel) {
+  return read_speed(Threads(n_threads), cancel);
 }
 
 std::string machine_line(const MachineSpeed& speed) {

@@ -27,6 +27,9 @@ struct MachineSpeed {
 // (the buffer that is read is larger than any cache).
 Result<MachineSpeed> measure_machine(int n_threads, const std::atomic<bool>& cancel);
 
+// Bytes per second that are read from memory, alone: about a second. Errors as above.
+Result<double> measure_reading(int n_threads, const std::atomic<bool>& cancel);
+
 // "machine: 2 threads  195.0 GFLOPS f32, 640.0 GFLOPS int8 AVX2, 28.0 GB/s read"
 [[nodiscard]] std::string machine_line(const MachineSpeed& speed);
 

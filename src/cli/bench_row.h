@@ -41,7 +41,8 @@ struct BenchRow {
   std::optional<std::size_t> peak_rss_bytes = {};
   std::size_t process_peak_rss_bytes = 0;    // since its start, the model's loading included
   BenchWork work = {};                       // of one sample
-  std::optional<MachineSpeed> machine = {};  // on as many threads as the test
+  // On as many threads as the test; bytes_per_s: the mean of before and after it.
+  std::optional<MachineSpeed> machine = {};
 };
 
 // Mean, and standard deviation with n - 1; 0 for fewer than two numbers.

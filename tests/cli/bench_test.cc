@@ -249,6 +249,9 @@ TEST(Bench, ComparesWithTheMachineWhereAsked) {
     EXPECT_NEAR(row["limit_share"].get<double>(), share, 1e-5 + 1e-3 * share);
     EXPECT_EQ(row["limit"], by_flops > by_bytes ? "flops" : "bandwidth");
   }
+  // Memory is measured around each row, and never twice to the same bit.
+  EXPECT_NE(rows[0]["machine_gbps"], rows[1]["machine_gbps"]);
+  EXPECT_EQ(rows[0]["machine_gflops"], rows[1]["machine_gflops"]);
 }
 
 // On one thread and on all, whatever the rows have.
