@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engines import CACHE, ROOT, Restkv, Unavailable, output
 from entries import Entry, Setting
-from machine import machine
+from machine import cpu, machine
 from results import Run
 
 
@@ -43,15 +43,14 @@ class Kept(Run):
         self.name = Path(args.model).name
         same = {"by": "measure", "model": Path(of.model).name, "threads": of.threads, "quick": of.quick,
                 "before": version_of(of.before) if of.before else None}
-        found = machine(of.threads)
         if args.resume:
             self.path = args.resume
             self.data = json.loads(self.path.read_text(encoding="utf-8"))
-            self.check(same, found["cpu"])
+            self.check(same, cpu())
         else:
             CACHE.mkdir(parents=True, exist_ok=True)
             self.path = CACHE / f"alone-{self.started}.json"
-            self.data = same | {"date": f"{now:%Y-%m-%d}", "machine": found, "measured": [], "failed": []}
+            self.data = same | {"date": f"{now:%Y-%m-%d}", "machine": machine(of.threads), "measured": [], "failed": []}
         self.version = Restkv().version()
         self.data["version"] = self.version
 

@@ -144,11 +144,10 @@ def settings_table(rows: list[dict], tokens: int) -> str:
 
 def bandwidth(rows: list[dict]) -> str:
     """What the measurements of the machine that stand in the rows say of memory; nothing when there are none."""
-    # A row that was read and written has it twice, of one measurement.
-    found = [row.get("prompt_machine_gbps", row.get("gen_machine_gbps")) for row in rows
-             if "prompt_machine_gbps" in row or "gen_machine_gbps" in row]
+    # Reading and writing of one process have a measurement each; where processes take turns both may have the same.
+    found = [gbps for row in rows for gbps in {row.get("prompt_machine_gbps"), row.get("gen_machine_gbps")} - {None}]
     if not found:
         return ""
-    return (" The machine is measured by each row's own process just before, and where processes take turns, "
-            f"just after: its speed changes while it is shared. Over all rows of {RESTKV} memory was read at "
+    return (" The machine is measured by each row's own process, its memory just before and after, and where processes take "
+            f"turns, just after: its speed changes while it is shared. Over all rows of {RESTKV} memory was read at "
             f"{spread(found, 1)} GB/s.")

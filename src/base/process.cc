@@ -34,8 +34,10 @@ std::size_t process_peak_rss_bytes() {
   return std::max(most_before_resets.load(), peak_rss_bytes());
 }
 
-bool reset_peak_rss() {
-  most_before_resets = process_peak_rss_bytes();
+bool reset_peak_rss() { return forget_peak_rss(process_peak_rss_bytes()); }
+
+bool forget_peak_rss(std::size_t before) {
+  most_before_resets = before;
   const int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
   if (file < 0) return false;
   const bool written = write(file, "5", 1) == 1;

@@ -15,4 +15,8 @@ namespace restkv {
 // Starts a new measurement of the peak. False where the system cannot: the peak stays what it was.
 bool reset_peak_rss();
 
+// The same for what must not count at all: as if the process had never had more than `before`,
+// which process_peak_rss_bytes() was then.
+bool forget_peak_rss(std::size_t before);
+
 }  // namespace restkv

@@ -50,13 +50,11 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
   RESTKV_TRY(check_cancel());
   RESTKV_TRY(prepare(test));
   const std::vector<Token> prompt = tokens_of(test.n_prompt, kPromptTokens);
-  if (options_.warmup) RESTKV_TRY(warm_up(test));
   BenchRow row = row_of(test);
-  // What other guests of a machine leave of its memory's speed changes within seconds by half, so a
-  // row is held against what there was before and after it.
   if (row.machine) {
-    RESTKV_ASSIGN(row.machine->bytes_per_s, measure_reading(test.n_threads, cancel_));
+    RESTKV_ASSIGN(row.machine->bytes_per_s, reading_speed(test));
   }
+  if (options_.warmup) RESTKV_TRY(warm_up(test));
   peak_.begin();
   for (long long i = 0; i < options_.repetitions; ++i) {
     RESTKV_ASSIGN(const Sample one, sample(test, prompt));
@@ -74,10 +72,19 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
   row.peak_rss_bytes = peak_.bytes();
   row.process_peak_rss_bytes = process_peak_rss_bytes();
   if (row.machine) {
-    RESTKV_ASSIGN(const double after, measure_reading(test.n_threads, cancel_));
+    RESTKV_ASSIGN(const double after, reading_speed(test));
     row.machine->bytes_per_s = (row.machine->bytes_per_s + after) / 2;
   }
   return row;
+}
+
+// What other guests of a machine leave of its memory's speed changes within minutes by half, so a
+// row is held against what there was before and after it. What is read counts for no peak.
+Result<double> BenchRunner::reading_speed(const BenchCase& test) {
+  const std::size_t peak = process_peak_rss_bytes();
+  auto speed = measure_reading(test.n_threads, cancel_);
+  forget_peak_rss(peak);
+  return speed;
 }
 
 // An engine with the case's threads and chunk, and a cache at the case's depth.

@@ -68,6 +68,7 @@ class BenchRunner {
   };
   Result<void> prepare(const BenchCase& test);
   Result<void> warm_up(const BenchCase& test);
+  Result<double> reading_speed(const BenchCase& test);
   Result<Sample> sample(const BenchCase& test, const std::vector<Token>& prompt);
   Result<Sequence> read_prompt(const BenchCase& test, std::span<const Token> prompt);
   Result<void> generate(Sequence& sequence, std::size_t n);

@@ -1,6 +1,7 @@
 #include "eval/item_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
@@ -218,7 +219,9 @@ Result<ItemRunner::Reading> ItemRunner::read_once(const EvalItem& item,
   return reading;
 }
 
-// What is read first for all, then the others on top of what each has left of it.
+// What is read first for all, then the others on top of what each has left of it: the template's
+// end as if it had been written, so that no window sees it; a question as a turn of its own, after
+// which the budget holds again.
 Result<ItemRunner::Reading> ItemRunner::read_twice(const EvalItem& item, ReadFirst reads,
                                                    std::span<const KvOptions> options,
                                                    const PrefillAttention& attention) {
@@ -232,6 +235,10 @@ Result<ItemRunner::Reading> ItemRunner::read_twice(const EvalItem& item, ReadFir
                 model_.engine.prefill(tokens.first(first), options, prefill, last));
   count_prefill(first);
   const double first_ms = prefill_ms();
+  if (reads == ReadFirst::kQuestion) {
+    RESTKV_TRY(write_tail(tokens.subspan(first), first_ms, reading));
+    return reading;
+  }
   for (Sequence& sequence : reading.sequences) {
     const KvReport earlier = sequence.report();
     RESTKV_TRY(
@@ -242,6 +249,31 @@ Result<ItemRunner::Reading> ItemRunner::read_twice(const EvalItem& item, ReadFir
     reading.logits.insert(reading.logits.end(), last.begin(), last.end());
   }
   return reading;
+}
+
+Result<void> ItemRunner::write_tail(std::span<const Token> tail, double first_ms,
+                                    Reading& reading) {
+  const std::size_t n = reading.sequences.size();
+  const auto n_vocab = static_cast<std::size_t>(model_.engine.model().n_vocab);
+  std::vector<Sequence*> sequences;
+  for (Sequence& sequence : reading.sequences) {
+    sequences.push_back(&sequence);
+    reading.reports.push_back(sequence.report());
+    reading.reports.back().prompt_tokens += tail.size();
+  }
+  reading.logits.resize(n * n_vocab);
+  const auto start = std::chrono::steady_clock::now();
+  for (const Token token : tail) {
+    if (cancel_ != nullptr && cancel_->load()) {
+      return Error{ErrorCode::kCancelled, "interrupted while reading the prompt"};
+    }
+    RESTKV_TRY(model_.engine.decode(sequences, std::vector<Token>(n, token),
+                                    {reading.logits.data(), n, n_vocab}));
+  }
+  const std::chrono::duration<double, std::milli> tail_ms =
+      std::chrono::steady_clock::now() - start;
+  reading.prefill_ms.assign(n, first_ms + tail_ms.count());
+  return {};
 }
 
 EvalRow ItemRunner::row_of(const EvalItem& item, const EvalVariant& variant) const {

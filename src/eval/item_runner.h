@@ -63,6 +63,8 @@ class ItemRunner {
                             const PrefillAttention& attention);
   Result<Reading> read_twice(const EvalItem& item, ReadFirst reads,
                              std::span<const KvOptions> options, const PrefillAttention& attention);
+  // tail: what is left of the prompt, for all alike.
+  Result<void> write_tail(std::span<const Token> tail, double first_ms, Reading& reading);
   [[nodiscard]] EvalRow row_of(const EvalItem& item, const EvalVariant& variant) const;
   Result<void> set_answer(const EvalItem& item, const Answer& answer, EvalRow& row) const;
 

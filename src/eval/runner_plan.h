@@ -21,9 +21,9 @@ struct EvalItem {
   const ScorerInfo* scorer = nullptr;
   TaskSample sample;
   std::vector<Token> tokens;
-  // How many of them are read before rows go, where a variant reads the others later; else 0. Of
-  // the text: as far as the prompt agrees with that of the context alone; of the question: up to
-  // where it ends as every prompt of the template does.
+  // How many of them are read before rows go, for each way in which a variant reads the others
+  // later. Of the text: as far as the prompt agrees with that of the context alone; of the
+  // question: up to where it ends as every prompt of the template does.
   std::map<ReadFirst, std::size_t> first_tokens;
   std::size_t number = 0;             // among all samples of the run, those that are done included
   std::string hash;                   // of the tokens and the settings

@@ -31,7 +31,8 @@ std::string usual_name(std::string variant) {
 std::vector<PairedScore> pairs_of(const ReportData& data, const ReportData& other,
                                   const SummaryEntry& entry) {
   const auto is_of = [&entry](const EvalRow& row, const std::string& variant) {
-    return row.fingerprint == entry.fingerprint && row.variant == variant;
+    return row.fingerprint == entry.fingerprint && row.suite == entry.name &&
+           row.variant == variant;
   };
   std::map<PromptKey, double> usual;
   for (const EvalRow& row : data.rows) {
@@ -105,7 +106,8 @@ std::string findings_before_tail(const ReportData& data, const ReportData& befor
   return "The same samples of " + tasks_of(before_tail) +
          ": once as ever, where the window ends with what the template and the task put behind "
          "every question, and once with rows that go before that is read, so that the window "
-         "ends with the question; intervals are not corrected.\n\n" +
+         "ends with the question and that stays beside the budget, as what is written does; "
+         "intervals are not corrected.\n\n" +
          table;
 }
 

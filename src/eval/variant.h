@@ -56,8 +56,9 @@ std::span<const VariantDimension> variant_dimensions();
 [[nodiscard]] bool dimension_matters(const EvalVariant& variant, const VariantDimension& dimension);
 
 // How much of a prompt has been read when rows go: all of it; all but what a template and a suite
-// put behind the question, so that the newest queries are the question's own; or the text that
-// stands before the question.
+// put behind the question, so that the newest queries are the question's own (the rest is read as
+// if it had been written); or the text that stands before the question (which is then a turn of its
+// own).
 enum class ReadFirst : std::uint8_t { kAll, kQuestion, kText };
 [[nodiscard]] ReadFirst read_first(const EvalVariant& variant);
 

@@ -156,7 +156,6 @@ TEST(Report, SaysWhatBudgetsAreOf) {
   }
 }
 
-// What the columns do not say in words: pieces, and the sizes of blocks.
 // What was left to the model is not said; what is no object is shown as it is.
 TEST(Report, SettingsAreReadByPeople) {
   ReportData data = some_data();
@@ -175,6 +174,7 @@ TEST(Report, SettingsAreReadByPeople) {
   EXPECT_EQ(settings_line("by hand"), "Settings: by hand");
 }
 
+// What the columns do not say in words: pieces, and the sizes of blocks.
 TEST(Report, NamesApproximationsAndBlockSizes) {
   ReportData data = some_data();
   data.rows[0].schedule = data.rows[4].schedule = "chunk:2048";

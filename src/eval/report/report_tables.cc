@@ -185,7 +185,8 @@ Lengths lengths_of(const Entries& entries) {
   Lengths lengths;
   for (const SummaryEntry* entry : entries) {
     std::string& text = lengths[entry->variant];
-    text += (text.empty() ? "" : ", ") + std::to_string(entry->length);
+    const std::string length = entry->length > 0 ? std::to_string(entry->length) : "as they come";
+    text += (text.empty() ? "" : ", ") + length;
   }
   const bool same = std::ranges::all_of(lengths, [&lengths](const auto& of_variant) {
     return of_variant.second == lengths.begin()->second;

@@ -28,7 +28,8 @@ constexpr std::size_t kUnitFloats = kUnitRows * kLanes;
 static_assert(kLanes == 16 && kUnitDepth == 2 * kLanes);
 
 // Gives store(p, pairs) part p of a, in the lower halves of `pairs`, and of b: the nearest bf16 of
-// what the parts before left. Halfway cases go away from zero. What is infinite becomes NaN.
+// what the parts before left. Halfway cases go away from zero. What is infinite, or rounds to it,
+// becomes NaN.
 template <std::size_t kParts, class Store>
 HWY_INLINE void split_pair(Vf a, Vf b, Store store) {
   const U32 du;

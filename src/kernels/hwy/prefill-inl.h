@@ -1,6 +1,6 @@
 // Attention of a block of queries over contiguous keys: what prefill_block-inl.h makes of the
-// logits, times the values, as a second register tile product. Relative L2 error about 1e-6.
-// Compiled once per target.
+// logits, times the values, as a second register tile product. Relative L2 error about 1e-6 (of the
+// form by vectors; prefill_tiles-inl.h says its own). Compiled once per target.
 
 #if defined(RESTKV_KERNELS_HWY_PREFILL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_PREFILL_INL_H_

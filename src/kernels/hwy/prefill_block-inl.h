@@ -8,7 +8,7 @@
 // cache, unless they are to be kept. Which rows a query may see is looked at only in tiles that
 // cross a boundary. Tiles begin at multiples of 64 rows, and a hidden key changes no bit of a row's
 // sums, so a query's result does not depend on the other queries of its block. Precision: f32
-// throughout.
+// throughout, but for prefill_tiles-inl.h, which says its own.
 
 #if defined(RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RESTKV_KERNELS_HWY_PREFILL_BLOCK_INL_H_

@@ -10,7 +10,7 @@
 // three they are up to 0.02 off, without one of q2 k2 and q3 k1 0.01, with five 2e-5, a third of
 // what f32 itself loses. A key of more bits (f32) has a third part and a sixth product, q1 k3,
 // without which it would be 0.01 again. Weights are at most 1 and their products do not cancel like
-// that: two parts of each, w1 v1 + w1 v2 + w2 v1, lose some 2^-18.
+// that: two parts of each, w1 v1 + w1 v2 + w2 v1, lose up to 2^-17, mostly half of that.
 //
 // How it lies (bf16_tiles-inl.h): two parts take the place of the f32, so keys, values and weights
 // are split where they lie. Keys are transposed before, as for the vectors.
