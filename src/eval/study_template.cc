@@ -100,8 +100,7 @@ std::string comparison_table(const ReportData& data, const ReportData& other,
 }  // namespace
 
 std::string findings_before_tail(const ReportData& data, const ReportData& before_tail) {
-  const std::string table =
-      comparison_table(data, before_tail, "with it | without | without minus with");
+  std::string table = comparison_table(data, before_tail, "with it | without | without minus with");
   if (table.empty()) return table;
   return "The same samples of " + tasks_of(before_tail) +
          ": once as ever, where the window ends with what the template and the task put behind "
@@ -112,8 +111,7 @@ std::string findings_before_tail(const ReportData& data, const ReportData& befor
 }
 
 std::string findings_without_template(const ReportData& data, const ReportData& plain) {
-  const std::string table =
-      comparison_table(data, plain, "with template | without | without minus with");
+  std::string table = comparison_table(data, plain, "with template | without | without minus with");
   if (table.empty()) return table;
   return "The same samples of " + tasks_of(plain) +
          ", once as the model's template has them and once as plain text; intervals are not "
