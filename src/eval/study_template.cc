@@ -104,9 +104,9 @@ std::string findings_before_tail(const ReportData& data, const ReportData& befor
   if (table.empty()) return table;
   return "The same samples of " + tasks_of(before_tail) +
          ": once as ever, where the window ends with what the template and the task put behind "
-         "every question, and once with rows that go before that is read, so that the window "
-         "ends with the question and that stays beside the budget, as what is written does; "
-         "intervals are not corrected.\n\n" +
+         "every question, and once with rows that go before that is read, so that the window ends "
+         "with the question; what is read then stays beside the budget, as what is written does. "
+         "Intervals are not corrected.\n\n" +
          table;
 }
 
