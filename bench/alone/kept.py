@@ -7,16 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from engines import CACHE, ROOT, Restkv, Unavailable, output
+from engines import CACHE, ROOT, Restkv, Unavailable, built_from, output
 from entries import Entry, Setting
 from machine import cpu, machine
 from results import Run
-
-
-def version_of(program: Path) -> str:
-    """The commit that a restkv was built from; of any build, where Restkv().version() is that of the measured one."""
-    said = output([str(program), "--version"])[0].strip()
-    return said.rpartition("(")[2].rstrip(")") if "(" in said else "unknown"
 
 
 def shown(command: list[str], model: str, name: str) -> str:
@@ -42,7 +36,7 @@ class Kept(Run):
         self.args, self.of = args, of
         self.name = Path(args.model).name
         same = {"by": "measure", "model": Path(of.model).name, "threads": of.threads, "quick": of.quick,
-                "before": version_of(of.before) if of.before else None}
+                "before": built_from(of.before) if of.before else None}
         if args.resume:
             self.path = args.resume
             self.data = json.loads(self.path.read_text(encoding="utf-8"))

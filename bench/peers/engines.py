@@ -195,6 +195,12 @@ def common(model: str, threads: int, task: Task) -> list[str]:
     return words if task.warmup else [*words, "--no-warmup"]
 
 
+def built_from(program: Path) -> str:
+    """The commit that a restkv was built from, as it says itself: "restkv 0.1.0 (abc1234)"."""
+    said = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False).stdout
+    return said.strip().rpartition("(")[2].rstrip(")") if "(" in said else "unknown"
+
+
 class Restkv(Engine):
     name = "restkv"
 
@@ -215,9 +221,7 @@ class Restkv(Engine):
 
     @functools.cache
     def version(self) -> str:
-        """The commit that the program was built from, as it says itself: "restkv 0.1.0 (abc1234)"."""
-        said = subprocess.run([str(self.program()), "--version"], capture_output=True, text=True, check=False).stdout
-        return said.strip().rpartition("(")[2].rstrip(")") if "(" in said else "unknown"
+        return built_from(self.program())
 
     def command(self, model: str, threads: int, task: Task) -> list[str]:
         return [str(self.program()), "bench", *common(model, threads, task), *self.options, "-r", "1", "-o", "json"]

@@ -50,14 +50,23 @@ struct PrefillBlock {
   HWY_INLINE std::size_t last_row() const { return args.row_end[args.n_query - 1]; }
 };
 
-PrefillBlock lay_out(const PrefillAttentionArgs& args) {
+// What rows and head_dim are padded to, and how much room a number of a key and of a query takes,
+// in halves of an f32.
+struct BlockPadding {
+  std::size_t rows = kTileRows;
+  std::size_t dim = kLineFloats;
+  std::size_t key_halves = 2;
+  std::size_t query_halves = 2;
+};
+
+PrefillBlock lay_out(const PrefillAttentionArgs& args, const BlockPadding& padding = {}) {
   const std::size_t rows = args.n_query * args.group;
-  const std::size_t padded_rows = round_up(rows, kTileRows);
-  const std::size_t dim = round_up(args.head_dim, kLineFloats);
+  const std::size_t padded_rows = round_up(rows, padding.rows);
+  const std::size_t dim = round_up(args.head_dim, padding.dim);
   float* const keys = args.scratch;
-  float* const values = keys + kKeyTile * dim;
+  float* const values = keys + kKeyTile * dim * padding.key_halves / 2;
   float* const queries = values + kKeyTile * dim;
-  float* const outputs = queries + padded_rows * dim;
+  float* const outputs = queries + padded_rows * dim * padding.query_halves / 2;
   float* const max = outputs + padded_rows * dim;
   return {.args = args,
           .rows = rows,

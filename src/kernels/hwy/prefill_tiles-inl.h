@@ -202,25 +202,10 @@ void keep_nothing(const PrefillBlock& block, std::size_t row, std::size_t count,
 }
 
 struct ByTileUnit {
+  // Room for third parts of keys, whether the type has them or not.
   static PrefillBlock lay_out(const PrefillAttentionArgs& args) {
-    const std::size_t rows = args.n_query * args.group;
-    const std::size_t padded_rows = round_up(rows, kUnitRows);
-    const std::size_t dim = round_up(args.head_dim, kUnitDepth);
-    float* const keys = args.scratch;
-    float* const values = keys + kKeyTile * dim * 3 / 2;
-    float* const queries = values + kKeyTile * dim;
-    float* const outputs = queries + padded_rows * dim * kQueryParts / 2;
-    float* const max = outputs + padded_rows * dim;
-    return {.args = args,
-            .rows = rows,
-            .padded_rows = padded_rows,
-            .dim = dim,
-            .keys = keys,
-            .values = values,
-            .queries = queries,
-            .outputs = outputs,
-            .max = max,
-            .sum = max + padded_rows};
+    return HWY_NAMESPACE::lay_out(
+        args, {.rows = kUnitRows, .dim = kUnitDepth, .key_halves = 3, .query_halves = kQueryParts});
   }
   static void start(const PrefillBlock& block) {
     place_queries(block);
