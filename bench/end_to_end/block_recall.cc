@@ -159,7 +159,7 @@ Result<void> Measurement::read(std::span<const Token> passage, PrefillOptions pr
                        std::span(sums.recall).subspan(first, n_kv_head));
     }
   };
-  RESTKV_TRY(read_full(session_, passage, prefill));
+  RESTKV_TRY(observe_text(*session_.engine, passage, prefill));
   for (const Sums& sums : all) add(sums, cells);
   return {};
 }

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "cli/bench_lists.h"
 #include "cli/calibration.h"
 #include "cli/flags.h"
+#include "cli/number_lists.h"
 #include "cli/options.h"
 #include "cli/session.h"
 
@@ -61,17 +61,6 @@ inline Result<OpenedText> open_text(const PassageOptions& options,
       session.vocabulary->tokenize(text, {.special = SpecialText::kPlain, .bos = Bos::kByModel}));
   return OpenedText{
       .name = std::move(name), .session = std::move(session), .tokens = std::move(tokens)};
-}
-
-// Reads a passage with the full cache, for what prefill.on_layer sees of it.
-inline Result<void> read_full(const Session& session, std::span<const Token> passage,
-                              const PrefillOptions& prefill) {
-  KvOptions full;
-  full.policy = "full";
-  std::vector<float> logits;
-  RESTKV_ASSIGN([[maybe_unused]] const auto sequences,
-                session.engine->prefill(passage, {&full, 1}, prefill, logits));
-  return {};
 }
 
 // Gives `read` the passages of one length that begin at these tokens, and says on stderr how far it

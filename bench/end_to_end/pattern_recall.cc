@@ -176,7 +176,7 @@ Result<void> read_passage(const Session& session, std::span<const Token> passage
       std::ranges::copy(layer.caught(patterns[p], blocks), std::back_inserter(cells[p].back()));
     }
   };
-  return read_full(session, passage, prefill);
+  return observe_text(*session.engine, passage, prefill);
 }
 
 void print_row(const std::string& context, const Pattern& pattern, const Cell& cell) {

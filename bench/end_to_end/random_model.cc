@@ -7,20 +7,21 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "support/random_model.h"
+#include "whole_number.h"
 
 int main(int argc, char** argv) {
-  const int layers = argc == 4 ? std::atoi(argv[2]) : 0;
-  if (argc != 4 || std::string_view(argv[1]) != "llama-2-7b" || layers < 1 || layers > 32) {
+  const std::optional<int> layers = argc == 4 ? restkv::whole_number(argv[2], 1, 32) : std::nullopt;
+  if (!layers || std::string_view(argv[1]) != "llama-2-7b") {
     std::fprintf(stderr, "usage: bench_random_model llama-2-7b 1..32 FILE\n");
     return 2;
   }
   restkv::RandomModel model = restkv::random_llama();
-  model.n_layer = layers;
+  model.n_layer = *layers;
   model.n_embd = 4096;
   model.n_head = 32;
   model.n_kv_head = 32;

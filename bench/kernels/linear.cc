@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 
 #include "common.h"
 #include "tensor/linear.h"
+#include "whole_number.h"
 
 namespace {
 
@@ -30,6 +32,7 @@ using restkv::random_floats;
 using restkv::TensorData;
 using restkv::Threads;
 using restkv::View2;
+using restkv::whole_number;
 
 int one_pass(const std::string& path, const Threads& threads) {
   const auto file = GgufFile::open(path);
@@ -171,7 +174,13 @@ void print_table(const Threads& threads) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Threads threads(std::getenv("THREADS") != nullptr ? std::atoi(std::getenv("THREADS")) : 0);
+  const char* const wanted = std::getenv("THREADS");
+  const std::optional<int> count = whole_number(wanted != nullptr ? wanted : "0", 0, 1024);
+  if (!count) {
+    std::fprintf(stderr, "THREADS takes a whole number from 0 to 1024, not '%s'\n", wanted);
+    return 2;
+  }
+  const Threads threads(*count);
   if (argc > 1 && argv[1] == std::string_view("--table")) {
     print_table(threads);
     return 0;

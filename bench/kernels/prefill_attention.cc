@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +13,7 @@
 #include "common.h"
 #include "kernels/kernels.h"
 #include "kernels/peak.h"
+#include "whole_number.h"
 
 namespace {
 
@@ -81,17 +82,18 @@ void time_shape(const KernelTable& kernels, const Shape& shape) {
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "f16";
-  const long keys = argc > 2 ? std::strtol(argv[2], nullptr, 10) : 8192;
-  if ((name != "f16" && name != "f32") || keys < long{restkv::kMaxQueryBlock} || keys > 1'000'000) {
+  const std::optional<int> keys =
+      restkv::whole_number(argc > 2 ? argv[2] : "8192", int{restkv::kMaxQueryBlock}, 1'000'000);
+  if ((name != "f16" && name != "f32") || !keys) {
     std::fprintf(stderr, "usage: bench_prefill_attention [f16|f32 [64..1000000]]\n");
     return 2;
   }
   const KernelTable& kernels = restkv::kernels_to_time();
-  std::printf("kernels %.*s, %zu queries, %ld keys in %.*s\n",
-              static_cast<int>(kernels.name.size()), kernels.name.data(), restkv::kMaxQueryBlock,
-              keys, static_cast<int>(name.size()), name.data());
+  std::printf("kernels %.*s, %zu queries, %d keys in %.*s\n", static_cast<int>(kernels.name.size()),
+              kernels.name.data(), restkv::kMaxQueryBlock, *keys, static_cast<int>(name.size()),
+              name.data());
   Shape shape{.type = name == "f16" ? KvType::kF16 : KvType::kF32,
-              .keys = static_cast<std::uint32_t>(keys)};
+              .keys = static_cast<std::uint32_t>(*keys)};
   for (shape.head_dim = 64; shape.head_dim <= 128; shape.head_dim *= 2) {
     for (shape.group = 1; shape.group <= 7; shape.group += 3) time_shape(kernels, shape);
   }

@@ -6,7 +6,7 @@
 #include "base/names.h"
 #include "base/quote.h"
 #include "base/threads.h"
-#include "cli/bench_lists.h"
+#include "cli/number_lists.h"
 #include "sparse/pattern.h"
 
 namespace restkv {

@@ -87,11 +87,7 @@ class CalibrationRun {
            .threads = &threads_},
           std::span(to.sums).subspan(static_cast<std::size_t>(layer.layer) * n_kv_head, n_kv_head));
     };
-    KvOptions full;
-    full.policy = "full";
-    std::vector<float> logits;
-    RESTKV_ASSIGN([[maybe_unused]] const auto sequences,
-                  session_.engine->prefill(passage, {&full, 1}, prefill, logits));
+    RESTKV_TRY(observe_text(*session_.engine, passage, prefill));
     ++to.passages;
     return {};
   }

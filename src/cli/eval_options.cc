@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "base/names.h"
-#include "cli/bench_lists.h"
 #include "cli/build_commit.h"
 #include "cli/commands.h"
+#include "cli/number_lists.h"
 #include "cli/pull.h"
 #include "cli/transfer.h"
 #include "restkv/allocator.h"

@@ -35,6 +35,15 @@ Result<Number> parse_number(std::string_view name, std::string_view text, Number
   return value;
 }
 
+// As llama.cpp's variables have it.
+Result<bool> parse_truth(std::string_view text) {
+  constexpr std::string_view kTrue[] = {"on", "enabled", "true", "1"};
+  constexpr std::string_view kFalse[] = {"off", "disabled", "false", "0"};
+  if (std::ranges::find(kTrue, text) != std::end(kTrue)) return true;
+  if (std::ranges::find(kFalse, text) != std::end(kFalse)) return false;
+  return wrong("takes on or off, not '" + std::string(text) + "'");
+}
+
 // Number of insertions, deletions and replacements between two words.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -135,6 +144,24 @@ void FlagSet::add_switch(std::vector<std::string_view> names, std::string help,
          set();
          return {};
        }});
+}
+
+void FlagSet::add_switch_pair(Switch yes, Switch no, const std::function<void(bool)>& set,
+                              std::string_view environment) {
+  add({.names = std::move(yes.names),
+       .value_name = "",
+       .help = std::move(yes.help),
+       .environment = environment,
+       .set = [set](std::string_view of_environment) -> Result<void> {
+         if (of_environment.empty()) {  // typed
+           set(true);
+           return {};
+         }
+         RESTKV_ASSIGN(const bool value, parse_truth(of_environment));
+         set(value);
+         return {};
+       }});
+  add_switch(std::move(no.names), std::move(no.help), [set] { set(false); });
 }
 
 void FlagSet::add_ignored(std::vector<std::string_view> names, std::string_view value_name,

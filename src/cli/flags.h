@@ -57,6 +57,14 @@ class FlagSet {
   void add_number(std::vector<std::string_view> names, std::string help, double least, double most,
                   std::function<void(double)> set, std::string_view environment = {});
   void add_switch(std::vector<std::string_view> names, std::string help, std::function<void()> set);
+  // Two switches of which the last one counts. The variable takes what llama.cpp's do: on, enabled,
+  // true or 1 stand for `yes`, and off, disabled, false or 0 for `no`.
+  struct Switch {
+    std::vector<std::string_view> names;
+    std::string help;
+  };
+  void add_switch_pair(Switch yes, Switch no, const std::function<void(bool)>& set,
+                       std::string_view environment);
   // The next two leave out names that are taken: the command has its own flag of that name.
   // Accepted for the sake of llama.cpp's command lines, without effect here; says so in notices().
   // A value that looks like a flag is refused: older versions of some took no value.

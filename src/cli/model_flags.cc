@@ -121,9 +121,15 @@ void add_model_flags(FlagSet& flags, CommonOptions& options) {
       {"--no-mmap"},
       "read the model into memory instead of mapping it; beside repacked weights it is held twice",
       [&options] { options.engine.weights = WeightAccess::kRead; });
-  flags.add_switch({"-nr", "--no-repack"},
-                   "multiply the weights where they are: a quicker start, slower afterwards",
-                   [&options] { options.engine.order = WeightOrder::kKeep; });
+  flags.add_switch_pair(
+      {.names = {"--repack"},
+       .help = "pack the weights for the fast products as they are read (the usual)"},
+      {.names = {"-nr", "--no-repack"},
+       .help = "multiply the weights where they are: a quicker start, slower afterwards"},
+      [&options](bool packs) {
+        options.engine.order = packs ? WeightOrder::kPack : WeightOrder::kKeep;
+      },
+      "LLAMA_ARG_REPACK");
   flags.add({.names = {"--products"},
              .value_name = "NAME",
              .help = "matrix products: auto, quantised or f32 (auto)",

@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "base/names.h"
-#include "cli/bench_lists.h"
+#include "cli/number_lists.h"
 #include "restkv/allocator.h"
 #include "restkv/policy.h"
 #include "sparse/pattern.h"

@@ -149,6 +149,16 @@ Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocab
   return Sampler::make(sampler, vocabulary.size());
 }
 
+Result<void> observe_text(Engine& engine, std::span<const Token> text,
+                          const PrefillOptions& prefill) {
+  KvOptions full;
+  full.policy = "full";
+  std::vector<float> logits;
+  RESTKV_ASSIGN([[maybe_unused]] const auto sequences,
+                engine.prefill(text, {&full, 1}, prefill, logits));
+  return {};
+}
+
 PrefillOptions watched_prefill(Progress* progress, const std::atomic<bool>& cancel,
                                std::size_t n_tokens, const PrefillAttention& attention) {
   PrefillOptions options;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,11 @@ Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequen
 // seed that is not set is drawn once and put into `options`, so that several variants draw the
 // same.
 Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocabulary);
+
+// Reads a text with the full cache and lets it go again: for what prefill.on_layer sees. As
+// Engine::prefill().
+Result<void> observe_text(Engine& engine, std::span<const Token> text,
+                          const PrefillOptions& prefill);
 
 // Prefill options that drive a progress display and look at a flag.
 PrefillOptions watched_prefill(Progress* progress, const std::atomic<bool>& cancel,

@@ -110,6 +110,33 @@ TEST(Flags, TheEnvironmentIsThatOfLlamaCpp) {
   EXPECT_EQ(common.engine.rope.yarn_original_context, 32768);
 }
 
+// After what `environment` sets LLAMA_ARG_REPACK to, where it does.
+Result<WeightOrder> order_of(const std::vector<std::string_view>& args,
+                             const char* environment = nullptr) {
+  CommonOptions common;
+  FlagSet flags("usage");
+  add_model_flags(flags, common);
+  if (environment != nullptr) setenv("LLAMA_ARG_REPACK", environment, 1);
+  const auto parsed = flags.parse(args);
+  unsetenv("LLAMA_ARG_REPACK");
+  if (!parsed.ok()) return parsed.error();
+  return common.engine.order;
+}
+
+TEST(Flags, OfRepackAndNoRepackTheLastCountsAndTheEnvironmentLeast) {
+  EXPECT_EQ(order_of({}).value(), WeightOrder::kPack);
+  EXPECT_EQ(order_of({"-nr"}).value(), WeightOrder::kKeep);
+  EXPECT_EQ(order_of({"--no-repack", "--repack"}).value(), WeightOrder::kPack);
+  EXPECT_EQ(order_of({"--repack", "-nr"}).value(), WeightOrder::kKeep);
+  EXPECT_EQ(order_of({}, "off").value(), WeightOrder::kKeep);
+  EXPECT_EQ(order_of({}, "0").value(), WeightOrder::kKeep);
+  EXPECT_EQ(order_of({}, "on").value(), WeightOrder::kPack);
+  EXPECT_EQ(order_of({"--repack"}, "false").value(), WeightOrder::kPack);
+  const auto wrong = order_of({}, "maybe");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().message, "LLAMA_ARG_REPACK: takes on or off, not 'maybe'");
+}
+
 // What a command line comes to, in the order of its variants.
 std::string variants_of(const CommonOptions& options) {
   auto variants = expand_variants(options);

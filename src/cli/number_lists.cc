@@ -1,4 +1,4 @@
-#include "cli/bench_lists.h"
+#include "cli/number_lists.h"
 
 #include <algorithm>
 #include <charconv>
