@@ -9,8 +9,8 @@ from pathlib import Path
 
 from engines import CACHE, ROOT, Restkv, Unavailable, built_from, output
 from entries import Entry, Setting
-from machine import cpu, machine
-from results import Run
+from machine import machine
+from results import check_comparable, write_whole
 
 
 def shown(command: list[str], model: str, name: str) -> str:
@@ -26,21 +26,20 @@ def shown(command: list[str], model: str, name: str) -> str:
     return " ".join(words)
 
 
-class Kept(Run):
-    """Steps that were measured, each with its rows; replaced whole as those of compare are."""
+class Kept:
+    """Steps that were measured, each with its rows."""
 
-    # What its class starts with is about engines; only how results are saved is the same.
-    def __init__(self, args: argparse.Namespace, of: Setting):  # pylint: disable=super-init-not-called
+    def __init__(self, args: argparse.Namespace, of: Setting):
         now = datetime.datetime.now(datetime.timezone.utc)
         self.started = f"{now:%Y%m%dT%H%M%S%f}"
-        self.args, self.of = args, of
+        self.of = of
         self.name = Path(args.model).name
         same = {"by": "measure", "model": Path(of.model).name, "threads": of.threads, "quick": of.quick,
                 "before": built_from(of.before) if of.before else None}
         if args.resume:
             self.path = args.resume
             self.data = json.loads(self.path.read_text(encoding="utf-8"))
-            self.check(same, cpu())
+            check_comparable("measure", self.path, self.data, same)
         else:
             CACHE.mkdir(parents=True, exist_ok=True)
             self.path = CACHE / f"alone-{self.started}.json"
@@ -48,13 +47,8 @@ class Kept(Run):
         self.version = Restkv().version()
         self.data["version"] = self.version
 
-    def check(self, same: dict, cpu: str) -> None:
-        """What was measured before must be comparable with what is measured now."""
-        before = {key: self.data.get(key) for key in same}
-        if before != same:
-            sys.exit(f"measure: {self.path} is of other settings: {before}")
-        if self.data["machine"]["cpu"] != cpu:
-            sys.exit(f"measure: {self.path} is of another machine: {self.data['machine']['cpu']}, and this is {cpu}")
+    def save(self) -> None:
+        write_whole(self.path, self.data)
 
     def has(self, entry: Entry, step: str, turn: int) -> bool:
         at = {"entry": entry.name, "step": step, "round": turn}

@@ -11,6 +11,22 @@ from engines import CACHE, Engine, Measurement, Restkv, Task, Unavailable
 from machine import cpu, machine
 
 
+def write_whole(path: Path, data: dict) -> None:
+    """Whoever stops the program while it writes keeps what was there."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    part.replace(path)
+
+
+def check_comparable(program: str, path: Path, data: dict, now: dict) -> None:
+    """What was measured before must be comparable with what is measured now."""
+    before = {key: data.get(key) for key in now}
+    if before != now:
+        sys.exit(f"{program}: {path} is of other settings: {before}")
+    if data["machine"]["cpu"] != cpu():
+        sys.exit(f"{program}: {path} is of another machine: {data['machine']['cpu']}, and this is {cpu()}")
+
+
 class Run:
     """The results of a run, kept on disk after every round."""
 
@@ -23,7 +39,9 @@ class Run:
             self.path = args.resume
             self.data = json.loads(self.path.read_text(encoding="utf-8"))
             self.noted_before = set(self.data["notes"])
-            self.check_same(model)
+            check_comparable("compare", self.path, self.data,
+                             {"model": Path(model).name, "threads": args.threads, "prompt": args.prompt,
+                              "gen": args.gen, "budget": args.budget, "quick": args.quick})
             self.check_version()
             return
         self.noted_before = set()
@@ -44,16 +62,6 @@ class Run:
             except FileExistsError:
                 continue
 
-    def check_same(self, model: str) -> None:
-        """What was measured before must be comparable with what is measured now."""
-        now = {"model": Path(model).name, "threads": self.args.threads, "prompt": self.args.prompt,
-               "gen": self.args.gen, "budget": self.args.budget, "quick": self.args.quick}
-        before = {key: self.data.get(key) for key in now}
-        if now != before:
-            sys.exit(f"compare: {self.path} is of other settings: {before}")
-        if cpu() != self.data["machine"]["cpu"]:
-            sys.exit(f"compare: {self.path} is of another machine: {self.data['machine']['cpu']}, and this is {cpu()}")
-
     def check_version(self) -> None:
         """Says it when restkv has changed since; the document names the versions of each section."""
         for row in self.data["measured"]:
@@ -72,9 +80,7 @@ class Run:
                     None)
 
     def save(self) -> None:
-        part = self.path.with_suffix(".part")  # whoever stops it while it writes keeps what was there
-        part.write_text(json.dumps(self.data, indent=1), encoding="utf-8")
-        part.replace(self.path)
+        write_whole(self.path, self.data)
 
     def forget(self, start: str) -> None:
         """What an earlier run noted so: it is tried again, and noted again if it fails again."""
