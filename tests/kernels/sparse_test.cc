@@ -13,44 +13,18 @@
 #include "kernels/attention_oracle.h"
 #include "kernels/attention_tables.h"
 #include "kernels/measure.h"
+#include "kernels/prefill_blocks.h"
 
 namespace restkv::kernel_test {
 namespace {
 
-struct Shape {
-  std::size_t group;
-  std::size_t head_dim;
-  std::size_t n_query;
-  std::size_t past;
-};
 constexpr Shape kShapes[] = {
     {1, 64, 64, 300}, {1, 8, 1, 0},     {2, 6, 5, 62},  {7, 16, 13, 63}, {1, 40, 64, 130},
     {4, 80, 11, 30},  {1, 128, 64, 90}, {3, 18, 25, 1}, {2, 96, 33, 75}, {1, 256, 31, 47},
 };
 
-struct Case {
-  Shape shape;
-  RowRanges ranges;
+struct Case : Block {
   std::vector<RowSpan> listed;
-  std::vector<float> q;
-  Rows keys;
-  Rows values;
-  AttentionRule rule;
-
-  [[nodiscard]] PrefillAttentionArgs args(float* out, float* scratch) const {
-    return {.q = q.data(),
-            .out = out,
-            .token_stride = shape.group * shape.head_dim,
-            .n_query = shape.n_query,
-            .group = shape.group,
-            .head_dim = shape.head_dim,
-            .keys = keys.view(),
-            .values = values.view(),
-            .row_begin = ranges.begin.data(),
-            .row_end = ranges.end.data(),
-            .rule = rule,
-            .scratch = scratch};
-  }
 };
 
 bool is_listed(const std::vector<RowSpan>& listed, std::size_t row) {
@@ -91,21 +65,23 @@ Case make_case(const Shape& shape, Sight sight, KvType type, std::uint64_t seed)
     std::fill_n(keys.begin() + at, shape.head_dim, kNan);
     std::fill_n(values.begin() + at, shape.head_dim, kNan);
   }
-  return {.shape = shape,
-          .ranges = std::move(ranges),
-          .listed = std::move(listed),
-          .q = random.normals(shape.n_query * shape.group * shape.head_dim),
-          .keys = make_rows(type, shape.head_dim, keys),
-          .values = make_rows(type, shape.head_dim, values),
-          .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim)),
-                   .softcap = seed % 4 == 0 ? 30.0F : 0.0F,
-                   .sliding_window = 0}};
+  const std::size_t stride = shape.group * shape.head_dim;
+  return {{.shape = shape,
+           .ranges = std::move(ranges),
+           .token_stride = stride,
+           .q = random.normals(shape.n_query * stride),
+           .keys = make_rows(type, shape.head_dim, keys),
+           .values = make_rows(type, shape.head_dim, values),
+           .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim)),
+                    .softcap = seed % 4 == 0 ? 30.0F : 0.0F,
+                    .sliding_window = 0}},
+          std::move(listed)};
 }
 
 std::vector<float> sparse_outputs(const KernelTable& table, const Case& one,
                                   std::span<const RowSpan> listed) {
   Guarded<float> out(std::vector<float>(one.q.size()), 1);
-  Guarded<float> scratch(prefill_attention_scratch(one.shape.group, one.shape.head_dim));
+  Guarded<float> scratch(one.scratch_size());
   table.sparse_attention({.block = one.args(out.data(), scratch.data()), .listed = listed});
   EXPECT_TRUE(out.intact());
   EXPECT_TRUE(scratch.intact());
@@ -113,7 +89,7 @@ std::vector<float> sparse_outputs(const KernelTable& table, const Case& one,
 }
 
 // The rows that are both listed and visible, put side by side, and attention over all of these.
-std::vector<double> exact_outputs(const Case& one) {
+std::vector<double> exact_listed_outputs(const Case& one) {
   const std::size_t d = one.shape.head_dim;
   std::vector<double> out(one.q.size());
   for (std::size_t i = 0; i < one.shape.n_query; ++i) {
@@ -146,7 +122,7 @@ TEST(SparseAttention, IsNearTheDefinition) {
       for (const KvType type : {KvType::kF32, KvType::kF16}) {
         const Case one = make_case(shape, sight, type, seed++);
         SCOPED_TRACE("seed " + std::to_string(seed - 1));
-        const std::vector<double> wanted = exact_outputs(one);
+        const std::vector<double> wanted = exact_listed_outputs(one);
         for_each_attention_table([&](const KernelTable& table) {
           EXPECT_LE(worst(table, relative_l2(sparse_outputs(table, one, one.listed), wanted)),
                     attention_budget(table, one.rule));
@@ -231,9 +207,7 @@ TEST(SparseAttention, OfAllRowsIsPrefillAttention) {
       }
       const std::vector<RowSpan> more_than_visible = {{.begin = 0, .end = n + 1000}};
       for_each_attention_table([&](const KernelTable& table) {
-        std::vector<float> dense(one.q.size());
-        AlignedArray<float> scratch(prefill_attention_scratch(shape.group, shape.head_dim));
-        table.prefill_attention(one.args(dense.data(), scratch.data()));
+        const std::vector<float> dense = outputs(table, one);
         EXPECT_TRUE(same_bits(sparse_outputs(table, one, pieces), dense));
         EXPECT_TRUE(same_bits(sparse_outputs(table, one, more_than_visible), dense));
       });
