@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import layouts
-from tables import spread, table
+from tables import goal_met, table
 
 
 @dataclass(frozen=True)
@@ -17,24 +17,13 @@ class Goal:
     unit: str = ""
     most: bool = False  # the limit is the most that is allowed
 
-    @property
-    def digits(self) -> int:
-        return 0 if self.unit else 2
-
     def text(self) -> str:
         return f"at {'most' if self.most else 'least'} {self.limit:g}{self.unit}"
 
-    def part(self, where: str, found: list[float]) -> str:
-        middle = statistics.median(found)
-        missed = middle > self.limit if self.most else middle < self.limit
-        said = spread(found, self.digits)
-        if missed and said.split()[0] == f"{self.limit:.{self.digits}f}":
-            said = spread(found, self.digits + 1)  # a goal that is missed by little is not shown as reached
-        return f"{where}: {f'**{said}{self.unit}**' if missed else said + self.unit}"
-
     def reached(self, rows: list[dict]) -> str:
         """Missed parts in bold."""
-        parts = [self.part(where, found) for where, found in self.values(rows).items() if found] if rows else []
+        parts = [f"{where}: {goal_met(found, self.limit, self.unit, self.most)}"
+                 for where, found in self.values(rows).items() if found] if rows else []
         return "; ".join(parts) or "not measured"
 
 

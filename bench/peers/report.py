@@ -5,6 +5,7 @@ from pathlib import Path
 
 from against import against_text
 from machine import UNMEASURED
+from peer_goals import goals_text
 from tables import RESTKV, bandwidth, depth_table, length_table, limit_table, settings_table, synthetic_table
 
 TITLE = "## Side by side"
@@ -94,6 +95,8 @@ def text_of(data: dict, pictures: list[str], other: dict | None = None) -> str:
     for when, limits in (("at the start", machine["limits"]), ("at the end", machine.get("limits_at_the_end"))):
         if limits:
             parts.append(f"What the machine could do {when}:\n\n    " + "\n    ".join(limits))
+    if not data["quick"] and (text := goals_text(data)):
+        parts.append(text)
     parts += [shown(name) for name in pictures if not of_openvino(name)]
     if any(row["section"] == "depth" for row in rows):
         parts.append(f"### Reading {data['prompt']} tokens at a depth\n\n" + depth_table(rows, "depth", "prompt_ts"))

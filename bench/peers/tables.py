@@ -13,6 +13,20 @@ def spread(values: list[float], digits: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
+def goal_met(values: list[float], limit: float, unit: str = "", most: bool = False) -> str:
+    """The values, in bold where their median misses the limit (the least, or the most, that is allowed); empty without any."""
+    if not values:
+        return ""
+    digits = 0 if unit else 2
+    middle = statistics.median(values)
+    if not (middle > limit if most else middle < limit):
+        return spread(values, digits) + unit
+    said = spread(values, digits)
+    if said.split()[0] == f"{limit:.{digits}f}":
+        said = spread(values, digits + 1)  # a goal that is missed by little is not shown as reached
+    return f"**{said}{unit}**"
+
+
 def by_pair(rows: list[dict], section: str, key: str, at: dict, **which: str) -> dict[int, float]:
     """pair -> value, of the rows that match and have measured it."""
     wanted = {"section": section, **at, **which}

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv.pop(1))
 import document  # noqa: E402
 import machine  # noqa: E402
+import peer_goals  # noqa: E402
 import report  # noqa: E402
 import tables  # noqa: E402
 
@@ -98,6 +99,38 @@ class Tables(unittest.TestCase):
         rows = [row("restkv", pair, gen_machine_gbps=rate) for pair, rate in enumerate((31.9, 35.0, 54.6))]
         self.assertIn("memory was read at 35.0 (31.9-54.6) GB/s", tables.bandwidth(rows))
         self.assertEqual(tables.bandwidth([row("restkv", 0), row("peer", 0)]), "")
+
+
+class Goals(unittest.TestCase):
+    def test_what_is_missed_is_bold(self):
+        rows = [row("restkv", pair, n_depth=8192, gen_ts=rate) for pair, rate in enumerate((14.0, 15.0, 99.0))]
+        rows += [row("ik_llama.cpp", pair, n_depth=8192, gen_ts=10.0) for pair in range(3)]
+        rows += [row("llama.cpp", pair, n_depth=8192, gen_ts=6.26) for pair in range(3)]
+        text = peer_goals.goals_text({"measured": rows, "budget": 1024})
+        self.assertIn("| times as fast as | ik_llama.cpp: goal | reached | llama.cpp: goal | reached |", text)
+        # 15 / 6.26 is 2.396, which does not reach 2.4.
+        self.assertIn("| writing, full, depth 8192 | 1.5 | 1.50 (1.40-9.90) | 2.4 | **2.396 (2.236-15.815)** |", text)
+
+    def test_nothing_is_said_of_what_was_not_measured(self):
+        rows = [row("restkv", 0, n_depth=8192, gen_ts=30.0), row("llama.cpp", 0, n_depth=8192, gen_ts=10.0),
+                row("ik_llama.cpp", 0, gen_ts=10.0)]
+        text = peer_goals.goals_text({"measured": rows, "budget": 1024})
+        self.assertEqual(text.splitlines()[6:], ["| writing, full, depth 8192 | 1.5 | not measured | 2.4 | 3.00 |"])
+        self.assertEqual(peer_goals.goals_text({"measured": rows[:1], "budget": 1024}), "")
+
+    def test_patterns_and_budgets_have_goals_of_their_own(self):
+        rows = [row("restkv", 0, section="length", label=label, n_prompt=32768, prompt_ts=rate)
+                for label, rate in (("restkv full", 20.0), ("restkv rest-kv 1024", 10.0), ("restkv rest-kv 1024, some", 30.0))]
+        rows.append(row("llama.cpp", 0, section="length", n_prompt=32768, prompt_ts=5.0))
+        text = peer_goals.goals_text({"measured": rows, "budget": 1024})
+        self.assertIn("| first token of 32768, rest-kv 1024 | 2.5 | **2.00** |", text)
+        self.assertIn("| first token of 32768, rest-kv 1024, some | 5 | 6.00 |", text)
+        self.assertNotIn("first token", peer_goals.goals_text({"measured": rows, "budget": 512}))
+
+    def test_made_up_rows_meet_what_is_extrapolated(self):
+        rows = [row("llama.cpp", 0, n_depth=depth, gen_ts=1 / (1 + depth)) for depth in (0, 1, 2)]
+        rows.append(row("restkv", 0, section="synthetic", label="restkv rest-kv 1024", n_depth=131072, gen_ts=0.01))
+        self.assertIn("| 20 | 1310.73 |", peer_goals.goals_text({"measured": rows, "budget": 1024}))
 
 
 class Notes(unittest.TestCase):
