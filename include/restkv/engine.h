@@ -45,6 +45,10 @@ struct EngineOptions {
   // kPack copies the weights into an order that both prefill and decode multiply much faster, at
   // the price of a longer start; kKeep multiplies them where they are. For ProductMode::kAuto.
   WeightOrder order = WeightOrder::kPack;
+  // While a prompt of at least so many tokens passes through one layer, the packed weights of the
+  // others are let go of; they are packed anew when their turn comes, which takes less than a
+  // second for each half GiB, and changes no bit. Until then the file must stay as it is.
+  std::size_t weights_go_from = 32768;
   RopeOverrides rope;
 };
 

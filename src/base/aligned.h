@@ -88,6 +88,11 @@ class AlignedArray {
   std::size_t size_ = 0;
 };
 
+// Gives the whole pages inside `bytes` back to the system. Those of memory of one's own lose what
+// stood there; those of a mapping of a file that was never written to come again when they are
+// read. Advice: where the system does not take it, nothing happens.
+void drop_pages(std::span<const std::byte> bytes);
+
 // Gives std::vector memory on a 64-byte boundary.
 template <typename T>
 struct AlignedAllocator {

@@ -72,6 +72,7 @@ Result<void> DecodeStep::run(std::span<const Token> tokens, View2<float> logits)
   k_.reserve(n * config_.kv_size());
   v_.reserve(n * config_.kv_size());
   const View2<float> hidden(hidden_.data(), n, n_embd);
+  engine_.model->hold_packed(engine_.threads);  // a prefill that was interrupted may have let go
   engine_.model->embed(pass_, tokens, hidden);
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     engine_.model->project_qkv(pass_, layer, hidden, positions_, {q_.data(), n, config_.q_size()},

@@ -19,6 +19,11 @@ void HiddenStates::reserve(std::size_t n, std::size_t n_embd, std::size_t most) 
   halves_.reserve(n * kv_row_bytes(type_, n_embd));
 }
 
+void HiddenStates::release() {
+  floats_ = {};
+  halves_ = {};
+}
+
 View2<float> HiddenStates::take_blank(std::size_t first, std::size_t count) {
   const std::size_t offset = type_ == KvType::kF32 ? first * n_embd_ : 0;
   RESTKV_DCHECK(offset + count * n_embd_ <= floats_.size());

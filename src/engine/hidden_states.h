@@ -30,7 +30,10 @@ class HiddenStates {
   // REQUIRES: part of the view that the last take() gave, for the same tokens.
   void put(std::size_t first, View2<const float> changed);
 
-  // What reserve() took.
+  // Lets all of it go.
+  void release();
+
+  // What reserve() took, and nothing after release().
   [[nodiscard]] std::size_t bytes() const {
     return floats_.size() * sizeof(float) + halves_.size();
   }

@@ -97,30 +97,45 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
                      static_cast<std::size_t>(config_.head_dim), engine_.threads.count());
   }
 
+  const bool weights_go = n_ >= engine_.options.weights_go_from;
+  if (weights_go) engine_.model->let_go_of_packed();
   embed();
   for (int layer = 0; layer < config_.n_layer; ++layer) {
     // Of the file's pages a long prompt touches all embeddings, and each layer once.
     if (n_ >= kLongPrompt) engine_.model->give_back_pages();
+    engine_.model->hold_layer(engine_.threads, layer);
     RESTKV_TRY(run_layer(layer));
+    if (weights_go) engine_.model->let_go_of_layer(layer);
   }
 
   RESTKV_TRY(all_logits());
-  std::vector<float> logits(static_cast<std::size_t>(config_.n_vocab));
-  const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
-  engine_.model->logits(last, hidden_.take(n_ - 1, 1), {logits.data(), 1, logits.size()});
-  RESTKV_TRY(check_logits({logits.data(), 1, logits.size()}));
-  last_logits = std::move(logits);
+  PrefillOutcome outcome;
+  for (const VariantRun& run : runs_) outcome.reports.push_back(report(run));
+  RESTKV_TRY(logits_of_the_last(last_logits));
 
   end_prefix();
-  PrefillOutcome outcome;
   for (VariantRun& run : runs_) {
-    outcome.reports.push_back(report(run));
     outcome.caches.push_back(std::move(run.cache));
     run.queries.advance(n_);
     outcome.queries.push_back(std::move(run.queries));
     outcome.cursors.push_back(std::move(run.cursors));
   }
   return outcome;
+}
+
+// Lets go of what the prompt took, before the output matrix comes.
+Result<void> PrefillRun::logits_of_the_last(std::vector<float>& last_logits) {
+  const std::span<const float> row = hidden_.take(n_ - 1, 1).row(0);
+  std::vector<float> hidden(row.begin(), row.end());
+  hidden_.release();
+  rows_.reset();
+  std::vector<float> logits(static_cast<std::size_t>(config_.n_vocab));
+  engine_.model->hold_output(engine_.threads);
+  const Pass last = engine_.pass(PassProducts::Phase::kDecode, 1);
+  engine_.model->logits(last, {hidden.data(), 1, hidden.size()}, {logits.data(), 1, logits.size()});
+  RESTKV_TRY(check_logits({logits.data(), 1, logits.size()}));
+  last_logits = std::move(logits);
+  return {};
 }
 
 void PrefillRun::embed() {
@@ -319,6 +334,7 @@ void PrefillRun::count_queries(std::size_t first, std::size_t count) {
 Result<void> PrefillRun::all_logits() {
   if (!job_.options->on_logits) return {};
   const auto n_vocab = static_cast<std::size_t>(config_.n_vocab);
+  engine_.model->hold_output(engine_.threads);
   AlignedArray<float> block(std::min(kLogitBlock, n_) * n_vocab);
   for (std::size_t first = job_.options->logits_from; first < n_; first += kLogitBlock) {
     RESTKV_TRY(check_cancel());
@@ -356,8 +372,9 @@ Result<PrefillOutcome> run_prefill(Engine::State& engine, const PrefillJob& job,
   engine.last_prefill = {};
   RESTKV_ASSIGN(SparsePrefill sparse, SparsePrefill::make(job.options->attention));
   try {
-    PrefillRun run(engine, job, std::move(sparse));
-    auto outcome = run.run(last_logits);
+    auto outcome = PrefillRun(engine, job, std::move(sparse)).run(last_logits);
+    // Now that what the prompt took has gone.
+    engine.model->hold_packed(engine.threads);
     engine.last_prefill.total_ms = ms_since(start);
     return outcome;
   } catch (const std::bad_alloc&) {

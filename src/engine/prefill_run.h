@@ -133,6 +133,7 @@ class PrefillRun {
   void count_bytes(VariantRun& run) const;
   void note_queries(VariantRun& run, int layer);
   Result<void> all_logits();
+  Result<void> logits_of_the_last(std::vector<float>& last_logits);
   [[nodiscard]] Result<void> check_cancel() const;
   Result<void> after_chunk(int layer, std::size_t done);
   [[nodiscard]] bool only_last_row(int layer) const;

@@ -186,40 +186,47 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
 }
 
 Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
-  std::vector<Linear*> matrices;
+  std::vector<std::vector<Linear*>> parts;
   for (LayerWeights& layer : layers_) {
-    for (Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
-                           &layer.up, &layer.down}) {
-      matrices.push_back(linear);
-    }
+    parts.push_back({&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up,
+                     &layer.down});
   }
-  matrices.push_back(&output_);
-  const auto aligned_bytes = [&kernels](const Linear& linear) {
-    return (linear.packed_bytes(kernels) + kAlignment - 1) / kAlignment * kAlignment;
-  };
-  std::size_t bytes = 0;
-  for (const Linear* linear : matrices) bytes += aligned_bytes(*linear);
+  parts.push_back({&output_});
   try {
-    packed_ = AlignedArray<std::byte>(bytes, MemoryUse::kLarge);
+    packed_.emplace(parts, kernels,
+                    [this](const Linear& matrix) { file_->give_back(matrix.data()); });
   } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kOutOfMemory, "no memory for a packed copy of the weights (" +
-                                              std::to_string(bytes) + " bytes)"};
+    return Error{ErrorCode::kOutOfMemory, "no memory for a packed copy of the weights"};
   }
-  std::byte* next = packed_.data();
-  for (Linear* linear : matrices) {
-    const std::size_t size = aligned_bytes(*linear);
-    if (size == 0) continue;
-    linear->pack(threads, kernels, next);
-    file_->give_back(linear->data());
-    next += size;
-  }
+  hold_packed(threads);
   return {};
+}
+
+void Model::let_go_of_packed() {
+  for (std::size_t part = 0; packed_ && part < packed_->count(); ++part) packed_->let_go(part);
+}
+
+void Model::let_go_of_layer(int layer) {
+  if (packed_) packed_->let_go(static_cast<std::size_t>(layer));
+}
+
+void Model::hold_layer(const Threads& threads, int layer) {
+  if (packed_) packed_->hold(threads, static_cast<std::size_t>(layer));
+}
+
+void Model::hold_output(const Threads& threads) {
+  if (packed_) packed_->hold(threads, layers_.size());
+}
+
+// The largest first: until it is done, the file's pages of it are in memory as well.
+void Model::hold_packed(const Threads& threads) {
+  hold_output(threads);
+  for (int layer = 0; layer < config_.n_layer; ++layer) hold_layer(threads, layer);
 }
 
 bool Model::rows_depend_on_company(const PassProducts& products) const {
   for (const LayerWeights& layer : layers_) {
-    for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
-                                 &layer.up, &layer.down}) {
+    for (const Linear* linear : layer.matrices()) {
       if (*linear && products.of(*linear) == Product::kExpandedGemm) return true;
     }
   }
@@ -229,8 +236,7 @@ bool Model::rows_depend_on_company(const PassProducts& products) const {
 std::string Model::product_names(const PassProducts& products) const {
   std::vector<Product> used;
   for (const LayerWeights& layer : layers_) {
-    for (const Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate,
-                                 &layer.up, &layer.down}) {
+    for (const Linear* linear : layer.matrices()) {
       if (*linear) used.push_back(products.of(*linear));
     }
   }
@@ -283,8 +289,7 @@ WeightCounts Model::count_weights() const {
 std::size_t Model::decode_weight_bytes() const {
   std::size_t bytes = output_.bytes();
   for (const LayerWeights& layer : layers_) {
-    bytes += layer.query.bytes() + layer.key.bytes() + layer.value.bytes() + layer.output.bytes() +
-             layer.gate.bytes() + layer.up.bytes() + layer.down.bytes();
+    for (const Linear* linear : layer.matrices()) bytes += linear->bytes();
   }
   return bytes;
 }

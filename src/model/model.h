@@ -4,9 +4,11 @@
 // What happens between project_qkv() and finish_layer() - the cache and attention - is the
 // engine's.
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "base/threads.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
+#include "model/packed_parts.h"
 #include "model/rope.h"
 #include "restkv/model_info.h"
 #include "restkv/result.h"
@@ -62,6 +65,10 @@ struct LayerWeights {
   std::vector<float> mlp_norm, mlp_post_norm;
   Linear query, key, value, output;
   Linear gate, up, down;
+
+  [[nodiscard]] std::array<const Linear*, 7> matrices() const {
+    return {&query, &key, &value, &output, &gate, &up, &down};
+  }
 };
 
 class Model {
@@ -74,6 +81,14 @@ class Model {
   // decode multiply with them; the file's pages are given back. Before the first pass only.
   // kOutOfMemory: nothing was packed.
   Result<void> pack(const Threads& threads, const KernelTable& kernels);
+  // The packed copies of all layers and of the output matrix go; those that are needed come again,
+  // to the same bits: a layer's before its project_qkv() and finish_layer(), the output's before
+  // logits(). Nothing happens to weights that have none, or whose copy is there. Not thread-safe.
+  void let_go_of_packed();
+  void let_go_of_layer(int layer);
+  void hold_layer(const Threads& threads, int layer);
+  void hold_output(const Threads& threads);
+  void hold_packed(const Threads& threads);
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] ModelInfo info() const;
@@ -128,8 +143,8 @@ class Model {
   std::vector<float> rope_factors_;  // [n_rot / 2] or empty
   std::vector<float> final_norm_;
   Linear embedding_;
-  Linear output_;  // shares the embedding's data when tied
-  AlignedArray<std::byte> packed_;
+  Linear output_;                      // shares the embedding's data when tied
+  std::optional<PackedParts> packed_;  // one for each layer, and the output's
 
   struct Factors {
     std::once_flag once;

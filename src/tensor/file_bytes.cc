@@ -89,15 +89,7 @@ Result<FileBytes> FileBytes::open(const std::string& path, GgufOpenOptions::Acce
 }
 
 void FileBytes::give_back(std::span<const std::byte> part) const {
-  if (copy_.size() != 0 || part.empty()) return;
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const auto at = static_cast<std::size_t>(part.data() - data_);
-  const std::size_t first = (at + page - 1) / page * page;
-  const std::size_t last = (at + part.size()) / page * page;
-  if (first >= last) return;
-  // The mapping is private and was never written to, so that its pages are the file's.
-  ::madvise(const_cast<std::byte*>(data_) + first,  // NOLINT(*-const-cast): madvise's signature
-            last - first, MADV_DONTNEED);
+  if (copy_.size() == 0) drop_pages(part);
 }
 
 FileBytes::FileBytes(FileBytes&& other) noexcept { *this = std::move(other); }

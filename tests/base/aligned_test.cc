@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <fstream>
 #include <limits>
+#include <vector>
 
-#include <unistd.h>
+#include "support/resident_bytes.h"
 
 namespace restkv {
 namespace {
@@ -57,14 +57,6 @@ TEST(AlignedArray, TooLargeIsBadAllocAndKeepsWhatWasThere) {
   }
 }
 
-std::size_t resident_bytes() {
-  std::ifstream status("/proc/self/statm");
-  std::size_t size = 0;
-  std::size_t resident = 0;
-  status >> size >> resident;
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
-
 // The first array teaches the heap to keep sizes up to its own; behind the second, something small
 // stays.
 TEST(AlignedArray, WhatIsGoneTakesNoMemoryThoughSomethingSmallStandsBehindIt) {
@@ -82,6 +74,30 @@ TEST(AlignedArray, WhatIsGoneTakesNoMemoryThoughSomethingSmallStandsBehindIt) {
   EXPECT_GT(resident_bytes(), before + kSize * 3);
   large = AlignedArray<float>();
   EXPECT_LT(resident_bytes(), before + kSize);
+}
+
+// Only whole pages go, and they can be written again.
+TEST(DropPages, GivesMemoryBackAndLeavesItsNeighbours) {
+  constexpr std::size_t kSize = std::size_t{16} << 20;
+  AlignedArray<std::byte> array(kSize, MemoryUse::kLarge);
+  std::ranges::fill(array.span(), std::byte{7});
+  const std::size_t before = resident_bytes();
+  drop_pages(std::span(array.span()).subspan(100, kSize - 200));
+  EXPECT_LT(resident_bytes(), before - kSize * 9 / 10);
+  EXPECT_EQ(array[99], std::byte{7});
+  EXPECT_EQ(array[kSize - 100], std::byte{7});
+  std::ranges::fill(array.span(), std::byte{9});
+  EXPECT_EQ(array[kSize / 2], std::byte{9});
+}
+
+TEST(DropPages, OfLessThanAPageGivesNothing) {
+  std::vector<std::byte> bytes(100'000, std::byte{7});
+  for (const std::size_t size : {0U, 1U, 2000U, 4095U}) {
+    const std::span<std::byte> part = std::span(bytes).subspan(4096, size);
+    drop_pages(part.first(size / 2));
+  }
+  drop_pages({});
+  EXPECT_EQ(std::ranges::count(bytes, std::byte{7}), 100'000);
 }
 
 TEST(AlignedArray, MovesItsMemoryAndIsEmptyAfterwards) {

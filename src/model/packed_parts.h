@@ -1,0 +1,55 @@
+#pragma once
+
+// The packed copies of a model's weights, in parts that come and go: while a long prompt passes
+// through one layer, the copies of the others need no memory.
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "base/aligned.h"
+#include "base/threads.h"
+#include "kernels/kernels.h"
+#include "tensor/linear.h"
+
+namespace restkv {
+
+// Not thread-safe. The matrices must stay where they are.
+class PackedParts {
+ public:
+  // Called for each matrix after its copy was written.
+  using OnPacked = std::function<void(const Linear&)>;
+
+  // Room for all parts, of which none is held yet. Matrices without a packed form are left out.
+  // Throws std::bad_alloc.
+  PackedParts(const std::vector<std::vector<Linear*>>& parts, const KernelTable& kernels,
+              OnPacked on_packed);
+
+  [[nodiscard]] std::size_t count() const { return parts_.size(); }
+  // Of all parts, held or not.
+  [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
+  [[nodiscard]] bool holds(std::size_t part) const { return parts_[part].is_held; }
+
+  // Packs the part's matrices, to the same bits every time; nothing happens while it is held.
+  void hold(const Threads& threads, std::size_t part);
+  // Gives the part's whole pages back to the system. Its matrices must not multiply until hold().
+  void let_go(std::size_t part);
+
+ private:
+  struct Copy {
+    Linear* matrix = nullptr;
+    std::byte* at = nullptr;
+  };
+  struct Part {
+    std::vector<Copy> copies;
+    std::span<std::byte> bytes;
+    bool is_held = false;
+  };
+
+  const KernelTable& kernels_;
+  OnPacked on_packed_;
+  AlignedArray<std::byte> memory_;
+  std::vector<Part> parts_;
+};
+
+}  // namespace restkv
