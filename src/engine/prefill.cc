@@ -101,7 +101,7 @@ Result<PrefillOutcome> PrefillRun::run(std::vector<float>& last_logits) {
   if (weights_go) engine_.model->let_go_of_packed();
   embed();
   for (int layer = 0; layer < config_.n_layer; ++layer) {
-    // Of the file's pages a long prompt touches all embeddings, and each layer once.
+    // Of the file's pages each layer's are read once.
     if (n_ >= kLongPrompt) engine_.model->give_back_pages();
     engine_.model->hold_layer(engine_.threads, layer);
     RESTKV_TRY(run_layer(layer));
@@ -145,6 +145,8 @@ void PrefillRun::embed() {
     const View2<float> hidden = hidden_.take_blank(first, count);
     engine_.model->embed(pass_, job_.tokens.subspan(first, count), hidden);
     hidden_.put(first, hidden);
+    // A long prompt touches nearly all embeddings, and they are as large as the output matrix.
+    if (n_ >= kLongPrompt) engine_.model->give_back_pages();
   }
 }
 

@@ -57,6 +57,9 @@ struct StudyAmounts {
 Result<std::vector<StudyPart>> study_parts(std::string_view scale,
                                            const StudyAmounts& amounts = {});
 
+// Steps whose bytes differ by less, as a share, read as much.
+inline constexpr double kEqualBytes = 0.02;
+
 // Budgets of ReST-KV, by length, whose steps read as many bytes as those of the part's variants
 // that read by blocks have read, each once; none that is a variant of the part, or more than a
 // prompt has. `rows`: of the part; `run_before`: of parts_of_equal_bytes(), so that a budget which

@@ -11,8 +11,6 @@
 namespace restkv {
 namespace {
 
-constexpr double kNearly = 0.02;
-
 bool is_rest_kv_alone(const EvalVariant& variant) {
   return variant.kv.policy == "rest-kv" && variant.kv.policy_options.empty() &&
          variant.kv.allocator == "uniform" && variant.kv.budget.unit == Budget::Unit::kTokens &&
@@ -113,7 +111,7 @@ BudgetsByLength budgets_of_equal_bytes(const StudyPart& part, std::string_view f
       const auto apart = [&](std::size_t budget) {
         return std::abs(std::log(cost->bytes_at(budget) / wanted->bytes));
       };
-      const auto reads_as_much = [&](std::size_t budget) { return apart(budget) <= kNearly; };
+      const auto reads_as_much = [&](std::size_t budget) { return apart(budget) <= kEqualBytes; };
       if (std::ranges::any_of(known, reads_as_much)) continue;
       auto budget = static_cast<std::size_t>(
           std::max(1.0, std::round(wanted->bytes / cost->bytes - cost->beside)));

@@ -108,19 +108,24 @@ WaysOfModel ways_of(Rows rows) {
   return ways;
 }
 
-// ReST-KV at the budgets whose steps read as much as those of `way`, or nearly, at each length.
+// ReST-KV at the budgets whose steps read as much as those of `way`, or nearly, at each length. Of
+// those that read as much to kEqualBytes, that which was asked most; else the nearest.
 WayOfReading kept_nearest(const WaysOfModel& ways, const WayOfReading& way) {
   WayOfReading nearest{.policy = "rest-kv", .kept = {}, .read = ""};
   for (const auto& [length, budgets] : ways.kept) {
     const std::optional<StepReading> wanted = reading_of(ways.rows, way, length);
-    double best = 0;
+    std::tuple<double, std::ptrdiff_t, double> best;  // too far apart by, -prompts, apart by
     for (const unsigned long budget : budgets) {
       const std::string text = std::to_string(budget);
       const WayOfReading one{.policy = "rest-kv", .kept = {{length, text}}, .read = ""};
       const double apart = distance(reading_of(ways.rows, one, length), wanted, text == way.read);
-      if (nearest.kept.contains(length) && apart >= best) continue;
+      const std::ptrdiff_t prompts = std::ranges::count_if(ways.rows, [&](const EvalRow* row) {
+        return row->length == length && is_way(*row, one);
+      });
+      const std::tuple found(apart <= kEqualBytes ? 0 : apart, -prompts, apart);
+      if (nearest.kept.contains(length) && found >= best) continue;
       nearest.kept[length] = text;
-      best = apart;
+      best = found;
     }
   }
   nearest.reading = reading_of(ways.rows, nearest);

@@ -1,6 +1,10 @@
 // The study's text: what its results allow us to say, and all its figures.
 
 #include <algorithm>
+#include <cstdint>
+#include <map>
+#include <ranges>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +50,36 @@ std::string left_out_text(const StudyResults& results) {
                 results.left_out);
 }
 
+// "10", or "3 to 10" where tasks differ.
+std::string samples_of_task(const std::map<std::string, std::size_t>& by_task) {
+  const auto [least, most] = std::ranges::minmax(by_task | std::views::values);
+  return least == most ? format("%zu", least) : format("%zu to %zu", least, most);
+}
+
+// Where a suite has not as many samples at every length and under every seed: several commands may
+// have gone on in one database.
+std::string samples_text(const ReportData& data) {
+  using Cell = std::pair<std::int64_t, std::int64_t>;  // length, seed
+  std::map<std::string, std::map<Cell, std::map<std::string, std::size_t>>> suites;
+  for (const EvalRow& row : data.rows) {
+    if (row.variant != "full") continue;
+    ++suites[suite_text(row.suite, row.model)][{row.length, row.seed}][row.task];
+  }
+  std::string text;
+  for (const auto& [suite, cells] : suites) {
+    std::string listed;
+    std::set<std::string> numbers;
+    for (const auto& [cell, by_task] : cells) {
+      numbers.insert(samples_of_task(by_task));
+      listed += (listed.empty() ? "" : ", ") + samples_of_task(by_task) +
+                format(" of %lld tokens under seed %lld", static_cast<long long>(cell.first),
+                       static_cast<long long>(cell.second));
+    }
+    if (numbers.size() > 1) text += "Samples of each task of " + suite + ": " + listed + ".\n\n";
+  }
+  return text;
+}
+
 // Without its title.
 std::string figures_of(const ReportData& data) {
   const std::string report = report_markdown(data);
@@ -66,7 +100,7 @@ std::string study_markdown(const StudyResults& results) {
       "methods, with itself without a part and with rows of query heads for one another; the file "
       "of all figures has every pair of methods and corrects for all of them. Others are not told "
       "apart by these samples, which does not make the methods equally good.\n\n";
-  text += left_out_text(results);
+  text += left_out_text(results) + samples_text(data);
   const auto section = [&text](const char* title, const std::string& findings) {
     if (!findings.empty()) text += "## " + std::string(title) + "\n\n" + findings + "\n";
     while (text.ends_with("\n\n\n")) text.pop_back();
@@ -94,7 +128,8 @@ std::string study_markdown(const StudyResults& results) {
 
 std::string study_figures_markdown(const StudyResults& results) {
   std::string text = "# All figures of the study\n\nMade by `" + results.command + "`.\n\n" +
-                     left_out_text(results) + figures_of(results.prompts);
+                     left_out_text(results) + samples_text(results.prompts) +
+                     figures_of(results.prompts);
   if (results.before_tail != nullptr) {
     text += "\n# Without the chat template's end in the observation window\n\n" +
             figures_of(*results.before_tail);

@@ -274,6 +274,27 @@ TEST(Study, TheyMeetAtTheBudgetOfEachLength) {
             std::string::npos);
 }
 
+// An earlier command may have run a budget that reads as much, but not on all prompts.
+TEST(Study, OfBudgetsThatReadAsMuchTheOneThatWasAskedMostCounts) {
+  ReportData data;
+  data.rows = rows_at_64();
+  data.summary = summarise(data.rows, {}).value();
+  ReportData equal;
+  for (int i = 0; i < 4; ++i) {
+    equal.rows.push_back(read_row({"rest-kv 322", 2048, 332, i, 0.5}));
+    if (i < 2) equal.rows.push_back(read_row({"rest-kv 320", 2048, 330, i, 1.0}));
+    equal.rows.push_back(read_row({"rest-kv 400", 2048, 410, i, 1.0}));
+    equal.rows.push_back(read_row({"rest-kv 400", 2048, 410, i + 4, 1.0}));
+    equal.rows.push_back(read_row({"rest-kv 490", 4096, 500, i, 0.5}));
+  }
+  const std::string table = findings_at_equal_reading(data, &equal).table;
+  EXPECT_NE(
+      table.find("| ReST-KV 322 at 2048, 490 at 4096 (416 rows, 0.41 MiB) - AB-Sparse 64 (415 "
+                 "rows, 0.41 MiB) | +50.0 (+50.0 to +50.0) |"),
+      std::string::npos)
+      << table;
+}
+
 TEST(Study, TheyMeetOnOneModel) {
   ReportData data;
   data.rows = rows_at_64();

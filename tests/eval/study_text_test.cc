@@ -116,6 +116,36 @@ TEST(Study, ModelsOfOneNameHavePicturesOfTheirOwn) {
       << ::testing::PrintToString(pictures);
 }
 
+// Lengths and seeds that are not sampled alike are told.
+TEST(Study, SaysWhereSamplesAreUneven) {
+  ReportData data;
+  data.title = "t";
+  const auto add = [&data](int samples, std::int64_t length, std::int64_t seed) {
+    for (int i = 0; i < samples; ++i) {
+      for (const char* policy : {"full", "rest-kv"}) {
+        add_row(data, i, policy, std::string(policy) == "full" ? "" : "64", i % 2);
+        data.rows.back().length = length;
+        data.rows.back().seed = seed;
+      }
+    }
+  };
+  const auto text = [&data] {
+    data.summary = summarise(data.rows, {}).value();
+    return study_markdown({.prompts = data, .command = "restkv study"});
+  };
+  add(10, 2048, 42);
+  add(10, 4096, 42);
+  EXPECT_EQ(text().find("Samples of each task"), std::string::npos);
+  add(3, 8192, 42);
+  add(5, 2048, 43);
+  EXPECT_NE(
+      text().find("\n\nSamples of each task of ruler, m: 10 of 2048 tokens under seed 42, 5 of "
+                  "2048 tokens under seed 43, 10 of 4096 tokens under seed 42, 3 of 8192 "
+                  "tokens under seed 42.\n\n"),
+      std::string::npos)
+      << text();
+}
+
 TEST(Study, SaysHowMuchWasRunAndWhatThatCanFind) {
   ReportData data;
   for (int i = 0; i < 20; ++i) {

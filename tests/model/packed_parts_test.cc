@@ -37,14 +37,14 @@ TEST(PackedParts, TakeNoMemoryWhileTheyAreGone) {
   if (kernels.multiply_packed == nullptr) GTEST_SKIP() << "these kernels pack no weights";
   RandomModel shape = random_llama();
   shape.n_layer = 4;
-  shape.n_embd = 1024;
+  shape.n_embd = 512;
   shape.n_ff = 4096;
   const Loaded loaded = load(shape, GGML_TYPE_Q8_0);
   const Threads threads(1);
   loaded.model->give_back_pages();
   const std::size_t nothing = resident_bytes();
   ASSERT_TRUE(loaded.model->pack(threads, kernels).ok());
-  const std::size_t layer = std::size_t{3} * 1024 * 4096;  // bytes, at the least
+  const std::size_t layer = std::size_t{3} * 512 * 4096;  // bytes, at the least
   EXPECT_GT(resident_bytes(), nothing + 4 * layer);
   loaded.model->let_go_of_packed();
   EXPECT_LT(resident_bytes(), nothing + layer / 2);
