@@ -44,9 +44,15 @@ void PackedParts::hold(const Threads& threads, std::size_t part) {
   }
 }
 
+// With what lies between it and the next parts that are held: a page may belong to two parts, and
+// the system may have made one large page of a part's end and what was gone beside it.
 void PackedParts::let_go(std::size_t part) {
-  Part& held = parts_[part];
-  if (std::exchange(held.is_held, false)) drop_pages(held.bytes);
+  if (!std::exchange(parts_[part].is_held, false)) return;
+  std::size_t first = part;
+  std::size_t last = part;
+  while (first > 0 && !parts_[first - 1].is_held) --first;
+  while (last + 1 < parts_.size() && !parts_[last + 1].is_held) ++last;
+  drop_pages({parts_[first].bytes.data(), parts_[last].bytes.data() + parts_[last].bytes.size()});
 }
 
 }  // namespace restkv

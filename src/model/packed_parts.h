@@ -32,7 +32,7 @@ class PackedParts {
 
   // Packs the part's matrices, to the same bits every time; nothing happens while it is held.
   void hold(const Threads& threads, std::size_t part);
-  // Gives the part's whole pages back to the system. Its matrices must not multiply until hold().
+  // Gives the part's memory back to the system. Its matrices must not multiply until hold().
   void let_go(std::size_t part);
 
  private:
