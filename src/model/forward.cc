@@ -79,6 +79,7 @@ void Model::embed(const Pass& pass, std::span<const Token> tokens, View2<float> 
 void Model::project_qkv(const Pass& pass, int layer, View2<const float> hidden,
                         std::span<const Position> positions, View2<float> q, View2<float> k,
                         View2<float> v) const {
+  RESTKV_DCHECK(holds(static_cast<std::size_t>(layer)));
   const LayerWeights& weights = layers_[static_cast<std::size_t>(layer)];
   const LayerConfig& layer_config = config_.layers[static_cast<std::size_t>(layer)];
   const View2<float> normed = view(pass.buffers.normed, hidden.rows, hidden.cols);
@@ -99,6 +100,7 @@ void Model::project_qkv(const Pass& pass, int layer, View2<const float> hidden,
 
 void Model::finish_layer(const Pass& pass, int layer, View2<const float> attention,
                          View2<float> hidden) const {
+  RESTKV_DCHECK(holds(static_cast<std::size_t>(layer)));
   const LayerWeights& weights = layers_[static_cast<std::size_t>(layer)];
   const std::size_t rows = hidden.rows;
   PassBuffers& buffers = pass.buffers;
@@ -125,6 +127,7 @@ void Model::finish_layer(const Pass& pass, int layer, View2<const float> attenti
 }
 
 void Model::logits(const Pass& pass, View2<const float> hidden, View2<float> out) const {
+  RESTKV_DCHECK(holds(layers_.size()));
   const View2<float> normed = view(pass.buffers.normed, hidden.rows, hidden.cols);
   norm_rows(pass, hidden, final_norm_, config_.norm_eps, normed);
   output_.forward(pass.threads, pass.products.of(output_), pass.buffers.linear, normed, out);

@@ -186,7 +186,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
 }
 
 Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
-  std::vector<std::vector<Linear*>> parts;
+  PackedParts::Matrices parts;
   for (LayerWeights& layer : layers_) {
     parts.push_back({&layer.query, &layer.key, &layer.value, &layer.output, &layer.gate, &layer.up,
                      &layer.down});
@@ -196,7 +196,9 @@ Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
     packed_.emplace(parts, kernels,
                     [this](const Linear& matrix) { file_->give_back(matrix.data()); });
   } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kOutOfMemory, "no memory for a packed copy of the weights"};
+    return Error{ErrorCode::kOutOfMemory,
+                 "no memory for a packed copy of the weights (" +
+                     std::to_string(PackedParts::bytes_of(parts, kernels)) + " bytes)"};
   }
   hold_packed(threads);
   return {};

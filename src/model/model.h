@@ -135,6 +135,8 @@ class Model {
  private:
   Model() = default;
   [[nodiscard]] std::string make_fingerprint() const;
+  // A part of packed_: a layer, or behind them the output matrix.
+  [[nodiscard]] bool holds(std::size_t part) const { return !packed_ || packed_->holds(part); }
 
   std::shared_ptr<const GgufFile> file_;
   ModelConfig config_;

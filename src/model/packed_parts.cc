@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "base/check.h"
-
 namespace restkv {
 namespace {
 
@@ -13,14 +11,18 @@ std::size_t aligned_bytes(const Linear& matrix, const KernelTable& kernels) {
 
 }  // namespace
 
-PackedParts::PackedParts(const std::vector<std::vector<Linear*>>& parts, const KernelTable& kernels,
-                         OnPacked on_packed)
-    : kernels_(kernels), on_packed_(std::move(on_packed)) {
+std::size_t PackedParts::bytes_of(const Matrices& parts, const KernelTable& kernels) {
   std::size_t bytes = 0;
   for (const std::vector<Linear*>& part : parts) {
     for (const Linear* matrix : part) bytes += aligned_bytes(*matrix, kernels);
   }
-  memory_ = AlignedArray<std::byte>(bytes, MemoryUse::kLarge);
+  return bytes;
+}
+
+PackedParts::PackedParts(const Matrices& parts, const KernelTable& kernels, OnPacked on_packed)
+    : kernels_(kernels),
+      on_packed_(std::move(on_packed)),
+      memory_(bytes_of(parts, kernels), MemoryUse::kLarge) {
   std::byte* next = memory_.data();
   for (const std::vector<Linear*>& part : parts) {
     std::byte* const first = next;

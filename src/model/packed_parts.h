@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "base/aligned.h"
@@ -20,14 +21,15 @@ class PackedParts {
   // Called for each matrix after its copy was written.
   using OnPacked = std::function<void(const Linear&)>;
 
+  using Matrices = std::vector<std::vector<Linear*>>;  // by part
+  // Of all copies together.
+  [[nodiscard]] static std::size_t bytes_of(const Matrices& parts, const KernelTable& kernels);
+
   // Room for all parts, of which none is held yet. Matrices without a packed form are left out.
   // Throws std::bad_alloc.
-  PackedParts(const std::vector<std::vector<Linear*>>& parts, const KernelTable& kernels,
-              OnPacked on_packed);
+  PackedParts(const Matrices& parts, const KernelTable& kernels, OnPacked on_packed);
 
   [[nodiscard]] std::size_t count() const { return parts_.size(); }
-  // Of all parts, held or not.
-  [[nodiscard]] std::size_t bytes() const { return memory_.size(); }
   [[nodiscard]] bool holds(std::size_t part) const { return parts_[part].is_held; }
 
   // Packs the part's matrices, to the same bits every time; nothing happens while it is held.
