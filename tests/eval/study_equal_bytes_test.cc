@@ -39,20 +39,25 @@ EvalRow row_at_64(const RowAt64& of, double score) {
   return row;
 }
 
-// What is kept and what is read of it: the same rows are read with and without AB-Sparse.
-// Rows of query heads are another method: a prompt counts once.
-TEST(Study, ReStKvMeetsAbSparseByRowsOfKvHeads) {
+// Twelve samples of model m, each variant with the same score on all.
+ReportData rows_of_variants(const std::map<std::string, double>& scores) {
   ReportData data;
   data.title = "t";
   for (int i = 0; i < 12; ++i) {
-    for (const auto& [variant, score] :
-         std::map<std::string, double>{{"rest-kv 64", 0.75},
-                                       {"rest-kv 64 granularity=query-head", 0},
-                                       {"full decode_attn=ab-sparse", 0.25}}) {
+    for (const auto& [variant, score] : scores) {
       data.rows.push_back(row_at_64({.model = "m", .variant = variant, .sample = i}, score));
     }
   }
   data.summary = summarise(data.rows, {}).value();
+  return data;
+}
+
+// What is kept and what is read of it: the same rows are read with and without AB-Sparse.
+// Rows of query heads are another method: a prompt counts once.
+TEST(Study, ReStKvMeetsAbSparseByRowsOfKvHeads) {
+  const ReportData data = rows_of_variants({{"rest-kv 64", 0.75},
+                                            {"rest-kv 64 granularity=query-head", 0},
+                                            {"full decode_attn=ab-sparse", 0.25}});
   const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
   const std::size_t at = text.find("| ReST-KV 64 - AB-Sparse 64 | **+50.0 (+50.0 to +50.0)** |");
   ASSERT_NE(at, std::string::npos) << text;
@@ -139,16 +144,9 @@ TEST(Study, ReStKvAndAbSparseMeetByWhatAStepReads) {
 
 // Rows of two tables of block sizes are two methods: a prompt counts once for each.
 TEST(Study, AbSparseUnderTwoTablesIsTwoMethods) {
-  ReportData data;
-  for (int i = 0; i < 12; ++i) {
-    for (const auto& [variant, score] :
-         std::map<std::string, double>{{"rest-kv 64", 0.75},
-                                       {"full decode_attn=ab-sparse decode_table=aaaa", 0.25},
-                                       {"full decode_attn=ab-sparse decode_table=bbbb", 0.5}}) {
-      data.rows.push_back(row_at_64({.model = "m", .variant = variant, .sample = i}, score));
-    }
-  }
-  data.summary = summarise(data.rows, {}).value();
+  const ReportData data = rows_of_variants({{"rest-kv 64", 0.75},
+                                            {"full decode_attn=ab-sparse decode_table=aaaa", 0.25},
+                                            {"full decode_attn=ab-sparse decode_table=bbbb", 0.5}});
   const std::string text = findings_at_equal_reading(data).table;
   for (const auto& [table, difference] : std::map<std::string, std::string>{
            {"aaaa", "**+50.0 (+50.0 to +50.0)**"}, {"bbbb", "**+25.0 (+25.0 to +25.0)**"}}) {

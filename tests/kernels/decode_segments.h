@@ -124,18 +124,24 @@ class Pages {
   std::vector<PageView> views_;
 };
 
+// partial: of segment.partial_size().
+inline DecodeAttentionArgs decode_args(const Segment& segment, const Pages& pages, std::size_t skip,
+                                       float* partial) {
+  return {.q = segment.q.data(),
+          .group = segment.group,
+          .head_dim = segment.head_dim,
+          .pages = pages.views(),
+          .skip_rows = skip,
+          .type_k = segment.keys.type,
+          .type_v = segment.values.type,
+          .rule = segment.rule,
+          .partial = partial};
+}
+
 inline std::vector<float> partial_of(const KernelTable& table, const Segment& segment,
                                      const Pages& pages, std::size_t skip) {
   Guarded<float> partial(segment.partial_size(), 1);
-  table.decode_attention({.q = segment.q.data(),
-                          .group = segment.group,
-                          .head_dim = segment.head_dim,
-                          .pages = pages.views(),
-                          .skip_rows = skip,
-                          .type_k = segment.keys.type,
-                          .type_v = segment.values.type,
-                          .rule = segment.rule,
-                          .partial = partial.data()});
+  table.decode_attention(decode_args(segment, pages, skip, partial.data()));
   EXPECT_TRUE(partial.intact());
   std::vector<float> padded = partial.values();
   padded.resize(decode_partial_size(segment.group, segment.head_dim));

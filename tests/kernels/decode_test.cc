@@ -285,17 +285,10 @@ TEST(DecodeAttention, ShowsItsLogits) {
         const std::size_t stride = rows + 3;
         std::vector<float> logits(group * stride, -7.0F);
         std::vector<float> partial(segment.partial_size());
-        table.decode_attention({.q = segment.q.data(),
-                                .group = group,
-                                .head_dim = segment.head_dim,
-                                .pages = pages.views(),
-                                .skip_rows = skip,
-                                .type_k = segment.keys.type,
-                                .type_v = segment.values.type,
-                                .rule = segment.rule,
-                                .partial = partial.data(),
-                                .logits = logits.data(),
-                                .logit_stride = stride});
+        DecodeAttentionArgs args = decode_args(segment, pages, skip, partial.data());
+        args.logits = logits.data();
+        args.logit_stride = stride;
+        table.decode_attention(args);
         partial.resize(decode_partial_size(group, segment.head_dim));
         EXPECT_EQ(partial, partial_of(table, segment, pages, skip));
         for (std::size_t g = 0; g < group; ++g) {
