@@ -17,8 +17,9 @@ std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim) {
   const std::size_t keys = dim * kKeyTile * 3 / 2;
   const std::size_t values = dim * kKeyTile;
   const std::size_t queries_and_outputs = queries * dim * 3 / 2 + queries * dim;
-  const std::size_t running_max_and_sum = 2 * queries;
-  return keys + values + queries_and_outputs + running_max_and_sum;
+  const std::size_t sums_by_lane = queries * kLineFloats;
+  const std::size_t max_and_sum = 2 * queries;
+  return keys + values + queries_and_outputs + sums_by_lane + max_and_sum;
 }
 
 std::size_t kept_weights_size(std::size_t group, std::size_t n_query, std::size_t rows) {

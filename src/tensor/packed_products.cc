@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/tiles.h"
 #include "tensor/linear_products.h"
 #include "tensor/packed_weights.h"
 
@@ -40,7 +41,9 @@ struct PanelBlock {
   std::size_t last;
 };
 
-// Few large blocks: each is read from end to end, and the start of one costs its thread little.
+// Few large blocks: each is read from end to end, and the start of one costs its thread little. As
+// many for each thread, and of one size: of 7 blocks the second of two threads would have 3. Whole
+// pairs of panels, because a vector may hold two.
 std::vector<PanelBlock> cut_into_panels(const Threads& threads,
                                         std::span<const WeightProduct> products) {
   constexpr std::size_t kBlocksPerThread = 8;
@@ -52,9 +55,12 @@ std::vector<PanelBlock> cut_into_panels(const Threads& threads,
   std::vector<PanelBlock> result;
   for (const WeightProduct& product : products) {
     const std::size_t n_panel = (product.y.cols + kPanelRows - 1) / kPanelRows;
-    for (std::size_t first = 0; first < n_panel; first += most) {
+    std::size_t count = (n_panel + most - 1) / most;
+    if (count > 1) count = round_up(count, static_cast<std::size_t>(threads.count()));
+    const std::size_t size = round_up((n_panel + count - 1) / count, 2);
+    for (std::size_t first = 0; first < n_panel; first += size) {
       result.push_back(
-          {.product = &product, .first = first, .last = std::min(n_panel, first + most)});
+          {.product = &product, .first = first, .last = std::min(n_panel, first + size)});
     }
   }
   return result;

@@ -23,7 +23,7 @@ void observe(const PrefillBlock& block, std::size_t row, std::size_t first, Sigh
   HWY_ALIGN LogitTile logits;
   compute_logits<Tile, kRows>(block, row, first, sight, logits);
   HWY_ALIGN RowFloats rescale;
-  add_to_softmax<kRows>(logits, block.max + row, block.sum + row, rescale);
+  add_to_softmax<kRows>(block, row, logits, rescale);
 }
 
 // Second pass: adds the probabilities, in the order of the query rows, to columns[kKeyTile]. share:
@@ -35,10 +35,10 @@ void add_columns(const PrefillBlock& block, std::size_t row, std::size_t first, 
   HWY_ALIGN LogitTile logits;
   compute_logits<Tile, kRows>(block, row, first, sight, logits);
   for (std::size_t r = 0; r < kRows; ++r) {
+    weigh(logits[r], block.max[row + r]);
     for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
-      const Vf weight =
-          exp_at_most_88(hn::Sub(hn::Load(d, logits[r] + key), all(block.max[row + r])));
       const Vf before = hn::Load(d, columns + key);
+      const Vf weight = hn::Load(d, logits[r] + key);
       hn::Store(hn::MulAdd(weight, all(share[row + r]), before), d, columns + key);
     }
   }
@@ -97,6 +97,7 @@ void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
         [&](auto rows, std::size_t row, std::size_t first, Sight sight)
             HWY_ATTR { observe<Tile, rows.value>(block, row, first, sight); },
         nothing);
+    add_up_lanes(block);
   }
   // The sums become what a row's weights are multiplied by.
   const auto group = static_cast<float>(args.block.group);

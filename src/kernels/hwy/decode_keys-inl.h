@@ -184,10 +184,11 @@ HWY_INLINE float weigh(const float* logits, float* weights, float& max, float* l
     max = new_max;
   }
   Vf added = hn::Mul(hn::Load(d, lane_sums), all(rescale));
+  for (Vf& logit : row) logit = hn::Sub(logit, all(max));
+  exp_each_at_most_88<kVectors>(row);
   for (std::size_t v = 0; v < kVectors; ++v) {
-    const Vf weight = exp_at_most_88(hn::Sub(row[v], all(max)));
-    hn::Store(weight, d, weights + v * kLanes);
-    added = hn::Add(added, weight);
+    hn::Store(row[v], d, weights + v * kLanes);
+    added = hn::Add(added, row[v]);
   }
   hn::Store(added, d, lane_sums);
   return rescale;

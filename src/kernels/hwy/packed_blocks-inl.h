@@ -8,12 +8,14 @@
 #define RESTKV_KERNELS_HWY_PACKED_BLOCKS_INL_H_
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 #include <hwy/highway.h>
 
 #include "kernels/packed.h"
+#include "kernels/tiles.h"
 
 #if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
 #include <immintrin.h>
@@ -186,6 +188,19 @@ HWY_INLINE void store_row(const PackedProductArgs& args, std::size_t panel, std:
   _mm256_store_ps(values, sum);
   for (std::size_t i = 0; first + i < args.n_out; ++i) {
     y[i] = args.bias == nullptr ? values[i] : values[i] + args.bias[first + i];
+  }
+}
+
+// Asks for the lines that the results of these panels and rows will go to, before they are
+// computed. Neighbouring rows lie a page or more apart, so no processor foresees them, and stores
+// that wait for their lines would hold up all work behind them.
+HWY_INLINE void fetch_results(const PackedProductArgs& args, std::size_t panel, std::size_t panels,
+                              std::size_t row, std::size_t rows) {
+  const std::size_t first = panel * kPanelRows;
+  const std::size_t end = std::min(first + panels * kPanelRows, args.n_out);
+  for (std::size_t r = row; r < row + rows; ++r) {
+    const float* const y = args.y + r * args.y_stride;
+    for (std::size_t i = first; i < end; i += kLineFloats) __builtin_prefetch(y + i, 1);
   }
 }
 

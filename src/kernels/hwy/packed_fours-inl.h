@@ -89,14 +89,20 @@ HWY_INLINE void fill_panel(const std::byte* p, const Outer& outer, std::size_t p
   if constexpr (has_mins(kKind)) _mm256_store_ps(strip.offset + row, block.offset);
 }
 
-// sums[row][strip] += the blocks [first, last) of some rows of a tile times kStrips strips.
-// blocks[b * kStrips + strip]. Rows beyond the tile's last stand for that one.
+// sums[row][strip] += the blocks [first, last) of some rows of a tile times kStrips strips; sums
+// begin with block 0. blocks[b * kStrips + strip]. Rows beyond the tile's last stand for that one.
 template <PackedKind kKind, std::size_t kStrips>
 HWY_INLINE void multiply_slab(const StripBlock<kKind>* blocks, std::size_t first, std::size_t last,
                               const ActivationTile& tile, std::size_t first_row,
-                              StripFloats (&sums)[kRowsAtOnce][kStrips]) {
+                              StripFloats (&result)[kRowsAtOnce][kStrips]) {
   std::size_t rows[kRowsAtOnce];
   for (std::size_t r = 0; r < kRowsAtOnce; ++r) rows[r] = std::min(first_row + r, tile.rows - 1);
+  StripFloats sums[kRowsAtOnce][kStrips];
+  for (std::size_t r = 0; r < kRowsAtOnce; ++r) {
+    for (std::size_t s = 0; s < kStrips; ++s) {
+      sums[r][s] = first == 0 ? floats_of(0.0F) : result[r][s];
+    }
+  }
   for (std::size_t b = first; b < last; ++b) {
     const StripBlock<kKind>* const strips = blocks + b * kStrips;
     const auto add_products = [&](std::size_t i, StripInts(&to)[kRowsAtOnce][kStrips]) {
@@ -144,14 +150,23 @@ HWY_INLINE void multiply_slab(const StripBlock<kKind>* blocks, std::size_t first
       }
     }
   }
+  for (std::size_t r = 0; r < kRowsAtOnce; ++r) {
+    for (std::size_t s = 0; s < kStrips; ++s) result[r][s] = sums[r][s];
+  }
 }
 
 // Outputs [first, end) of one row, up to a strip's.
 HWY_INLINE void store_strip(const PackedProductArgs& args, std::size_t first, std::size_t end,
                             std::size_t row, StripFloats sum) {
   const std::size_t n = std::min(end - first, kStripRows);
-  if (args.bias != nullptr) sum = add_floats(sum, load_some(args.bias + first, n));
-  store_some(sum, args.y + row * args.y_stride + first, n);
+  float* const y = args.y + row * args.y_stride + first;
+  if (n == kStripRows) {
+    if (args.bias != nullptr) sum = add_floats(sum, load_anywhere(args.bias + first));
+    store_anywhere(sum, y);
+  } else {
+    if (args.bias != nullptr) sum = add_floats(sum, load_some(args.bias + first, n));
+    store_some(sum, y, n);
+  }
 }
 
 // Sums of a tile of activations times kStrips strips; those of four rows lie together.
@@ -189,12 +204,8 @@ void multiply_strips(const PackedProductArgs& args, std::size_t panel) {
   std::size_t tile_row = 0;
   for (const ActivationTile& tile : args.tiles) {
     slab.begin(tile, kKind);
+    fetch_results(args, panel, kStrips * kPanelsAbreast, tile_row, tile.rows);
     TileSums<kStrips> sums;
-    for (auto& group : sums) {
-      for (auto& row : group) {
-        for (StripFloats& sum : row) sum = floats_of(0.0F);
-      }
-    }
     for (std::size_t b = 0; b < n_block; b += kSlab) {
       slab.template multiply<kKind, kStrips>(blocks, b, std::min(n_block, b + kSlab), tile, sums);
     }

@@ -248,6 +248,7 @@ void many_in_pairs(const PackedProductArgs& args) {
     }
     std::size_t first_row = 0;
     for (const ActivationTile& tile : args.tiles) {
+      fetch_results(args, begin, n_panel, first_row, tile.rows);
       multiply_tile<kKind>(blocks, n_block, n_panel, tile, sums);
       for (std::size_t r = 0; r < tile.rows; ++r) {
         for (std::size_t p = 0; p < n_panel; ++p) {

@@ -68,7 +68,7 @@ class SlabInTiles {
     for (std::size_t s = 0; s < kStrips; ++s) {
       StripFloats strip_sums[kMostTileRows];
       for (std::size_t r = 0; r < kMostTileRows; ++r) {
-        strip_sums[r] = sums[r / kRowsAtOnce][r % kRowsAtOnce][s];
+        strip_sums[r] = first == 0 ? floats_of(0.0F) : sums[r / kRowsAtOnce][r % kRowsAtOnce][s];
       }
       // Two blocks at a time: one is in the unit while the other is scaled.
       for (std::size_t b = first; b < last; b += 2) {

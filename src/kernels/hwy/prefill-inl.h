@@ -47,7 +47,7 @@ void attend(const PrefillBlock& block, std::size_t row, std::size_t first, Sight
   const KeptTile kept = keeps ? kept_tile(block, first) : KeptTile{};
   LogitTile& weights = keeps ? *reinterpret_cast<LogitTile*>(kept.weights + row * kKeyTile) : own;
   compute_logits<Tile, kRows>(block, row, first, sight, weights);
-  add_to_softmax<kRows>(weights, block.max + row, block.sum + row, rescale);
+  add_to_softmax<kRows>(block, row, weights, rescale);
   if (keeps) std::copy_n(block.max + row, kRows, kept.max + row);
   std::size_t column = 0;
   for (; column + kPanel <= block.dim; column += kPanel) {
@@ -97,6 +97,7 @@ void attend_block(const PrefillAttentionArgs& args, const OverRows& over_rows) {
   std::fill_n(block.outputs, block.padded_rows * block.dim, 0.0F);
   Form::with_tile(args, [&](auto tile) HWY_ATTR { over_rows(block, tile); });
   Form::finish();
+  add_up_lanes(block);
   write_outputs(block);
   if (args.softmax == nullptr) return;
   std::copy_n(block.max, block.rows, args.softmax);

@@ -43,6 +43,7 @@ struct PrefillBlock {
   float* values;   // [kKeyTile][dim]
   float* queries;  // [padded_rows / kTileRows][dim][kTileRows], times product_scale()
   float* outputs;  // [padded_rows][dim]
+  float* lanes;    // [padded_rows][kLanes]: sums of weights, lane by lane, until add_up_lanes()
   float* max;      // [padded_rows]
   float* sum;      // [padded_rows]
 
@@ -67,7 +68,8 @@ PrefillBlock lay_out(const PrefillAttentionArgs& args, const BlockPadding& paddi
   float* const values = keys + kKeyTile * dim * padding.key_halves / 2;
   float* const queries = values + kKeyTile * dim;
   float* const outputs = queries + padded_rows * dim * padding.query_halves / 2;
-  float* const max = outputs + padded_rows * dim;
+  float* const lanes = outputs + padded_rows * dim;
+  float* const max = lanes + padded_rows * kLanes;
   return {.args = args,
           .rows = rows,
           .padded_rows = padded_rows,
@@ -76,13 +78,21 @@ PrefillBlock lay_out(const PrefillAttentionArgs& args, const BlockPadding& paddi
           .values = values,
           .queries = queries,
           .outputs = outputs,
+          .lanes = lanes,
           .max = max,
           .sum = max + padded_rows};
 }
 
 void start_softmax(const PrefillBlock& block) {
   std::fill_n(block.max, block.padded_rows, kLowestLogit);
-  std::fill_n(block.sum, block.padded_rows, 0.0F);
+  std::fill_n(block.lanes, block.padded_rows * kLanes, 0.0F);
+}
+
+// After the last tile.
+void add_up_lanes(const PrefillBlock& block) {
+  for (std::size_t row = 0; row < block.padded_rows; ++row) {
+    block.sum[row] = sum_of(hn::Load(F32(), block.lanes + row * kLanes));
+  }
 }
 
 // Queries side by side as the tile product reads them, and an empty softmax for each.
@@ -126,10 +136,11 @@ struct FloatTile {
 };
 
 // A tile in f16, widened within the products, which have the same bits: keys and values of 64
-// channels then leave half of a first-level cache to queries and outputs.
+// channels then leave half of a first-level cache to queries and outputs. Not with AVX-512: there
+// widening takes units that multiply, more than larger tiles cost (docs/kernels.md).
 struct HalfTile {
   static bool fits(const PrefillAttentionArgs& args) {
-    return kConvertsF16 && args.keys.type == KvType::kF16 &&
+    return kConvertsF16 && !kManyRegisters && args.keys.type == KvType::kF16 &&
            (args.values.data == nullptr || args.values.type == KvType::kF16) &&
            args.head_dim % kLineFloats == 0;
   }
@@ -300,28 +311,37 @@ HWY_INLINE void compute_logits(const PrefillBlock& block, std::size_t row, std::
   cap_and_hide<kRows>(block, row, first, sight, logits);
 }
 
+// The largest of `start` and a row's logits. Mostly `start` stands, and nothing has to wait for the
+// largest of the lanes.
 HWY_INLINE float largest_of(const float* logits, float start) {
   const F32 d;
   Vf largest = all(start);
   for (std::size_t key = 0; key < kKeyTile; key += kLanes) {
     largest = hn::Max(largest, hn::Load(d, logits + key));
   }
+  if (HWY_LIKELY(hn::AllTrue(d, hn::Eq(largest, all(start))))) return start;
   return max_of(largest);
 }
 
-// Turns a row of logits into weights relative to `max` and gives their sum.
-HWY_INLINE float weigh(float* logits, float max) {
+// As many vectors of logits as registers hold while exp() goes through its steps.
+constexpr std::size_t kExpsAtOnce = kManyRegisters ? 4 : 2;
+
+// Turns a row of logits into weights relative to `max` and gives their sums, lane by lane.
+HWY_INLINE Vf weigh(float* logits, float max) {
   const F32 d;
   Vf added[2] = {hn::Zero(d), hn::Zero(d)};
-  for (std::size_t key = 0; key < kKeyTile; key += kPanel) {
-    for (std::size_t v = 0; v < 2; ++v) {
-      float* const at = logits + key + v * kLanes;
-      const Vf weight = exp_at_most_88(hn::Sub(hn::Load(d, at), all(max)));
-      hn::Store(weight, d, at);
-      added[v] = hn::Add(added[v], weight);
+  for (std::size_t key = 0; key < kKeyTile; key += kExpsAtOnce * kLanes) {
+    Vf weights[kExpsAtOnce];
+    for (std::size_t v = 0; v < kExpsAtOnce; ++v) {
+      weights[v] = hn::Sub(hn::Load(d, logits + key + v * kLanes), all(max));
+    }
+    exp_each_at_most_88<kExpsAtOnce>(weights);
+    for (std::size_t v = 0; v < kExpsAtOnce; ++v) {
+      hn::Store(weights[v], d, logits + key + v * kLanes);
+      added[v % 2] = hn::Add(added[v % 2], weights[v]);
     }
   }
-  return sum_of(hn::Add(added[0], added[1]));
+  return hn::Add(added[0], added[1]);
 }
 
 // One float for each row of a tile, in whole vectors.
@@ -331,9 +351,12 @@ using RowFloats = float[round_up(kTileRows, kLanes)];
 // everything that a row summed before must be multiplied by. Step by step for all rows, because the
 // steps of a single row wait for each other.
 template <std::size_t kRows>
-HWY_INLINE void add_to_softmax(LogitRow* logits, float* max, float* sum, RowFloats& rescale) {
+HWY_INLINE void add_to_softmax(const PrefillBlock& block, std::size_t row, LogitRow* logits,
+                               RowFloats& rescale) {
   static_assert(kRows <= std::extent_v<RowFloats>);
   const F32 d;
+  float* const max = block.max + row;
+  float* const lanes = block.lanes + row * kLanes;
   HWY_ALIGN RowFloats new_max = {};
   HWY_ALIGN RowFloats difference = {};
   for (std::size_t r = 0; r < kRows; ++r) {
@@ -345,7 +368,9 @@ HWY_INLINE void add_to_softmax(LogitRow* logits, float* max, float* sum, RowFloa
     hn::Store(exp_at_most_88(hn::Load(d, difference + r)), d, rescale + r);
   }
   for (std::size_t r = 0; r < kRows; ++r) {
-    sum[r] = sum[r] * rescale[r] + weigh(logits[r], new_max[r]);
+    const Vf added = weigh(logits[r], new_max[r]);
+    float* const sums = lanes + r * kLanes;
+    hn::Store(hn::MulAdd(hn::Load(d, sums), all(rescale[r]), added), d, sums);
   }
 }
 

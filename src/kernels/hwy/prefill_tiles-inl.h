@@ -185,7 +185,7 @@ void attend_in_unit(const PrefillBlock& block, std::size_t row, std::size_t firs
   for (std::size_t r = 0; r < kTiles * kUnitRows; r += kUnitRows) {
     HWY_ALIGN RowFloats rescale;
     cap_and_hide<kUnitRows>(block, row + r, first, sight, weights + r);
-    add_to_softmax<kUnitRows>(weights + r, block.max + row + r, block.sum + row + r, rescale);
+    add_to_softmax<kUnitRows>(block, row + r, weights + r, rescale);
     rescale_outputs(block, row + r, rescale);
     split_weights(weights + r, own + r);
   }

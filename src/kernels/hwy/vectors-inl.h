@@ -32,24 +32,43 @@ HWY_INLINE float max_of(Vf v) { return hn::GetLane(hn::MaxOfLanes(F32(), v)); }
 
 // exp(x) for x <= 88.3: 2^n * e^r with |r| <= ln(2) / 2, e^r by the polynomial of degree 5 with the
 // least largest relative error (1.1e-7) among those that give exp(0) = 1. Relative error <= 3e-7
-// from -87.3 on; 0 below.
-HWY_INLINE Vf exp_at_most_88(Vf x) {
+// from -87.3 on; 0 below. Each step waits for the one before, so kCount vectors go step by step
+// together.
+template <std::size_t kCount>
+HWY_INLINE void exp_each_at_most_88(Vf* x) {
   const U32 du;
   // A number so large that adding it rounds to an integer, which then stands in the lowest bits.
   const Vf rounder = all(12582912.0F);
-  const Vf rounded = hn::MulAdd(x, all(1.44269504F), rounder);
-  const Vf n = hn::Sub(rounded, rounder);
+  Vf rounded[kCount];
+  Vf r[kCount];
+  Vf p[kCount];
+  for (std::size_t i = 0; i < kCount; ++i) {
+    rounded[i] = hn::MulAdd(x[i], all(1.44269504F), rounder);
+  }
   // ln(2) in two parts: the first has few bits, so that n * part is exact.
-  const Vf high = hn::NegMulAdd(n, all(0.693359375F), x);
-  const Vf r = hn::NegMulAdd(n, all(-2.12194440e-4F), high);
-  Vf p = hn::MulAdd(all(0.00831252F), r, all(0.0418902F));
-  p = hn::MulAdd(p, r, all(0.16667115F));
-  p = hn::MulAdd(p, r, all(0.49999231F));
-  p = hn::MulAdd(hn::Mul(r, r), p, hn::Add(r, all(1.0F)));
+  for (std::size_t i = 0; i < kCount; ++i) {
+    r[i] = hn::NegMulAdd(hn::Sub(rounded[i], rounder), all(0.693359375F), x[i]);
+  }
+  for (std::size_t i = 0; i < kCount; ++i) {
+    r[i] = hn::NegMulAdd(hn::Sub(rounded[i], rounder), all(-2.12194440e-4F), r[i]);
+  }
+  for (std::size_t i = 0; i < kCount; ++i)
+    p[i] = hn::MulAdd(all(0.00831252F), r[i], all(0.0418902F));
+  for (std::size_t i = 0; i < kCount; ++i) p[i] = hn::MulAdd(p[i], r[i], all(0.16667115F));
+  for (std::size_t i = 0; i < kCount; ++i) p[i] = hn::MulAdd(p[i], r[i], all(0.49999231F));
+  for (std::size_t i = 0; i < kCount; ++i) {
+    p[i] = hn::MulAdd(hn::Mul(r[i], r[i]), p[i], hn::Add(r[i], all(1.0F)));
+  }
   // 2^n by the exponent of p; p is above 1 where the result is next to the smallest normal number.
-  const auto n_in_exponent = hn::ShiftLeft<23>(hn::BitCast(du, rounded));
-  const Vf product = hn::BitCast(F32(), hn::Add(hn::BitCast(du, p), n_in_exponent));
-  return hn::IfThenElseZero(hn::Gt(x, all(-87.3F)), product);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const auto n_in_exponent = hn::ShiftLeft<23>(hn::BitCast(du, rounded[i]));
+    const Vf product = hn::BitCast(F32(), hn::Add(hn::BitCast(du, p[i]), n_in_exponent));
+    x[i] = hn::IfThenElseZero(hn::Gt(x[i], all(-87.3F)), product);
+  }
+}
+HWY_INLINE Vf exp_at_most_88(Vf x) {
+  exp_each_at_most_88<1>(&x);
+  return x;
 }
 
 // As above for every x; clamped above 88.3.
