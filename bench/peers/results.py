@@ -18,6 +18,19 @@ def write_whole(path: Path, data: dict) -> None:
     part.replace(path)
 
 
+# Options that say what is measured; a run that goes on measures the same unless told otherwise.
+ASKED = ("depths", "lengths", "synthetic", "prefills", "pairs", "prompt", "gen", "budget")
+
+
+def asked(args: argparse.Namespace) -> dict:
+    return {name: getattr(args, name) for name in ASKED}
+
+
+def asked_for(path: Path) -> dict:
+    """What the run was asked for that wrote these results. Runs of earlier versions do not say."""
+    return json.loads(path.read_text(encoding="utf-8")).get("asked", {})
+
+
 def check_comparable(program: str, path: Path, data: dict, now: dict) -> None:
     """What was measured before must be comparable with what is measured now."""
     before = {key: data.get(key) for key in now}
@@ -43,11 +56,12 @@ class Run:
                              {"model": Path(model).name, "threads": args.threads, "prompt": args.prompt,
                               "gen": args.gen, "budget": args.budget, "quick": args.quick})
             self.check_version()
+            self.data["asked"] = asked(args)
             return
         self.noted_before = set()
         self.data = {"date": f"{now:%Y-%m-%d}", "model": Path(model).name, "threads": args.threads,
                      "quick": args.quick, "prompt": args.prompt, "gen": args.gen, "budget": args.budget,
-                     "pairs": args.pairs, "versions": {}, "settings": {}, "notes": [], "measured": [],
+                     "pairs": args.pairs, "asked": asked(args), "versions": {}, "settings": {}, "notes": [], "measured": [],
                      "machine": machine(args.threads)}
         self.path = self.file_of_its_own()
 

@@ -108,10 +108,16 @@ class Compare(unittest.TestCase):
         self.assertIn("| 64 | restkv full | 50 (50-50) | 50 (50-50) |", self.document())
         self.assertIn("memory was read at 20.0 (11.0-20.0) GB/s", self.document())
 
+    def test_a_run_that_goes_on_measures_what_the_run_before_it_was_asked_for(self):
+        self.compare("--without", "openvino", "--lengths", "", "--synthetic", "", "--depths", "0")
+        before = self.rows()
+        self.compare("--without", "openvino", "--resume", str(self.results()))
+        self.assertEqual(self.rows(), before)
+
     def test_where_the_machine_cannot_be_measured_beside_a_row_the_run_goes_on(self):
         words = ("--without", "openvino", "--lengths", "", "--synthetic", "")
         self.compare(*words, "--depths", "0")
-        self.compare(*words, "--resume", str(self.results()), fails="--machine -p 0 -n 0")
+        self.compare(*words, "--depths", "0,64", "--resume", str(self.results()), fails="--machine -p 0 -n 0")
         in_turns = [row for row in self.rows() if row["engine"] == "restkv" and row["n_depth"] == 64]
         self.assertEqual(len(in_turns), 8)  # two of ours, two rounds, of reading and of writing
         for row in in_turns:
