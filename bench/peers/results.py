@@ -27,8 +27,9 @@ def asked(args: argparse.Namespace) -> dict:
 
 
 def asked_for(path: Path) -> dict:
-    """What the run was asked for that wrote these results. Runs of earlier versions do not say."""
-    return json.loads(path.read_text(encoding="utf-8")).get("asked", {})
+    """What the run was asked for that wrote these results, as far as it says."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return {name: data[name] for name in ASKED if name in data}
 
 
 def check_comparable(program: str, path: Path, data: dict, now: dict) -> None:
@@ -56,13 +57,12 @@ class Run:
                              {"model": Path(model).name, "threads": args.threads, "prompt": args.prompt,
                               "gen": args.gen, "budget": args.budget, "quick": args.quick})
             self.check_version()
-            self.data["asked"] = asked(args)
+            self.data.update(asked(args))
             return
         self.noted_before = set()
         self.data = {"date": f"{now:%Y-%m-%d}", "model": Path(model).name, "threads": args.threads,
-                     "quick": args.quick, "prompt": args.prompt, "gen": args.gen, "budget": args.budget,
-                     "pairs": args.pairs, "asked": asked(args), "versions": {}, "settings": {}, "notes": [], "measured": [],
-                     "machine": machine(args.threads)}
+                     "quick": args.quick, **asked(args), "versions": {}, "settings": {}, "notes": [],
+                     "measured": [], "machine": machine(args.threads)}
         self.path = self.file_of_its_own()
 
     def file_of_its_own(self) -> Path:

@@ -70,8 +70,6 @@ HWY_INLINE StripFloats multiply_floats(StripFloats a, StripFloats b) { return _m
 HWY_INLINE StripFloats multiply_add(StripFloats a, StripFloats b, StripFloats c) {
   return _mm512_fmadd_ps(a, b, c);
 }
-HWY_INLINE StripFloats load_anywhere(const float* p) { return _mm512_loadu_ps(p); }
-HWY_INLINE void store_anywhere(StripFloats v, float* p) { _mm512_storeu_ps(p, v); }
 // The first n floats; the rest is not touched, or 0.
 HWY_INLINE StripFloats load_some(const float* p, std::size_t n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << n) - 1), p);
@@ -103,8 +101,6 @@ HWY_INLINE __m256i first_lanes(std::size_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-HWY_INLINE StripFloats load_anywhere(const float* p) { return _mm256_loadu_ps(p); }
-HWY_INLINE void store_anywhere(StripFloats v, float* p) { _mm256_storeu_ps(p, v); }
 // The first n floats; the rest is not touched, or 0.
 HWY_INLINE StripFloats load_some(const float* p, std::size_t n) {
   return _mm256_maskload_ps(p, first_lanes(n));

@@ -159,14 +159,8 @@ HWY_INLINE void multiply_slab(const StripBlock<kKind>* blocks, std::size_t first
 HWY_INLINE void store_strip(const PackedProductArgs& args, std::size_t first, std::size_t end,
                             std::size_t row, StripFloats sum) {
   const std::size_t n = std::min(end - first, kStripRows);
-  float* const y = args.y + row * args.y_stride + first;
-  if (n == kStripRows) {
-    if (args.bias != nullptr) sum = add_floats(sum, load_anywhere(args.bias + first));
-    store_anywhere(sum, y);
-  } else {
-    if (args.bias != nullptr) sum = add_floats(sum, load_some(args.bias + first, n));
-    store_some(sum, y, n);
-  }
+  if (args.bias != nullptr) sum = add_floats(sum, load_some(args.bias + first, n));
+  store_some(sum, args.y + row * args.y_stride + first, n);
 }
 
 // Sums of a tile of activations times kStrips strips; those of four rows lie together.
