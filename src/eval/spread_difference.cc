@@ -139,17 +139,6 @@ Differences difference(const Layout& layout, const std::vector<std::vector<doubl
           .over_seeds = a.over_seeds - b.over_seeds};
 }
 
-// What the draws of a cell are taken from.
-std::vector<double> rescaled(const std::vector<double>& scores) {
-  if (scores.size() < 2) return scores;
-  const auto n = static_cast<double>(scores.size());
-  const double middle = mean(scores);
-  const double factor = std::sqrt(n / (n - 1));
-  std::vector<double> far;
-  for (const double score : scores) far.push_back(middle + factor * (score - middle));
-  return far;
-}
-
 // The first method's noise less the second's, in each cell's mean.
 std::vector<double> noise_of(const Layout& layout) {
   std::vector<double> noise;
@@ -216,7 +205,7 @@ Result<SpreadDifference> spread_difference(std::span<const PairedScore> pairs,
   Layout far = layout;
   for (Cell& cell : far.cells) {
     differences.push_back(*paired_differences(cell.first, cell.second));
-    cell = {.first = rescaled(cell.first), .second = rescaled(cell.second)};
+    cell = {.first = far_from_mean(cell.first), .second = far_from_mean(cell.second)};
   }
   RESTKV_ASSIGN(const double mean_p, sign_flip_p_value(differences, options));
   const std::vector<double> noise = noise_of(layout);

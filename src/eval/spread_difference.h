@@ -41,11 +41,9 @@ struct SpreadDifference {
 // Percentile bootstrap of pairs: the samples of a cell are drawn with replacement, the same for
 // both methods, and both variances are taken anew. Tasks, lengths and seeds are what they are and
 // are not drawn: the intervals speak of these tasks.
-// n redrawn scores have (n - 1) / n of the sample's variance, a fifth less of 5. So what is drawn
-// from are scores with sqrt(n / (n - 1)) of their distance from the cell's mean, which makes up for
-// it both within cells and in their means (the rescaling bootstrap of Rao and Wu 1988, made for
-// many small strata). The means of a draw have the samples' noise a second time, so a variance over
-// tasks, lengths or seeds has it taken off once: the draws lie around the estimate.
+// What is drawn from are the scores of a cell as far_from_mean() has them, for the variances within
+// cells as for their means. The means of a draw have the samples' noise a second time, so a
+// variance over tasks, lengths or seeds has it taken off once: the draws lie around the estimate.
 // A variance over tasks holds the noise of its samples too (ScoreSpread::sampling_noise); where
 // both methods have about as much, the difference does not.
 // p of a variance: the share of draws that are at least as far from the estimate as the estimate is

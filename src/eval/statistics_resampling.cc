@@ -126,11 +126,22 @@ std::size_t flips_for(std::size_t parts, const ResamplingOptions& options) {
 
 }  // namespace
 
+std::vector<double> far_from_mean(std::span<const double> values) {
+  const auto n = static_cast<double>(values.size());
+  const double middle = mean(values);
+  const double factor = values.size() < 2 ? 1 : std::sqrt(n / (n - 1));
+  std::vector<double> far;
+  for (const double value : values) far.push_back(middle + factor * (value - middle));
+  return far;
+}
+
 Result<Interval> bootstrap_interval(Groups groups, const ResamplingOptions& options) {
   RESTKV_TRY(check(groups, options));
+  std::vector<std::vector<double>> far;
+  for (const std::vector<double>& group : groups) far.push_back(far_from_mean(group));
   std::vector<double> means(options.resamples);
   std::uint64_t state = options.seed;
-  for (double& value : means) value = resampled_mean(groups, state);
+  for (double& value : means) value = resampled_mean(far, state);
   std::ranges::sort(means);
   const double tail = (1 - options.confidence) / 2;
   return Interval{.estimate = mean_of_groups(groups),

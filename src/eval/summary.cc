@@ -56,7 +56,8 @@ std::vector<ScoredSample> scored(const Rows& rows) {
   return samples;
 }
 
-// Differences of the prompts that both have answered, by task and length.
+// Differences of the prompts that both have answered, by the cells that scores are means of: what
+// is estimated is then the difference of the scores.
 std::vector<std::vector<double>> paired_groups(const Rows& first, const Rows& second) {
   // The same sample may come from other data or with another template.
   const auto prompt = [](const EvalRow& row) {
@@ -64,30 +65,33 @@ std::vector<std::vector<double>> paired_groups(const Rows& first, const Rows& se
   };
   std::map<std::pair<PromptKey, std::string>, double> others;
   for (const EvalRow* row : second) others.emplace(prompt(*row), row->score);
-  std::map<std::pair<std::string, std::int64_t>, std::vector<double>> groups;
+  std::map<std::tuple<std::string, std::int64_t, std::int64_t>, std::vector<double>> groups;
   for (const EvalRow* row : first) {
     const auto other = others.find(prompt(*row));
     if (other == others.end()) continue;
-    groups[{row->task, row->length}].push_back(row->score - other->second);
+    groups[{row->task, row->length, row->seed}].push_back(row->score - other->second);
   }
   std::vector<std::vector<double>> list;
   for (auto& [key, differences] : groups) list.push_back(std::move(differences));
   return list;
 }
 
-// Standard deviation of single differences within their groups; nothing when no group has two.
-std::optional<double> deviation_of(const std::vector<std::vector<double>>& groups) {
-  double squares = 0;
+// Standard error of the mean over the groups of their means; nothing when no group has two members.
+// Groups of one are taken to vary as the others do.
+std::optional<double> standard_error_of(const std::vector<std::vector<double>>& groups) {
+  double squares = 0;  // of differences from their group's mean
   double freedom = 0;
   for (const std::vector<double>& group : groups) {
-    const auto variance = sample_variance(group);
-    if (!variance) continue;
     const auto degrees = static_cast<double>(group.size() - 1);
-    squares += *variance * degrees;
+    squares += sample_variance(group).value_or(0) * degrees;
     freedom += degrees;
   }
   if (freedom == 0) return std::nullopt;
-  return std::sqrt(squares / freedom);
+  double sum = 0;  // of the variances of the groups' means
+  for (const std::vector<double>& group : groups) {
+    sum += sample_variance(group).value_or(squares / freedom) / static_cast<double>(group.size());
+  }
+  return std::sqrt(sum) / static_cast<double>(groups.size());
 }
 
 // Nothing when no prompt is shared.
@@ -99,11 +103,14 @@ Result<std::optional<Comparison>> compare(const Rows& first, const Rows& second,
   for (const auto& group : groups) result.pairs += group.size();
   RESTKV_ASSIGN(result.difference, bootstrap_interval(groups, options));
   RESTKV_ASSIGN(result.p, sign_flip_p_value(groups, options));
-  if (const auto deviation = deviation_of(groups)) {
-    if (const auto needed = samples_needed(result.difference.estimate, *deviation, {})) {
+  if (const auto error = standard_error_of(groups)) {
+    // Of single differences, had they all come from one group: so many more samples, over the
+    // groups as these are, make the error so much smaller.
+    const double deviation = *error * std::sqrt(static_cast<double>(result.pairs));
+    if (const auto needed = samples_needed(result.difference.estimate, deviation, {})) {
       result.samples_needed = *needed;
     }
-    if (const auto found = detectable_difference(result.pairs, *deviation, {})) {
+    if (const auto found = detectable_difference(result.pairs, deviation, {})) {
       result.detectable = *found;
     }
   }

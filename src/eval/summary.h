@@ -28,12 +28,12 @@ enum class SummaryLevel : std::uint8_t {
 // Two variants on the prompts that both have answered: first - second.
 struct Comparison {
   std::size_t pairs = 0;  // prompts
-  Interval difference;    // mean over (task, length) groups, with its bootstrap interval
+  Interval difference;    // mean over (task, length, seed), with its bootstrap interval
   double p = 1;           // of sign flips
   double p_holm = 1;      // corrected for all comparisons of the same kind: see below
   double p_bh = 1;
-  // Paired samples that a difference of this size would need (5 %, power 0.8); nothing when the
-  // difference is 0 or no group has two samples.
+  // Paired samples, over tasks, lengths and seeds as these are, that a difference of this size
+  // would need (5 %, power 0.8); nothing when the difference is 0 or no group has two samples.
   std::optional<std::uint64_t> samples_needed;
   std::optional<double> detectable;  // the smallest difference that these pairs would find so
 };

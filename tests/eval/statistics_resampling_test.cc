@@ -12,15 +12,16 @@ namespace {
 using Groups = std::vector<std::vector<double>>;
 
 TEST(Bootstrap, TwoValuesHaveThreeMeans) {
-  // Means 0, 1/2, 1 with chances 1/4, 1/2, 1/4.
+  // Means -0.207, 0.5, 1.207 with chances 1/4, 1/2, 1/4: the values are moved to the distance from
+  // their mean that has the sample's variance, 1/2.
   const Groups groups = {{0, 1}};
   const auto wide = bootstrap_interval(groups, {.confidence = 0.95});
   EXPECT_EQ(wide->estimate, 0.5);
-  EXPECT_EQ(wide->low, 0);
-  EXPECT_EQ(wide->high, 1);
+  EXPECT_DOUBLE_EQ(wide->low, 0.5 - std::sqrt(0.5));
+  EXPECT_DOUBLE_EQ(wide->high, 0.5 + std::sqrt(0.5));
   const auto narrow = bootstrap_interval(groups, {.confidence = 0.4});
-  EXPECT_EQ(narrow->low, 0.5);
-  EXPECT_EQ(narrow->high, 0.5);
+  EXPECT_DOUBLE_EQ(narrow->low, 0.5);
+  EXPECT_DOUBLE_EQ(narrow->high, 0.5);
 }
 
 TEST(Bootstrap, EqualDifferencesLeaveNoDoubt) {
@@ -77,6 +78,32 @@ TEST(Bootstrap, CoversTheTruthAsOftenAsItSays) {
     covered += interval.low <= 0.5 && 0.5 <= interval.high ? 1 : 0;
   }
   EXPECT_NEAR(static_cast<double>(covered) / kTrials, 0.95, 0.035);
+}
+
+// Many cells of few samples, as a suite of tasks has: as they are drawn from themselves, the
+// interval would be sqrt(2/3) as wide and miss one in nine.
+TEST(Bootstrap, CoversTheTruthWithFewSamplesInEachGroup) {
+  std::uint64_t state = 12;
+  int covered = 0;
+  constexpr int kTrials = 600;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    Groups groups;
+    for (int g = 0; g < 30; ++g) groups.push_back(random_scores(state, 3, 0.5));
+    const auto interval =
+        *bootstrap_interval(groups, {.resamples = 500, .seed = static_cast<std::uint64_t>(trial)});
+    covered += interval.low <= 0.5 && 0.5 <= interval.high ? 1 : 0;
+  }
+  EXPECT_NEAR(static_cast<double>(covered) / kTrials, 0.95, 0.03);
+}
+
+TEST(Bootstrap, DrawsHaveTheVarianceOfTheSample) {
+  const std::vector<double> values = {1, 2, 6};
+  const std::vector<double> far = far_from_mean(values);
+  double squares = 0;
+  for (const double value : far) squares += (value - 3) * (value - 3);
+  EXPECT_DOUBLE_EQ(mean(far), 3);
+  EXPECT_DOUBLE_EQ(squares / 3, *sample_variance(values));
+  EXPECT_EQ(far_from_mean(std::vector<double>{0.25}), std::vector<double>{0.25});
 }
 
 TEST(Bootstrap, WrongRequestsAreErrors) {

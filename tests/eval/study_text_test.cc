@@ -216,6 +216,24 @@ TEST(Study, SaysInShortWhatIsToldApart) {
 }
 
 // A table of methods by budgets; a schedule meets its like, or ReST-KV as it is by default.
+// Steps that read a part of what is kept are compared at equal bytes only, also where as many rows
+// are kept as some method keeps.
+TEST(Study, ReStKvThatReadsAPartMeetsNoMethodAtItsBudget) {
+  ReportData data;
+  data.title = "t";
+  for (int i = 0; i < 20; ++i) {
+    add_row(data, i, "rest-kv", "128", 1);
+    add_row(data, i, "snapkv", "128", 0);
+    add_row(data, i, "rest-kv", "128", 0);
+    data.rows.back().variant += " decode_attn=ab-sparse decode_budget=64";
+  }
+  data.summary = summarise(data.rows, {}).value();
+  ASSERT_EQ(data.summary.methods.size(), 3U);
+  EXPECT_EQ(for_the_question(data).summary.methods.size(), 1U);
+  const std::string text = study_markdown({.prompts = data, .command = "restkv study"});
+  EXPECT_NE(text.find("| snapkv | **+100.0 (+100.0 to +100.0)** |\n"), std::string::npos) << text;
+}
+
 TEST(Study, ReStKvMeetsOtherMethodsAtTheSameBudget) {
   ReportData data;
   data.title = "t";

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "base/random.h"
@@ -18,6 +19,7 @@ struct Column {
   std::string budget;
   std::vector<double> scores;
   std::int64_t length = 512;
+  std::int64_t seed = 42;
 };
 
 void add(std::vector<EvalRow>& rows, const Column& column) {
@@ -29,6 +31,7 @@ void add(std::vector<EvalRow>& rows, const Column& column) {
     row.category = "kind";
     row.task = "suite/" + column.task;
     row.length = column.length;
+    row.seed = column.seed;
     row.sample = std::to_string(i);
     row.policy = column.policy;
     row.budget = column.budget;
@@ -139,6 +142,55 @@ TEST(Summary, DifferencesToTheFullCacheArePaired) {
   const auto& suite = entry(*summary, SummaryLevel::kSuite, "suite", "snapkv 64").against_full;
   EXPECT_EQ(suite->difference.estimate, 0.375);  // mean of -0.25 and 1
   EXPECT_EQ(suite->pairs, 5U);
+}
+
+// Whatever the samples that a seed or a length has: what is printed as a difference is that of the
+// scores printed beside it.
+TEST(Summary, DifferencesAreThoseOfTheScores) {
+  std::vector<EvalRow> rows;
+  for (const char* task : {"a", "b"}) {
+    for (const std::int64_t seed : {42, 43}) {
+      const std::vector<double> all(seed == 42 ? 6 : 2, 1.0);
+      std::vector<double> few(all.size(), 0.0);
+      if (seed == 43) few = {1, 0};
+      if (seed == 42 && *task == 'a') few[0] = few[1] = few[2] = 1;
+      add(rows, {.task = task, .policy = "full", .budget = "", .scores = all, .seed = seed});
+      add(rows, {.task = task, .policy = "h2o", .budget = "64", .scores = few, .seed = seed});
+      add(rows, {.task = task, .policy = "tova", .budget = "64", .scores = all, .seed = seed});
+    }
+  }
+  add(rows, {.task = "a", .policy = "full", .budget = "", .scores = {0.5}, .length = 1024});
+  add(rows, {.task = "a", .policy = "h2o", .budget = "64", .scores = {0.25}, .length = 1024});
+  add(rows, {.task = "a", .policy = "tova", .budget = "64", .scores = {0.5}, .length = 1024});
+  const auto summary = summarise(rows, {});
+  const double full = entry(*summary, SummaryLevel::kSuite, "suite", "full").mean;
+  const SummaryEntry& h2o = entry(*summary, SummaryLevel::kSuite, "suite", "h2o 64");
+  EXPECT_DOUBLE_EQ(h2o.mean, (0.5 + 0.5 + 0 + 0.5 + 0.25) / 5);
+  EXPECT_DOUBLE_EQ(h2o.against_full->difference.estimate, h2o.mean - full);
+  ASSERT_EQ(summary->methods.size(), 1U);
+  EXPECT_DOUBLE_EQ(summary->methods.front().comparison.difference.estimate, h2o.mean - full);
+}
+
+// Two groups of unlike sizes: the smaller one decides how much doubt there is.
+TEST(Summary, WhatCanBeFoundFollowsTheSmallestGroup) {
+  std::vector<EvalRow> rows;
+  const auto both = [&rows](const char* task, const std::vector<double>& scores) {
+    add(rows, {.task = task,
+               .policy = "full",
+               .budget = "",
+               .scores = std::vector<double>(scores.size(), 0.0)});
+    add(rows, {.task = task, .policy = "h2o", .budget = "64", .scores = scores});
+  };
+  both("a", {1, 0});
+  both("b", {1, 0, 1, 0, 1, 0, 1, 0});
+  const auto summary = summarise(rows, {});
+  const auto& found = entry(*summary, SummaryLevel::kSuite, "suite", "h2o 64").against_full;
+  // Variances 1/2 and 2/7: the standard error is sqrt(1/4 + 1/28) / 2.
+  const double error = std::sqrt(0.25 + 1.0 / 28) / 2;
+  EXPECT_NEAR(*found->detectable, (1.959964 + 0.841621) * error, 1e-6);
+  // Ten pairs have that error, so an error of 0.5 / 2.8016 takes ten times (error / that) squared.
+  EXPECT_EQ(found->samples_needed,
+            static_cast<std::uint64_t>(std::ceil(10 * std::pow(2.801585 * error / 0.5, 2))));
 }
 
 TEST(Summary, CorrectionsCountTheComparisonsOfALevel) {
