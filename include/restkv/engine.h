@@ -178,6 +178,11 @@ class Engine {
   Result<void> decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,
                       View2<float> logits);
 
+  // What has been decoded since the last prefill becomes part of the prompt: report() then speaks
+  // of the cache as it is now, and counts decode's steps from here. Changes no row. REQUIRES: a
+  // sequence of this engine
+  void end_prompt_here(Sequence& sequence) const;
+
   // Timings of the last prefill() or extend().
   [[nodiscard]] const PrefillTimings& last_prefill() const;
 

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "engine/decode.h"
 #include "engine/pieces.h"
+#include "engine/row_report.h"
 #include "engine/sparse_decode.h"
 #include "engine/state.h"
 #include "engine/synthetic.h"
@@ -346,6 +347,18 @@ Result<void> Engine::extend(Sequence& sequence, std::span<const Token> tokens,
   return {};
 } catch (const std::bad_alloc&) {
   return no_memory_for("a turn of " + std::to_string(tokens.size()) + " tokens");
+}
+
+void Engine::end_prompt_here(Sequence& sequence) const {
+  Sequence::State& target = *sequence.state_;
+  const KvReport before = sequence.report();
+  KvReport now = row_report(state_->model->config(), *target.variant,
+                            {.rows = before.budget_rows, .raised = before.budget_raised},
+                            target.cache, static_cast<std::size_t>(target.next_position));
+  now.bytes_peak = now.bytes;
+  now.add_earlier(before);
+  target.report = std::move(now);
+  target.decode_reads = {};
 }
 
 Result<void> Engine::decode(std::span<Sequence* const> sequences, std::span<const Token> tokens,

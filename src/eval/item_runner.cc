@@ -256,11 +256,7 @@ Result<void> ItemRunner::write_tail(std::span<const Token> tail, double first_ms
   const std::size_t n = reading.sequences.size();
   const auto n_vocab = static_cast<std::size_t>(model_.engine.model().n_vocab);
   std::vector<Sequence*> sequences;
-  for (Sequence& sequence : reading.sequences) {
-    sequences.push_back(&sequence);
-    reading.reports.push_back(sequence.report());
-    reading.reports.back().prompt_tokens += tail.size();
-  }
+  for (Sequence& sequence : reading.sequences) sequences.push_back(&sequence);
   reading.logits.resize(n * n_vocab);
   const auto start = std::chrono::steady_clock::now();
   for (const Token token : tail) {
@@ -272,6 +268,10 @@ Result<void> ItemRunner::write_tail(std::span<const Token> tail, double first_ms
   }
   const std::chrono::duration<double, std::milli> tail_ms =
       std::chrono::steady_clock::now() - start;
+  for (Sequence& sequence : reading.sequences) {
+    model_.engine.end_prompt_here(sequence);
+    reading.reports.push_back(sequence.report());
+  }
   reading.prefill_ms.assign(n, first_ms + tail_ms.count());
   return {};
 }

@@ -21,8 +21,9 @@
 
 namespace restkv {
 
-// kByTask wraps a prompt in the chat template where its task says so; kPlain never does.
-enum class PromptForm : std::uint8_t { kByTask, kPlain };
+// kByTask wraps a prompt in the chat template where its task says so; kPlain never does, and made
+// texts are longer by as much. kPlainSameTexts wraps none either, but makes the texts of kByTask.
+enum class PromptForm : std::uint8_t { kByTask, kPlain, kPlainSameTexts };
 
 // Whether prompts that begin alike share the keys and values of that part
 // (restkv/shared_prefix.h). Every answer is the same either way.

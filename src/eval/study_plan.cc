@@ -218,7 +218,7 @@ Result<std::vector<StudyPart>> study_parts(std::string_view scale, const StudyAm
        .lengths = size.ruler_lengths,
        .samples = size.ruler_samples,
        .variants = plain_variants(size),
-       .form = PromptForm::kPlain,
+       .form = PromptForm::kPlainSameTexts,
        .file_ending = kPlainRows,
        .is_about_template = true},
   };

@@ -114,8 +114,8 @@ std::string findings_without_template(const ReportData& data, const ReportData& 
   std::string table = comparison_table(data, plain, "with template | without | without minus with");
   if (table.empty()) return table;
   return "The same samples of " + tasks_of(plain) +
-         ", once as the model's template has them and once as plain text; intervals are not "
-         "corrected.\n\n" +
+         ", once as the model's template has them and once the same text without it; intervals are "
+         "not corrected.\n\n" +
          table;
 }
 

@@ -31,7 +31,7 @@ TEST(Study, EveryScaleNamesTasksAndMethodsThatExist) {
       for (const EvalVariant& variant : part.variants) policies.insert(policy_spec(variant.kv));
       if (part.is_about_template) {
         EXPECT_TRUE(policies.contains("rest-kv"));
-        EXPECT_EQ(policies.contains("full"), part.form == PromptForm::kPlain);
+        EXPECT_EQ(policies.contains("full"), part.form == PromptForm::kPlainSameTexts);
         continue;
       }
       EXPECT_EQ(variant_label(part.variants.front()), "full");
