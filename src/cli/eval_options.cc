@@ -105,9 +105,9 @@ std::string settings_text(const EvalOptions& options) {
   const RopeOverrides& rope = engine.rope;
   nlohmann::ordered_json json = {
       {"products", kProducts[static_cast<std::size_t>(engine.products)]},
-      {"template", options.form == PromptForm::kPlain ? "none"
-                   : options.chat_template.empty()    ? "model"
-                                                      : options.chat_template},
+      {"template", options.form != PromptForm::kByTask ? "none"
+                   : options.chat_template.empty()     ? "model"
+                                                       : options.chat_template},
       {"rope_scaling", rope.scaling ? static_cast<int>(*rope.scaling) : -1},
       {"rope_freq_base", number(rope.freq_base)},
       {"rope_freq_scale", number(rope.freq_scale)},
@@ -181,8 +181,15 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
   flags.add_text({"--data"}, "DIR", "folder with the benchmarks' files", &options.data_dir,
                  "RESTKV_ARG_DATA");
   add_material_flag(flags, options.material);
-  flags.add_switch({"--raw"}, "no chat template, whatever a task wants",
-                   [&options] { options.form = PromptForm::kPlain; });
+  flags.add({.names = {"--raw"},
+             .value_name = "",
+             .help = "no chat template, whatever a task wants",
+             .environment = "",
+             .set = [&options](std::string_view) -> Result<void> {
+               options.form = PromptForm::kPlain;
+               return {};
+             },
+             .silences = {{.value = "", .flag = "--chat-template"}}});
   flags.add(chat_template_flag(&options.chat_template));
   flags.add_switch({"--no-prefix-reuse"},
                    "read every prompt from its start, also where it begins as the one before (the "
@@ -192,7 +199,9 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
   flags.add_text({"--db"}, "FILE", "SQLite file, made or gone on with (restkv-eval.db)",
                  &options.database);
   flags.add_integer(
-      {"--marks"}, "samples of each task and length whose text is stored with the kept tokens (1)",
+      {"--marks"},
+      "samples of each task and length whose text is stored with the kept tokens, as their rows "
+      "are made (1)",
       0, 1 << 20,
       [&options](long long v) { options.marked_samples = static_cast<std::size_t>(v); });
 }

@@ -288,6 +288,14 @@ Result<std::vector<EvalRow>> ResultStore::rows() const {
   return rows;
 }
 
+Result<bool> ResultStore::has_prompt(const std::string& hash) const {
+  RESTKV_ASSIGN(const Statement statement, state_->prepare("SELECT 1 FROM prompts WHERE hash = ?"));
+  bind_text(statement.get(), 1, hash);
+  bool found = false;
+  RESTKV_TRY(state_->each(statement.get(), [&] { found = true; }));
+  return found;
+}
+
 Result<std::map<std::string, EvalPrompt>> ResultStore::prompts() const {
   RESTKV_ASSIGN(const Statement statement, state_->prepare("SELECT hash, pieces FROM prompts"));
   std::map<std::string, EvalPrompt> found;

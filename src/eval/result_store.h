@@ -115,6 +115,7 @@ class ResultStore {
   // In the order of the key.
   [[nodiscard]] Result<std::vector<EvalRow>> rows() const;
   [[nodiscard]] Result<std::map<std::string, EvalPrompt>> prompts() const;  // by hash
+  [[nodiscard]] Result<bool> has_prompt(const std::string& hash) const;
 
  private:
   struct State;

@@ -41,6 +41,11 @@ class Planner {
       }
     }
     if (plan_.outcome.skipped.size() == tasks.size()) return *missing;
+    if (unmarked_ > 0 && watch_.on_note) {
+      watch_.on_note(std::to_string(unmarked_) +
+                     " samples have rows from before that do not say what was kept of the text; "
+                     "marks are stored with rows that are made now");
+    }
     if (settings_.prefixes == PrefixReuse::kOn) find_prefixes();
     return std::move(plan_);
   }
@@ -153,6 +158,10 @@ class Planner {
         item.variants.push_back(v);
       }
     }
+    if (item.marked && !finished.empty()) {
+      RESTKV_ASSIGN(const bool has_marks, store_.has_prompt(item.hash));
+      if (!has_marks) ++unmarked_;
+    }
     return {};
   }
 
@@ -218,6 +227,7 @@ class Planner {
   std::optional<ChatTemplate> chat_;
   std::optional<Error> no_chat_;
   std::size_t samples_ = 0;
+  std::size_t unmarked_ = 0;  // samples whose rows came without marks that are wanted now
   EvalPlan plan_;
 };
 

@@ -275,6 +275,21 @@ TEST(Report, HtmlIsOneFileAndEscapesWhatItShows) {
   }
 }
 
+// Samples of several seeds share their names; numbers count up.
+TEST(Report, HtmlTellsSamplesApart) {
+  ReportData data;
+  for (const std::int64_t sample : {10, 2}) data.rows.push_back(row_of("full", "", sample, 1));
+  data.summary = summarise(data.rows, {}).value();
+  const std::string one = report_html(data);
+  EXPECT_LT(one.find("<summary>512/2, right:"), one.find("<summary>512/10, right:")) << one;
+  data.rows.push_back(row_of("full", "", 2, 1));
+  data.rows.back().seed = 43;
+  data.rows.back().prompt_hash = "another";
+  const std::string text = report_html(data);
+  EXPECT_NE(text.find("<summary>512/2, seed 0, right:"), std::string::npos) << text;
+  EXPECT_NE(text.find("<summary>512/2, seed 43, right:"), std::string::npos) << text;
+}
+
 TEST(Report, HtmlMarksTheKeptTokens) {
   const std::string text = report_html(some_data());
   EXPECT_NE(text.find("<span class='k9'>sink </span>dropped <span class='k'>some </span>gone"),

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -147,6 +148,26 @@ TEST_F(Runner, ReadsAsMuchAsTheModeSaysBeforeRowsGo) {
   const std::size_t context = text->items.at(0).first_tokens.at(ReadFirst::kText);
   EXPECT_EQ(vocabulary_->detokenize(tokens.subspan(context, first - context)),
             shown(item.sample.question));
+}
+
+// With and without a template the same text; plain text by itself has the template's room as well.
+TEST_F(Runner, ATextCanBeAskedWithoutItsTemplate) {
+  settings_.chat_template = "chatml";
+  settings_.request.lengths = {2048};
+  std::map<PromptForm, EvalPlan> plans;
+  for (const PromptForm form :
+       {PromptForm::kByTask, PromptForm::kPlain, PromptForm::kPlainSameTexts}) {
+    settings_.form = form;
+    auto plan = plan_of({*engine_, vocabulary_}, settings_, "ruler/cwe", "aware");
+    ASSERT_TRUE(plan.ok()) << plan.error().message;
+    plans.emplace(form, std::move(plan).value());
+  }
+  const EvalItem& wrapped = plans.at(PromptForm::kByTask).items.at(0);
+  const EvalItem& plain = plans.at(PromptForm::kPlain).items.at(0);
+  const EvalItem& same = plans.at(PromptForm::kPlainSameTexts).items.at(0);
+  EXPECT_EQ(same.sample.prompt(), wrapped.sample.prompt());
+  EXPECT_LT(same.tokens.size(), wrapped.tokens.size());
+  EXPECT_NE(plain.sample.prompt(), wrapped.sample.prompt());
 }
 
 TEST_F(Runner, AModeThatAPromptHasNoPartForIsAnError) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <tuple>
 
 #include "eval/report/report.h"
 #include "eval/report/report_pictures.h"
@@ -114,14 +115,20 @@ std::string row_html(const EvalRow& row, const ReportData& data) {
   return text + "</details>\n";
 }
 
+// Where a sample stands: by seed, and by a name that ends with a number, so the shorter before.
+using SampleKey = std::tuple<std::int64_t, std::size_t, std::string>;
+using Samples = std::map<SampleKey, std::vector<const EvalRow*>>;
+
+bool has_one_seed(const Samples& samples) {
+  return std::get<0>(samples.begin()->first) == std::get<0>(samples.rbegin()->first);
+}
+
 // The samples of a suite, by task and length.
 std::string samples_html(const ReportData& data, const ReportSection& section) {
-  std::map<std::pair<std::string, std::int64_t>,
-           std::map<std::pair<std::int64_t, std::string>, std::vector<const EvalRow*>>>
-      tasks;
+  std::map<std::pair<std::string, std::int64_t>, Samples> tasks;
   for (const EvalRow& row : data.rows) {
     if (row.model != section.model || row.suite != section.suite) continue;
-    tasks[{row.task, row.length}][{row.seed, row.sample}].push_back(&row);
+    tasks[{row.task, row.length}][{row.seed, row.sample.size(), row.sample}].push_back(&row);
   }
   std::string text = "<h3>Samples</h3>\n";
   for (const auto& [task, samples] : tasks) {
@@ -129,13 +136,16 @@ std::string samples_html(const ReportData& data, const ReportSection& section) {
             (task.second > 0 ? ", " + std::to_string(task.second) + " tokens" : std::string()) +
             ": " + std::to_string(samples.size()) + " samples</summary>\n";
     std::size_t shown = 0;
+    const bool one_seed = has_one_seed(samples);
     for (const auto& [sample, rows] : samples) {
       if (shown++ == kShownSamples) {
         text += "<p class='note'>The first " + std::to_string(kShownSamples) +
                 " are shown; the CSV has all.</p>\n";
         break;
       }
-      text += "<details><summary>" + html_text(sample.second) +
+      const std::int64_t seed = rows.front()->seed;
+      text += "<details><summary>" + html_text(rows.front()->sample) +
+              (one_seed ? "" : ", seed " + std::to_string(seed)) +
               ", right: " + html_text(rows.front()->answers) + "</summary>\n";
       for (const EvalRow* row : rows) text += row_html(*row, data);
       text += "</details>\n";
