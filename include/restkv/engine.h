@@ -98,8 +98,8 @@ struct PrefillOptions {
   std::function<void(std::size_t first, View2<const float> logits)> on_logits;
   std::size_t logits_from = 0;
   // When set, called for every layer, in order, when its rows are complete and nothing has been
-  // dropped: what a policy would see, with the newest `observed_queries` queries. Not called by a
-  // prefill in pieces. May be empty.
+  // dropped: what a policy would see, with the newest `observed_queries` queries at the least (more
+  // where a variant's window is larger). Not called by a prefill in pieces. May be empty.
   std::function<void(const LayerObservation&)> on_layer;
   std::size_t observed_queries = 0;
   // What of the attention is computed. A wrong name or option is kInvalidArgument.
@@ -170,7 +170,9 @@ class Engine {
                       const PrefillOptions& options, std::vector<float>& last_logits);
 
   // One step for each sequence: tokens[i] is appended to sequences[i]. logits: [n, n_vocab]. A
-  // row's result does not depend on the other sequences. After a failure no sequence has changed.
+  // row's result does not depend on the other sequences. After a failure every sequence goes on as
+  // if the step had not been asked for, to the same bits; rows that no later step sees, because
+  // they have left a sliding window, may be gone, and room for a row more may be there.
   // A new token sees all rows held and itself; then rows go as the sequence's schedule says.
   // kInvalidArgument: no sequence, or a token outside the vocabulary; kOutOfMemory; kCorrupt as of
   // prefill(). REQUIRES: the sequences are distinct and of this engine; tokens.size() and

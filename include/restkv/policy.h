@@ -197,8 +197,9 @@ struct PolicyInfo {
   // Options that do not go together, or not with a model of `n_layer` layers (0: not known yet).
   // Null: any do. REQUIRES: as make.
   Result<void> (*check)(const ParamValues& values, int n_layer) = nullptr;
-  // The policy whose scores this one works on: what that one needs, protects in its publication and
-  // depends on holds here as well. Null: none. REQUIRES: as make.
+  // The policy whose scores this one works on: what that one needs and depends on holds here as
+  // well, and what it protects in its publication is what is protected here. Null: none. REQUIRES:
+  // as make.
   const PolicyInfo* (*inner)(const ParamValues& values) = nullptr;
   // True when attention is to see the rows that are kept side by side, not where they were. Null:
   // no. REQUIRES: as make.

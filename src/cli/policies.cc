@@ -31,6 +31,7 @@ std::string values_of(const ParamInfo& param) {
 
 std::string protection_text(const PolicyInfo& policy) {
   if (policy.keeps_all) return "everything";
+  if (policy.inner != nullptr) return "what `score` protects";
   std::string text;
   if (policy.paper_protection.sinks > 0) {
     text = std::to_string(policy.paper_protection.sinks) + " sinks";

@@ -220,7 +220,8 @@ Result<void> run_decode(Engine::State& engine, std::span<Sequence::State* const>
   };
   try {
     for (Sequence::State* sequence : sequences) {
-      RESTKV_TRY(sequence->cache.reserve_row(sequence->next_position));
+      const auto reserved = sequence->cache.reserve_row(sequence->next_position);
+      if (!reserved.ok()) return take_back(reserved.error());
     }
     const auto done = DecodeStep(engine, sequences).run(tokens, logits);
     if (!done.ok()) return take_back(done.error());

@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <vector>
 
 #include "base/aligned.h"
@@ -43,7 +45,6 @@ class CriticalKv final : public Scorer {
     const std::vector<std::vector<float>> sizes = output_sizes(layer, request);
     const auto certain =
         static_cast<std::size_t>(std::floor(first_stage_ * static_cast<double>(request.budget)));
-    // Scores of the certain tokens lie above every other, in the order of their base score.
     std::vector<std::vector<std::uint32_t>> first(scores.size());
     float largest = 0;
     for (std::size_t h = 0; h < scores.size(); ++h) {
@@ -57,20 +58,40 @@ class CriticalKv final : public Scorer {
         request.trace->array("base", static_cast<int>(h), scores[h]);
         request.trace->array("wov_l1", static_cast<int>(h), sizes[h]);
       }
-      auto next = first[h].begin();
+    }
+    const std::vector<Certain> ranking = ranked(first, scores);
+    for (std::size_t h = 0; h < scores.size(); ++h) {
       for (std::size_t j = 0; j < scores[h].size(); ++j) {
-        float& score = scores[h][j];
-        if (next != first[h].end() && *next == j) {
-          score += 2 * largest;
-          ++next;
-        } else {
-          score = (score + epsilon_) * sizes[h][j];
-        }
+        scores[h][j] = (scores[h][j] + epsilon_) * sizes[h][j];
       }
+    }
+    // Certain tokens lie above every other, the first of them at three times the largest score. By
+    // their ranks: added to what lies so far above them, base scores would be rounded away.
+    const float step = 1.0F / static_cast<float>(std::max<std::size_t>(ranking.size(), 1));
+    const float unit = std::max(largest, std::numeric_limits<float>::min());
+    for (std::size_t i = 0; i < ranking.size(); ++i) {
+      scores[ranking[i].head][ranking[i].row] = unit * (3 - static_cast<float>(i) * step);
     }
   }
 
  private:
+  struct Certain {
+    std::size_t head;
+    std::uint32_t row;
+  };
+
+  // Those of all heads by their base score, the largest first; of equal ones the older first.
+  static std::vector<Certain> ranked(const std::vector<std::vector<std::uint32_t>>& first,
+                                     std::span<const std::span<float>> base) {
+    std::vector<Certain> ranking;
+    for (std::size_t h = 0; h < first.size(); ++h) {
+      for (const std::uint32_t row : first[h]) ranking.push_back({.head = h, .row = row});
+    }
+    std::ranges::stable_sort(ranking, std::greater(),
+                             [&](const Certain& token) { return base[token.head][token.row]; });
+    return ranking;
+  }
+
   void base_scores(const LayerObservation& layer, const ScoreRequest& request,
                    std::span<const std::span<float>> scores) const {
     const std::vector<std::size_t> past = pooled_window_attention(layer, request, filter_, scores);

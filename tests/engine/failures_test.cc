@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include "engine/harness.h"
@@ -145,6 +148,90 @@ TEST_F(Failures, ATokenOutsideTheVocabulary) {
       std::vector<float> row(100);
       EXPECT_FALSE(engine_->decode({&one, 1}, {&wrong, 1}, {row.data(), 1, 100}).ok());
     });
+  }
+}
+
+// A model of which one token's embedding is so large that the logits are no numbers.
+std::string model_with_a_poisoned_token(const RandomModel& model, Token token) {
+  const GgufWriter file = random_model_file(model);
+  const std::vector<float> rows = file.expanded("token_embd.weight");
+  const auto width = static_cast<std::size_t>(model.n_embd);
+  const std::span<const float> row =
+      std::span(rows).subspan(static_cast<std::size_t>(token) * width, width);
+  std::vector<std::byte> bytes = file.bytes();
+  const auto found = std::ranges::search(bytes, std::as_bytes(row)).begin();
+  EXPECT_NE(found, bytes.end());
+  const float huge = 3e38F;
+  std::memcpy(&*found, &huge, sizeof huge);
+  const std::string path = temporary_model_path("poisoned");
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+  return path;
+}
+
+// A step that fails after all layers have got their row: whatever acts there, each sequence goes on
+// as if it had not been asked for.
+TEST(FailedStep, EverySequenceGoesOn) {
+  const RandomModel model = random_gemma2();
+  constexpr Token kPoison = 7;
+  EngineOptions options = TestEngine::default_options();
+  options.model_path = model_with_a_poisoned_token(model, kPoison);
+  const auto engine = Engine::load(options);
+  std::filesystem::remove(options.model_path);
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  const auto decode = [&](std::span<Sequence* const> sequences, Token token) {
+    const auto n = sequences.size();
+    std::vector<float> logits(n * static_cast<std::size_t>(model.n_vocab));
+    const auto done = (*engine)->decode(sequences, std::vector<Token>(n, token),
+                                        {logits.data(), n, logits.size() / n});
+    return done.ok() ? Result<std::vector<float>>(logits) : done.error();
+  };
+  std::vector<Token> tokens = random_tokens(100, model.n_vocab, 1);
+  std::ranges::replace(tokens, kPoison, kPoison + 1);
+  struct Case {
+    const char *policy, *schedule, *decode;
+  };
+  std::vector<Sequence> failed;
+  std::vector<Sequence> never;
+  for (const Case& one : {Case{"full", "once", "dense"}, Case{"streaming-llm", "cap", "dense"},
+                          Case{"h2o", "cap", "dense"}, Case{"rest-kv", "every:2", "dense"},
+                          Case{"lacache", "cap", "dense"}, Case{"snapkv", "once", "quest"}}) {
+    KvOptions kv;
+    kv.policy = one.policy;
+    kv.budget.amount = 48;
+    kv.window = 8;
+    kv.schedule = Schedule::parse(one.schedule).value();
+    kv.decode.method = one.decode;
+    if (kv.decode.method == "quest") {
+      kv.decode.method_options = {{"dense-layers", "0"}};
+      kv.decode.budget = Budget{.amount = 32};
+    }
+    std::vector<float> logits;
+    auto read = (*engine)->prefill(tokens, {&kv, 1}, {}, logits);
+    ASSERT_TRUE(read.ok()) << read.error().message;
+    failed.push_back(std::move(read->front()));
+    never.push_back(failed.back().fork());
+  }
+  std::vector<Sequence*> some;
+  std::vector<Sequence*> others;
+  for (Sequence& sequence : failed) some.push_back(&sequence);
+  for (Sequence& sequence : never) others.push_back(&sequence);
+  for (Token token = 10; token < 40; ++token) {
+    if (token % 5 == 0) {
+      const auto step = decode(some, kPoison);
+      ASSERT_FALSE(step.ok());
+      EXPECT_EQ(step.error().code, ErrorCode::kCorrupt) << step.error().message;
+    }
+    const auto step = decode(some, token);
+    ASSERT_TRUE(step.ok()) << step.error().message;
+    ASSERT_EQ(*step, *decode(others, token)) << "token " << token;
+  }
+  for (std::size_t i = 0; i < failed.size(); ++i) {
+    EXPECT_EQ(failed[i].kept_positions(), never[i].kept_positions()) << i;
+    EXPECT_EQ(failed[i].next_position(), never[i].next_position()) << i;
+    EXPECT_EQ(failed[i].report().decode.steps, never[i].report().decode.steps) << i;
+    EXPECT_EQ(failed[i].report().compressions, never[i].report().compressions) << i;
   }
 }
 

@@ -56,6 +56,9 @@ struct Choice {
 std::shared_ptr<const Variant> variant_of(const Pair& pair, const Choice& choice) {
   KvOptions options;
   options.policy = pair.policy;
+  // By their defaults these would do on so few rows what others do: the newest rows, no shift.
+  if (pair.policy == "lagkv") options.policy_options.emplace_back("lag", "8");
+  if (pair.policy == "rest-kv") options.policy_options.emplace_back("scale", "10");
   NamedParams allocator = parse_named_params(pair.allocator).value();
   options.allocator = std::move(allocator.name);
   options.allocator_options = std::move(allocator.assignments);

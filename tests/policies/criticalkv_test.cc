@@ -125,7 +125,33 @@ TEST(CriticalKv, WorkedByHand) {
   EXPECT_NEAR(scores[0], 0.5, 1e-6);
   EXPECT_NEAR(scores[1], 1.5, 1e-6);
   EXPECT_NEAR(scores[2], 1.0, 1e-6);
-  EXPECT_NEAR(scores[3], 2 * 1.5 + 1.25, 1e-6);
+  EXPECT_NEAR(scores[3], 3 * 1.5, 1e-6);
+}
+
+// With outputs so large that f32 cannot hold a base score beside them, a head that gets fewer rows
+// than its certain ones still keeps the best of them.
+TEST(CriticalKv, CertainTokensKeepTheirOrder) {
+  constexpr std::size_t kWindow = 8;
+  constexpr std::size_t kCertain = 60;
+  TestLayer layer = TestLayer::random(
+      {.n_head = 4, .n_kv_head = 2, .hidden = 64, .rows = 120, .type = KvType::kF32}, 5);
+  for (std::size_t row = 0; row < layer.shape().hidden; ++row) {
+    for (std::size_t column = 0; column < layer.shape().hidden; ++column) {
+      layer.projection(row, column) *= 1e4F;
+    }
+  }
+  layer.seal();
+  const auto heads = plain_heads(layer, kWindow);
+  const auto scores =
+      scores_of({.policy = "criticalkv:first-stage=1", .budget = kCertain, .window = kWindow},
+                layer.observation());
+  for (std::size_t h = 0; h < heads.size(); ++h) {
+    for (const std::size_t few : {std::size_t{12}, std::size_t{30}, kCertain}) {
+      EXPECT_EQ(plain_top(std::vector<double>(scores[h].begin(), scores[h].end()), few),
+                plain_top(heads[h].base, few))
+          << "head " << h << ", " << few << " rows";
+    }
+  }
 }
 
 }  // namespace
