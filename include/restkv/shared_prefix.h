@@ -16,8 +16,8 @@ namespace restkv {
 // read whole and fills it; those that follow begin behind it, with the same bits in every result.
 // Beside the rows it holds what the policies of that prefill need of its queries (column sums,
 // means and covariances). A prefill that needs more than it holds, or caches of another working
-// type, reads the prompt whole and fills it anew; what was there goes first, so that there are never
-// two, also when that prefill then fails.
+// type, reads the prompt whole and fills it anew; what was there goes first, so that there are
+// never two, also when that prefill then fails.
 //
 // Its bytes are those of a full cache of its tokens, in f16 (f32 for f32 caches), and are counted
 // by the engine for as long as it lives. Move only; belongs to the engine that filled it, which

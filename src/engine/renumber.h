@@ -6,10 +6,10 @@
 // RoPE knows distances only. So instead of counting the rows from 0, they are moved up to the token
 // that looks at them: the newest row stays where it is, and each older one lies one position before
 // the next. The rows that a sequence holds keep their keys as they came, and their positions; what
-// is turned is a copy for the layer in hand. So rounding does not add up, however often rows go, and
-// forks share pages as ever. Rows that were never separated from the newest are not copied. In decode
-// the copy has the cache's type: with q8_0 or q4_0 keys it is rounded once more than in a prefill,
-// which turns in f16 (docs/schedules.md).
+// is turned is a copy for the layer in hand. So rounding does not add up, however often rows go,
+// and forks share pages as ever. Rows that were never separated from the newest are not copied. In
+// decode the copy has the cache's type: with q8_0 or q4_0 keys it is rounded once more than in a
+// prefill, which turns in f16 (docs/schedules.md).
 
 #include <cstddef>
 #include <optional>
