@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "cli/commands.h"
@@ -157,6 +158,73 @@ bool is_command(std::string_view line) {
   return std::ranges::all_of(line.substr(1), [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
+// The questions of -p in turn, then the lines of standard input.
+class Input {
+ public:
+  explicit Input(std::span<const std::string> questions) : questions_(questions) {}
+  [[nodiscard]] bool is_terminal() const { return is_terminal_; }
+  // Nothing at the end, and where an interrupt ended the wait.
+  std::optional<std::string> next();
+  [[nodiscard]] bool interrupted() const { return interrupted_; }
+
+ private:
+  std::span<const std::string> questions_;
+  bool is_terminal_ = isatty(STDIN_FILENO) != 0;
+  bool interrupted_ = false;
+};
+
+std::optional<std::string> Input::next() {
+  if (!questions_.empty()) {
+    const std::string& question = questions_.front();
+    questions_ = questions_.subspan(1);
+    return question;
+  }
+  if (is_terminal_) std::fputs("\n> ", stderr);
+  // Here Ctrl-C ends the wait, and with it the conversation.
+  const InterruptGuard waiting;
+  std::string line;
+  if (!std::getline(std::cin, line)) {
+    interrupted_ = waiting.interrupted();
+    return std::nullopt;
+  }
+  if (line.ends_with('\r')) line.pop_back();
+  return line;
+}
+
+void obey(const std::string& command, const std::string& last_report) {
+  if (command == "/report") {
+    std::fputs(last_report.c_str(), stderr);
+    return;
+  }
+  if (command != "/help") std::fprintf(stderr, "restkv: unknown command '%s'\n", command.c_str());
+  std::fputs(kChatCommands, stderr);
+}
+
+// Messages and their answers until the input ends. The exit status.
+Result<int> exchange(Chat& chat, Input& input, std::string document) {
+  int status = 0;
+  while (const std::optional<std::string> line = input.next()) {
+    if (*line == "/exit") return status;
+    if (line->empty()) continue;
+    if (is_command(*line)) {
+      obey(*line, chat.last_report());
+      continue;
+    }
+    const InterruptGuard interrupt;
+    if (const auto asked = chat.ask(user_message(document, *line), interrupt.flag()); asked.ok()) {
+      document.clear();
+      RESTKV_TRY(chat.answer(interrupt.flag()));
+    } else {
+      const int failed = report_error(asked.error());
+      // A person sees it and asks otherwise; a script has nothing but the status.
+      if (!input.is_terminal() && failed != kExitInterrupted) status = failed;
+    }
+    // Ctrl-C was meant for this answer alone; who ends the program means all of it.
+    if (interrupt.terminated()) return kExitInterrupted;
+  }
+  return input.interrupted() ? kExitInterrupted : status;
+}
+
 Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
   RESTKV_ASSIGN(std::string document, document_text(options.prompt));
   std::optional<InterruptGuard> interrupt(std::in_place);
@@ -165,51 +233,27 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
                 ChatTemplate::make(session.vocabulary, options.prompt.chat_template));
   GenerationOptions generation = options.generation;
   RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
-  const bool terminal = isatty(STDIN_FILENO) != 0;
-  if (terminal) std::fprintf(stderr, "Ctrl-C ends an answer.\n%s", kChatCommands);
+  Input input(options.prompt.prompts);
+  if (input.is_terminal()) std::fprintf(stderr, "Ctrl-C ends an answer.\n%s", kChatCommands);
   Chat chat(std::move(session), options, variant, std::move(chat_template), std::move(sampler));
-  std::string question = options.prompt.prompt;
   if (interrupt->interrupted()) return kExitInterrupted;  // while the model was loaded
   interrupt.reset();
-  int status = 0;
-  while (true) {
-    if (question.empty()) {
-      if (terminal) std::fputs("\n> ", stderr);
-      // Here Ctrl-C ends the wait, and with it the conversation.
-      const InterruptGuard waiting;
-      if (!std::getline(std::cin, question)) {
-        if (waiting.interrupted()) status = kExitInterrupted;
-        break;
-      }
-      if (question.ends_with('\r')) question.pop_back();
-    }
-    if (question == "/exit") break;
-    if (question == "/report") {
-      std::fputs(chat.last_report().c_str(), stderr);
-    } else if (is_command(question)) {
-      if (question != "/help") {
-        std::fprintf(stderr, "restkv: unknown command '%s'\n", question.c_str());
-      }
-      std::fputs(kChatCommands, stderr);
-    } else if (!question.empty()) {
-      std::string message = document;
-      if (!message.empty()) message += "\n\n";
-      message += question;
-      interrupt.emplace();
-      if (const auto asked = chat.ask(message, interrupt->flag()); asked.ok()) {
-        document.clear();
-        RESTKV_TRY(chat.answer(interrupt->flag()));
-      } else {
-        const int failed = report_error(asked.error());
-        // A person sees it and asks otherwise; a script has nothing but the status.
-        if (!terminal && failed != kExitInterrupted) status = failed;
-      }
-      interrupt.reset();
-    }
-    question.clear();
-  }
+  RESTKV_ASSIGN(const int status, exchange(chat, input, std::move(document)));
   std::fprintf(stderr, "\n%s", chat.last_report().c_str());
   return status;
+}
+
+// Not among what the help lists, and still an error that says why.
+void refuse_raw(FlagSet& flags) {
+  flags.remove("--raw");
+  flags.add({.names = {"--raw"},
+             .value_name = "",
+             .help = {},
+             .environment = "",
+             .set = [](std::string_view) -> Result<void> {
+               return Error{ErrorCode::kInvalidArgument, "chat needs a template: --raw is for run"};
+             },
+             .kind = Flag::Kind::kRefused});
 }
 
 }  // namespace
@@ -219,20 +263,16 @@ int chat_command(Arguments args) {
   FlagSet flags(
       "usage: restkv chat [-m MODEL] [-f FILE] [options]\n\n"
       "A conversation: each line of the input is a message. The text of -f goes before the first\n"
-      "one, and -p is the first one. Each turn is read on top of what the cache kept, and then "
-      "the\n"
-      "method is applied to all of it. Ctrl-C ends an answer, and the conversation goes on; "
-      "Ctrl-C\n"
-      "between answers ends it.\n\n" +
+      "one, and those of -p come first, in their order. Each turn is read on top of what the\n"
+      "cache kept, and then the method is applied to all of it. Ctrl-C ends an answer, and the\n"
+      "conversation goes on; Ctrl-C between answers ends it, and SIGTERM ends it at any time.\n\n" +
       std::string(kChatCommands).substr(0, std::string_view(kChatCommands).size() - 1));
   add_prompt_flags(flags, options.prompt);
+  refuse_raw(flags);
   add_generation_flags(flags, options.generation, options.common);
   add_kv_flags(flags, options.common);
   add_model_flags(flags, options.common);
   if (const auto status = read_flags(flags, args, options.common.show_help)) return *status;
-  if (options.prompt.raw) {
-    return report_usage({ErrorCode::kInvalidArgument, "chat needs a template: --raw is for run"});
-  }
   auto variants = expand_variants(options.common);
   if (!variants.ok()) return report_usage(variants.error());
   if (variants->size() != 1) {

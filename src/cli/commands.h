@@ -1,7 +1,7 @@
 #pragma once
 
 // The commands: each takes the arguments that follow its name and returns the exit status.
-//   0 done, 1 failed, 2 wrong usage, 130 interrupted
+//   0 done, 1 failed, 2 wrong usage, 130 interrupted, by SIGINT or SIGTERM
 
 #include <optional>
 #include <span>

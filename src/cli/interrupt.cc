@@ -4,14 +4,19 @@ namespace restkv {
 namespace {
 
 std::atomic<bool> interrupt_flag{false};
+std::atomic<bool> terminate_flag{false};
 static_assert(std::atomic<bool>::is_always_lock_free);  // or a handler could not set it
 
-void raise_flag(int) { interrupt_flag.store(true, std::memory_order_relaxed); }
+void raise_flag(int signal) {
+  if (signal == SIGTERM) terminate_flag.store(true, std::memory_order_relaxed);
+  interrupt_flag.store(true, std::memory_order_relaxed);
+}
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
   interrupt_flag.store(false, std::memory_order_relaxed);
+  terminate_flag.store(false, std::memory_order_relaxed);
   struct sigaction action{};
   action.sa_handler = raise_flag;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
@@ -29,5 +34,7 @@ InterruptGuard::~InterruptGuard() {
 }
 
 const std::atomic<bool>& InterruptGuard::flag() const { return interrupt_flag; }
+
+bool InterruptGuard::terminated() const { return terminate_flag.load(std::memory_order_relaxed); }
 
 }  // namespace restkv

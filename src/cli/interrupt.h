@@ -20,6 +20,8 @@ class InterruptGuard {
   // Lives as long as the process; lowered when a guard is made.
   [[nodiscard]] const std::atomic<bool>& flag() const;
   [[nodiscard]] bool interrupted() const { return flag().load(std::memory_order_relaxed); }
+  // Whether a SIGTERM was among them: for who goes on after a SIGINT.
+  [[nodiscard]] bool terminated() const;
 
  private:
   struct sigaction before_int_{};

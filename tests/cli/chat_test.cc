@@ -122,6 +122,40 @@ TEST(Chat, AnInterruptWhileReadingTakesTheMessageBack) {
   EXPECT_EQ(count(end.err, "48 kept in each head"), 1U) << end.err;  // the text goes with "two"
 }
 
+// Who ends a program does not mean an answer: the messages that follow are not read.
+TEST(Chat, ATerminationEndsTheConversation) {
+  Program program(chat({"-c", "1000000000", "-f", scratch_folder() + "/text.txt"}),
+                  typed("one\ntwo\n"));
+  ASSERT_TRUE(program.wait_for_output());
+  program.terminate();
+  const ProgramEnd end = program.end();
+  EXPECT_EQ(end.status, 130) << end.err;
+  EXPECT_EQ(count(end.err, "stopped]"), 1U) << end.err;
+  EXPECT_EQ(count(end.err, "ended by cancelled"), 1U) << end.err;  // the report at the end
+}
+
+TEST(Chat, ATerminationWhileReadingEndsTheConversation) {
+  Program program(
+      chat({"-n", "3", "-b", "1", "-c", "100000", "-f", scratch_folder() + "/long.txt"}),
+      typed("/report\none\ntwo\n"));
+  ASSERT_TRUE(program.wait_for_message("nothing was read yet"));  // "one" is next
+  program.terminate();
+  const ProgramEnd end = program.end();
+  EXPECT_EQ(end.status, 130) << end.err;
+  EXPECT_EQ(count(end.err, "restkv: interrupted while reading the prompt\n"), 1U) << end.err;
+  EXPECT_EQ(end.out, "");
+}
+
+// Each -p is a message of its own, before those of the input.
+TEST(Chat, SeveralQuestionsOfTheCommandLineAreAskedInTurn) {
+  const ProgramEnd both =
+      run_program(chat({"-n", "3", "-p", "one", "-p", "two"}), typed("three\n"));
+  EXPECT_EQ(both.status, 0) << both.err;
+  EXPECT_EQ(count(both.err, "; -n ended the answer]\n"), 3U) << both.err;
+  const ProgramEnd lines = run_program(chat({"-n", "3"}), typed("one\ntwo\nthree\n"));
+  EXPECT_EQ(both.out, lines.out);
+}
+
 // Nobody is there to see it.
 TEST(Chat, AMessageThatFailedShowsInTheStatus) {
   const ProgramEnd end =

@@ -134,6 +134,8 @@ bool Program::wait_for_more_output() const {
 
 void Program::interrupt() const { ::kill(process_, SIGINT); }
 
+void Program::terminate() const { ::kill(process_, SIGTERM); }
+
 void Program::kill() const { ::kill(process_, SIGKILL); }
 
 ProgramEnd Program::end() {

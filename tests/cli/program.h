@@ -40,6 +40,8 @@ class Program {
   // Waits for more output than there is now.
   [[nodiscard]] bool wait_for_more_output() const;
   void interrupt() const;
+  // SIGTERM, as `timeout` sends it.
+  void terminate() const;
   // As `kill -9` does it: nothing of the program runs any more.
   void kill() const;
   ProgramEnd end();
