@@ -30,12 +30,13 @@ struct ChatOptions {
 class Chat {
  public:
   Chat(Session session, const ChatOptions& options, const KvOptions& variant, ChatTemplate chat,
-       Sampler sampler)
+       Sampler sampler, SamplerOptions sampling)
       : session_(std::move(session)),
         options_(options),
         variant_(variant),
         template_(std::move(chat)),
         sampler_(std::move(sampler)),
+        sampling_(std::move(sampling)),
         progress_(make_progress(stderr)) {}
 
   // Reads one message, its answer comes next. After a failure the conversation is as it was.
@@ -52,6 +53,7 @@ class Chat {
   const KvOptions& variant_;
   ChatTemplate template_;
   Sampler sampler_;
+  SamplerOptions sampling_;  // what it was made of
   std::unique_ptr<Progress> progress_;
   std::vector<Message> messages_;
   std::vector<float> logits_;  // after the last token that was read
@@ -142,9 +144,11 @@ Result<void> Chat::answer(const std::atomic<bool>& cancel) {
   if (!generated.tokens.empty()) last_token_ = generated.tokens.back();
   messages_.push_back({.role = Role::kAssistant, .content = generated.text});
   const KvReport report = sequence_->report();
-  last_report_ = report_text(
-      report, answer_timings(n_read_, session_.engine->last_prefill(), report, generated),
-      generated.stop, kMode);
+  last_report_ =
+      report_text(report,
+                  answer_timings(n_read_, session_.engine->last_prefill(), report, generated),
+                  generated.stop, kMode) +
+      sampling_text(sampling_);
   std::fprintf(stderr, "%s", turn_line(report, generated.stop).c_str());
   return {};
 }
@@ -235,7 +239,8 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
   RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
   Input input(options.prompt.prompts);
   if (input.is_terminal()) std::fprintf(stderr, "Ctrl-C ends an answer.\n%s", kChatCommands);
-  Chat chat(std::move(session), options, variant, std::move(chat_template), std::move(sampler));
+  Chat chat(std::move(session), options, variant, std::move(chat_template), std::move(sampler),
+            std::move(generation.sampler));
   if (interrupt->interrupted()) return kExitInterrupted;  // while the model was loaded
   interrupt.reset();
   RESTKV_ASSIGN(const int status, exchange(chat, input, std::move(document)));

@@ -1,6 +1,7 @@
 #include "cli/kv_report.h"
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/format.h"
@@ -11,6 +12,17 @@ namespace restkv {
 namespace {
 
 double per_second(double count, double ms) { return ms > 0 ? count * 1000.0 / ms : 0.0; }
+
+// As it may be typed: "0.8", not what else the nearest float is.
+std::string shortest_text(float value) {
+  char buffer[32];
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  return {buffer, error == std::errc() ? end : buffer};
+}
+
+nlohmann::ordered_json number_json(float value) {
+  return nlohmann::ordered_json::parse(shortest_text(value));
+}
 
 nlohmann::ordered_json prefill_json(const PrefillReport& report) {
   nlohmann::ordered_json options = nlohmann::ordered_json::object();
@@ -129,6 +141,25 @@ nlohmann::ordered_json answer_json(const Engine& engine, const Generation& gener
       {"threads", engine.threads()},
       {"isa", engine.kernels()},
   };
+}
+
+nlohmann::ordered_json sampling_json(const SamplerOptions& options) {
+  nlohmann::ordered_json seed;
+  if (!is_greedy(options)) seed = options.seed.value();
+  return {{"greedy", is_greedy(options)},
+          {"seed", seed},
+          {"temperature", number_json(options.temperature)},
+          {"top_k", options.top_k},
+          {"top_p", number_json(options.top_p)},
+          {"min_p", number_json(options.min_p)},
+          {"repeat_penalty", number_json(options.repeat_penalty)},
+          {"repeat_last_n", options.repeat_last_n}};
+}
+
+std::string sampling_text(const SamplerOptions& options) {
+  if (is_greedy(options)) return "";
+  return format("sampling   seed %u, temperature %s\n", options.seed.value(),
+                shortest_text(options.temperature).c_str());
 }
 
 nlohmann::ordered_json kept_json(const KeptPositions& kept) { return {{"layers", kept}}; }

@@ -10,6 +10,7 @@
 #include "cli/session.h"
 #include "restkv/engine.h"
 #include "restkv/report.h"
+#include "text/sampler.h"
 
 namespace restkv {
 
@@ -29,6 +30,10 @@ AnswerTimings answer_timings(std::size_t prompt_tokens, const PrefillTimings& pr
 // The object that `run --json` prints for one answer.
 nlohmann::ordered_json answer_json(const Engine& engine, const Generation& generation,
                                    const KvReport& report, const AnswerTimings& timings);
+// How the answer's tokens were picked: an object of `run --json`. With this seed as -s, and the
+// rest as it was, the same tokens are drawn. A greedy answer has no seed. REQUIRES: a seed, unless
+// greedy
+nlohmann::ordered_json sampling_json(const SamplerOptions& options);
 // What decode read: an object of `run --json` and of every other report.
 nlohmann::ordered_json decode_json(const DecodeReport& report);
 // {"layers": [[[positions], ...], ...]}: kept rows per layer and KV head.
@@ -37,6 +42,9 @@ nlohmann::ordered_json kept_json(const KeptPositions& kept);
 // Some lines for a person, ending with a line break.
 std::string report_text(const KvReport& report, const AnswerTimings& timings, StopReason stop,
                         QueryMode mode);
+
+// The line after these that says how the tokens were drawn; nothing for a greedy answer.
+std::string sampling_text(const SamplerOptions& options);
 
 // "cap", "chunk:200 (an approximation)".
 std::string schedule_text(std::string_view policy, const std::string& schedule);

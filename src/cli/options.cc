@@ -239,7 +239,7 @@ void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOpti
   flags.add_integer(
       {"-s", "--seed"},
       "random seed, of sampling and of the policy random; -1 = another one each time for sampling, "
-      "and 0 for the policy (-1)",
+      "and 0 for the policy (-1); the report says what was drawn with",
       -1, 4294967295LL, [&sampler, &common](long long v) {
         if (v < 0 || v == 4294967295LL) {
           sampler.seed = std::nullopt;

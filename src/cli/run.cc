@@ -62,20 +62,21 @@ Result<void> check_together(const RunOptions& options, std::size_t n_variants) {
 // One run of the command: everything that stays the same from answer to answer.
 class Answers {
  public:
+  // sampling: what the sampler was made of.
   Answers(const RunOptions& options, Session session, PromptParts parts, Sampler sampler,
-          const InterruptGuard& interrupt)
+          SamplerOptions sampling, const InterruptGuard& interrupt)
       : options_(options),
         session_(std::move(session)),
         parts_(std::move(parts)),
         sampler_(std::move(sampler)),
+        sampling_(std::move(sampling)),
         interrupt_(interrupt),
         progress_(make_progress(stderr)) {}
 
-  // Reads the text once for all variants, then answers from every sequence in turn, so that each
-  // one's speed is its own.
-  Result<void> run(std::span<const KvOptions> variants);
-  // Of all runs together, one object or an array of them.
-  void print_json() const;
+  // Up to the first failure.
+  Result<void> run_all(std::span<const KvOptions> variants);
+  // Of all runs together that have ended: an object, or an array where several were asked for.
+  void print_json(bool is_array) const;
 
  private:
   // What was read for an answer, in one part or two.
@@ -86,6 +87,9 @@ class Answers {
     KvReport report;  // of the text
     std::size_t tokens = 0;
   };
+  // Reads the text once for all variants, then answers from every sequence in turn, so that each
+  // one's speed is its own.
+  Result<void> run(std::span<const KvOptions> variants);
   Result<void> ask(const Read& text, std::size_t question);
   Result<void> answer(Read read, std::optional<std::size_t> question);
 
@@ -93,10 +97,21 @@ class Answers {
   Session session_;
   PromptParts parts_;
   Sampler sampler_;
+  SamplerOptions sampling_;
   const InterruptGuard& interrupt_;
   std::unique_ptr<Progress> progress_;
   nlohmann::ordered_json answers_ = nlohmann::ordered_json::array();
 };
+
+Result<void> Answers::run_all(std::span<const KvOptions> variants) {
+  // A prefill in pieces depends on what is dropped: each variant has its own.
+  const bool shared = options_.common.kv.schedule.kind != Schedule::Kind::kChunk;
+  const std::size_t together = shared ? variants.size() : 1;
+  for (std::size_t first = 0; first < variants.size(); first += together) {
+    RESTKV_TRY(run(variants.subspan(first, together)));
+  }
+  return {};
+}
 
 Result<void> Answers::run(std::span<const KvOptions> variants) {
   std::vector<float> logits;
@@ -160,19 +175,23 @@ Result<void> Answers::answer(Read read, std::optional<std::size_t> question) {
   if (!options_.json) {
     std::printf("\n");
     std::fflush(stdout);
-    std::fprintf(stderr, "\n%s",
-                 report_text(report, timings, generated.stop, options_.mode).c_str());
+    std::fprintf(
+        stderr, "\n%s",
+        (report_text(report, timings, generated.stop, options_.mode) + sampling_text(sampling_))
+            .c_str());
     return {};
   }
   answers_.push_back(answer_json(*session_.engine, generated, report, timings));
+  answers_.back()["sampling"] = sampling_json(sampling_);
   answers_.back()["mode"] = query_mode_name(options_.mode);
   if (question) answers_.back()["question"] = options_.prompt.prompts[*question];
   if (options_.show_kept) answers_.back()["kept"] = std::move(kept);
   return {};
 }
 
-void Answers::print_json() const {
-  const nlohmann::ordered_json& printed = answers_.size() == 1 ? answers_.front() : answers_;
+void Answers::print_json(bool is_array) const {
+  if (answers_.empty()) return;
+  const nlohmann::ordered_json& printed = is_array ? answers_ : answers_.front();
   const std::string text =
       printed.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);
@@ -185,14 +204,12 @@ Result<int> answer_all(const RunOptions& options, const std::vector<KvOptions>& 
   RESTKV_ASSIGN(PromptParts parts, prompt_parts(session, options.prompt, document, options.mode));
   GenerationOptions generation = options.generation;
   RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
-  Answers answers(options, std::move(session), std::move(parts), std::move(sampler), interrupt);
-  // A prefill in pieces depends on what is dropped: each variant has its own.
-  const bool shared = options.common.kv.schedule.kind != Schedule::Kind::kChunk;
-  const std::size_t together = shared ? variants.size() : 1;
-  for (std::size_t first = 0; first < variants.size(); first += together) {
-    RESTKV_TRY(answers.run(std::span(variants).subspan(first, together)));
-  }
-  if (options.json) answers.print_json();
+  const bool is_array = variants.size() * std::max<std::size_t>(parts.questions.size(), 1) > 1;
+  Answers answers(options, std::move(session), std::move(parts), std::move(sampler),
+                  std::move(generation.sampler), interrupt);
+  const auto done = answers.run_all(variants);
+  if (options.json) answers.print_json(is_array);  // what was answered before a failure is not lost
+  if (!done.ok()) return done.error();
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 

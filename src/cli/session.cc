@@ -1,6 +1,8 @@
 #include "cli/session.h"
 
+#include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -140,7 +142,9 @@ Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequen
 
 Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocabulary) {
   SamplerOptions& sampler = options.sampler;
-  if (!sampler.seed) sampler.seed = std::random_device{}();
+  // Not the largest number: as -s it asks for another seed each time.
+  if (!sampler.seed)
+    sampler.seed = std::random_device{}() % std::numeric_limits<std::uint32_t>::max();
   sampler.forbidden = vocabulary.suppressed();
   if (options.ignore_eos) {
     const std::vector<Token>& ends = vocabulary.end_of_generation();

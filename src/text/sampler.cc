@@ -106,7 +106,7 @@ Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab
   }
   add(llama_sampler_init_penalties(n, options.repeat_last_n, options.repeat_penalty,
                                    /*penalty_freq=*/0.0F, /*penalty_present=*/0.0F));
-  if (options.temperature <= 0) {
+  if (is_greedy(options)) {
     // Not a temperature of 0 before the draw: libllama's partial sort would break ties as it likes.
     add(llama_sampler_init_greedy());
   } else {
@@ -118,7 +118,7 @@ Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab
   }
   std::optional<Greedy> greedy;
   const bool penalises = options.repeat_penalty != 1.0F && options.repeat_last_n != 0;
-  if (options.temperature <= 0 && !penalises) {
+  if (is_greedy(options) && !penalises) {
     greedy = {.forbidden = options.forbidden};
     std::ranges::sort(greedy->forbidden);
   }

@@ -32,6 +32,12 @@ struct SamplerOptions {
       {};  // never picked: --ignore-eos, tokens that the model suppresses
 };
 
+// The most likely token is taken each time: no seed, and nothing that leaves candidates out,
+// counts.
+[[nodiscard]] inline bool is_greedy(const SamplerOptions& options) {
+  return options.temperature <= 0;
+}
+
 // State: the random numbers and the last accepted tokens. Move only; one thread at a time.
 class Sampler {
  public:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,28 @@ TEST(Interrupt, AnAnswerInJsonIsWhole) {
   const bool answering = end.out.starts_with("{") && end.out.ends_with("}\n") &&
                          end.out.find("\"stop\": \"cancelled\"") != std::string::npos;
   EXPECT_TRUE(reading || answering) << end.err << end.out;
+}
+
+// The second question is never read; the answer to the first was there.
+TEST(Interrupt, TheAnswersBeforeItArePrinted) {
+  ProgramEnd end;
+  // The text takes longer to read where the machine is slow: nothing is answered then.
+  for (const unsigned wait_ms : {300U, 2000U, 10000U}) {
+    Program program(endless({"--kv-mode", "agnostic", "-f", scratch_folder() + "/text.txt", "-p",
+                             "one", "-p", "two", "--json"}));
+    ASSERT_TRUE(program.wait_for_handler());
+    ::usleep(wait_ms * 1000);
+    program.interrupt();
+    end = program.end();
+    if (!end.out.empty()) break;
+  }
+  EXPECT_EQ(end.status, 130);
+  EXPECT_TRUE(end.err.ends_with("restkv: interrupted while reading the prompt\n")) << end.err;
+  const auto answers = nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(answers.is_array()) << end.out;
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(answers[0]["question"], "one");
+  EXPECT_EQ(answers[0]["stop"], "cancelled");
 }
 
 }  // namespace

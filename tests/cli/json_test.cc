@@ -176,6 +176,42 @@ TEST(Json, StatesTheScheduleAndTheMode) {
   EXPECT_EQ(full["kv"]["approximation"], false) << "nothing was dropped between the pieces";
 }
 
+TEST(Json, SaysHowTheTokensWereDrawn) {
+  const json drawn = run_json({"--temp", "1.5", "--top-k", "0", "--min-p", "0.01"});
+  const json& sampling = drawn["sampling"];
+  EXPECT_EQ(sampling["greedy"], false);
+  EXPECT_EQ(sampling["temperature"].dump(), "1.5");
+  EXPECT_EQ(sampling["top_k"], 0);
+  EXPECT_EQ(sampling["top_p"].dump(), "0.95");
+  EXPECT_EQ(sampling["min_p"].dump(), "0.01");
+  EXPECT_EQ(sampling["repeat_penalty"], 1);
+  EXPECT_EQ(sampling["repeat_last_n"], 64);
+  ASSERT_TRUE(sampling["seed"].is_number_unsigned()) << sampling;
+  const std::string seed = sampling["seed"].dump();
+  const json again = run_json({"--temp", "1.5", "--top-k", "0", "--min-p", "0.01", "-s", seed});
+  EXPECT_EQ(again["tokens"], drawn["tokens"]);
+  EXPECT_EQ(again["sampling"], sampling);
+  const json other = run_json({"--temp", "1.5", "--top-k", "0", "--min-p", "0.01"});
+  EXPECT_NE(other["sampling"]["seed"], sampling["seed"]);
+}
+
+TEST(Json, AGreedyAnswerHasNoSeed) {
+  const json sampling = run_json({"-s", "7"})["sampling"];
+  EXPECT_EQ(sampling["greedy"], true);
+  EXPECT_TRUE(sampling["seed"].is_null()) << sampling;
+}
+
+TEST(Json, TheReportForPeopleNamesTheSeedOfWhatWasDrawn) {
+  const auto report = [](const std::vector<std::string>& more) {
+    std::vector<std::string> args = run_arguments(more);
+    std::erase(args, "--json");
+    return run_program(args).err;
+  };
+  EXPECT_TRUE(
+      report({"--temp", "0.8", "-s", "7"}).ends_with("sampling   seed 7, temperature 0.8\n"));
+  EXPECT_EQ(report({"-s", "7"}).find("sampling"), std::string::npos);
+}
+
 // As chunkkv's own text says: whole chunks, but for the last one, which is cut where the budget
 // ends.
 TEST(Json, OfChunksOnlyTheLastIsCut) {
