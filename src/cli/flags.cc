@@ -209,10 +209,15 @@ void FlagSet::remove(std::string_view name) {
 Result<void> FlagSet::parse(std::span<const std::string_view> args) {
   std::vector<Typed> typed;
   Result<void> whole = read(args, typed);
-  RESTKV_TRY(take_environment(typed));
+  // Help is for those who have something wrong, a variable perhaps.
+  if (!is_typed(typed, find("--help"))) RESTKV_TRY(take_environment(typed));
   // A value that is wrong stands before the argument that ended the reading.
   for (const Typed& one : typed) RESTKV_TRY(one.flag->set(one.value));
   return whole;
+}
+
+bool FlagSet::is_typed(std::span<const Typed> typed, const Flag* flag) {
+  return std::ranges::find(typed, flag, &Typed::flag) != typed.end();
 }
 
 Result<void> FlagSet::read(std::span<const std::string_view> args,
@@ -250,7 +255,7 @@ Result<void> FlagSet::take_environment(std::span<const Typed> typed) const {
     });
   };
   for (const Flag& flag : flags_) {
-    if (flag.environment.empty() || is_silenced(flag)) continue;
+    if (flag.environment.empty() || is_typed(typed, &flag) || is_silenced(flag)) continue;
     const char* value = std::getenv(std::string(flag.environment).c_str());
     if (value == nullptr || *value == '\0') continue;
     if (auto set = flag.set(value); !set.ok()) {

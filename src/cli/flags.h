@@ -73,8 +73,9 @@ class FlagSet {
   // A flag of llama.cpp that cannot be honoured: an error with what to do instead.
   void add_refused(std::vector<std::string_view> names, std::string_view instead);
 
-  // Environment first, then the arguments from left to right; the last one counts. kInvalidArgument
-  // for an unknown flag (with the nearest known one), a missing or a wrong value.
+  // Environment first, then the arguments from left to right; the last one counts. The variable of
+  // a flag that is typed is not looked at, and with --help none is. kInvalidArgument for an unknown
+  // flag (with the nearest known one), a missing or a wrong value.
   Result<void> parse(std::span<const std::string_view> args);
 
   // The usage, then every useful flag under its section, wrapped at 100 columns, then the names of
@@ -88,6 +89,7 @@ class FlagSet {
     const Flag* flag;
     std::string_view value;
   };
+  [[nodiscard]] static bool is_typed(std::span<const Typed> typed, const Flag* flag);
   // Up to the first argument that is wrong.
   Result<void> read(std::span<const std::string_view> args, std::vector<Typed>& typed) const;
   [[nodiscard]] Result<void> take_environment(std::span<const Typed> typed) const;

@@ -54,6 +54,17 @@ TEST(Help, OfEveryCommandFitsThePageAndNamesItsFlags) {
   }
 }
 
+// Help is what one looks for when a variable is wrong.
+TEST(Help, IsThereWhateverTheEnvironmentSays) {
+  for (const char* command : {"run", "chat", "bench", "eval"}) {
+    const auto end = testing::run_program(
+        {command, "--help"},
+        {.environment = {"RESTKV_ARG_KV_WINDOW=wide"}, .input = "", .output = ""});
+    EXPECT_EQ(end.status, 0) << end.err;
+    EXPECT_TRUE(end.out.starts_with("usage: ")) << end.out;
+  }
+}
+
 TEST(FlagSet, SectionsStandWhereTheyBegin) {
   FlagSet flags("usage: x");
   std::string text;
@@ -92,6 +103,29 @@ TEST(FlagSet, ALaterFlagCountsAndTheEnvironmentComesFirst) {
   ASSERT_TRUE(flags.parse(args).ok());
   EXPECT_EQ(n, 5);
   unsetenv("RESTKV_TEST_NUMBER");
+}
+
+TEST(FlagSet, TheVariableOfATypedFlagIsNotLookedAt) {
+  FlagSet flags("usage: x");
+  std::vector<std::string> list;  // one that goes on
+  flags.add({.names = {"-l"},
+             .value_name = "TEXT",
+             .help = "list",
+             .environment = "RESTKV_TEST_LIST",
+             .set = [&list](std::string_view text) -> Result<void> {
+               if (text == "wrong") return Error{ErrorCode::kInvalidArgument, "wrong"};
+               list.emplace_back(text);
+               return {};
+             }});
+  for (const char* value : {"environment", "wrong"}) {
+    list.clear();
+    ASSERT_EQ(setenv("RESTKV_TEST_LIST", value, 1), 0);
+    const std::vector<std::string_view> args = {"-l", "one", "-l", "two"};
+    const auto parsed = flags.parse(args);
+    unsetenv("RESTKV_TEST_LIST");
+    ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+    EXPECT_EQ(list, (std::vector<std::string>{"one", "two"}));
+  }
 }
 
 // llama.cpp's names, where the flag is llama.cpp's.
