@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -21,7 +22,7 @@ namespace restkv {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: restkv bench [-m MODEL] [-p N,...] [-n N,...] [-d N,...] [options]\n\n"
+    "usage: restkv bench [-m MODEL,...] [-p N,...] [-n N,...] [-d N,...] [options]\n\n"
     "Tokens per second and bytes, one row for each combination of what is given as a list.\n"
     "Lists of numbers: 512,2048 or 1-4 or 1-9+2 or 8-64*2.";
 
@@ -62,9 +63,11 @@ std::vector<std::string_view> unusual_fields(const BenchOptions& options) {
   return fields;
 }
 
-BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase>& cases) {
+BenchColumns columns_of(const BenchOptions& options, const std::vector<std::string>& model_paths,
+                        const std::vector<BenchCase>& cases) {
   const auto given = [](const auto& list) { return !list.empty(); };
-  BenchColumns columns{.batch = given(options.batches),
+  BenchColumns columns{.file = model_paths.size() > 1,
+                       .batch = given(options.batches),
                        .types = given(options.types_k) || given(options.types_v),
                        .allocator = options.common.allocators != "uniform",
                        .granularity = options.common.kv.granularity != Granularity::kKvHead,
@@ -73,6 +76,10 @@ BenchColumns columns_of(const BenchOptions& options, const std::vector<BenchCase
                        .fill = options.fill == BenchFill::kSynthetic,
                        .limit = options.machine,
                        .fields = unusual_fields(options)};
+  for (const std::string& path : model_paths) {
+    const std::size_t width = std::filesystem::path(path).filename().string().size();
+    columns.file_width = std::max(columns.file_width, width);
+  }
   for (const BenchCase& test : cases) {
     columns.policy_width = std::max(columns.policy_width, policy_text(test.kv).size());
     columns.prefill_width = std::max(columns.prefill_width, prefill_text(test.prefill).size());
@@ -95,26 +102,41 @@ void wait(long long seconds, const std::atomic<bool>& cancel) {
 }
 
 Result<void> print_rows(BenchRunner& runner, BenchWriter& writer, const BenchOptions& options,
+                        const std::vector<std::string>& model_paths,
                         const std::vector<BenchCase>& cases, const std::atomic<bool>& cancel) {
-  for (const BenchCase& test : cases) {
-    wait(options.delay_s, cancel);
-    RESTKV_ASSIGN(const BenchRow row, runner.measure(test));
-    RESTKV_TRY(print(writer.row(row)));
+  for (const std::string& path : model_paths) {
+    runner.take_model(path);
+    for (const BenchCase& test : cases) {
+      wait(options.delay_s, cancel);
+      RESTKV_ASSIGN(const BenchRow row, runner.measure(test));
+      RESTKV_TRY(print(writer.row(row)));
+    }
   }
   return {};
 }
 
-Result<int> measure(const BenchOptions& options, const std::vector<BenchCase>& cases,
-                    const InterruptGuard& interrupt) {
+// All of them, before the first is measured.
+Result<std::vector<std::string>> resolve_models(const std::vector<std::string>& wanted,
+                                                const std::atomic<bool>& cancel) {
   const auto progress = make_progress(stderr);
   PullOptions pull;
   pull.progress = progress.get();
-  pull.cancel = &interrupt.flag();
-  std::string model_path;
+  pull.cancel = &cancel;
+  std::vector<std::string> paths;
+  for (const std::string& name : wanted) {
+    RESTKV_ASSIGN(std::string path, resolve_model(name, pull));
+    paths.push_back(std::move(path));
+  }
+  return paths;
+}
+
+Result<int> measure(const BenchOptions& options, const std::vector<BenchCase>& cases,
+                    const InterruptGuard& interrupt) {
+  std::vector<std::string> models = options.models;
+  if (models.empty()) models.emplace_back(kDefaultModel);
+  std::vector<std::string> model_paths;
   if (!cases.empty()) {
-    const std::string_view wanted =
-        options.common.model.empty() ? kDefaultModel : options.common.model;
-    RESTKV_ASSIGN(model_path, resolve_model(wanted, pull));
+    RESTKV_ASSIGN(model_paths, resolve_models(models, interrupt.flag()));
   }
   std::map<int, MachineSpeed> machines;
   if (options.machine) {
@@ -126,10 +148,10 @@ Result<int> measure(const BenchOptions& options, const std::vector<BenchCase>& c
     }
     if (!cases.empty()) std::fputs("\n", out);
   }
-  const auto writer = BenchWriter::make(options.format, columns_of(options, cases));
-  BenchRunner runner(model_path, options, machines, interrupt.flag());
+  const auto writer = BenchWriter::make(options.format, columns_of(options, model_paths, cases));
+  BenchRunner runner(options, machines, interrupt.flag());
   RESTKV_TRY(print(writer->begin()));
-  const auto measured = print_rows(runner, *writer, options, cases, interrupt.flag());
+  const auto measured = print_rows(runner, *writer, options, model_paths, cases, interrupt.flag());
   RESTKV_TRY(print(writer->end()));  // also after a failure: what was printed stays readable
   if (!measured.ok()) return measured.error();
   return 0;

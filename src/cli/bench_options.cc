@@ -1,6 +1,7 @@
 #include "cli/bench_options.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 
 #include "base/names.h"
@@ -21,12 +22,12 @@ Error wrong(std::string message) { return {ErrorCode::kInvalidArgument, std::mov
 
 // A list that goes on when the flag is given again.
 Flag list_flag(std::vector<std::string_view> names, std::string help, long long least,
-               long long most, std::vector<long long>* target) {
+               long long most, std::vector<long long>* target, std::string_view environment = {}) {
   const std::string_view name = names.back();
   return {.names = std::move(names),
           .value_name = "N,...",
           .help = std::move(help),
-          .environment = "",
+          .environment = environment,
           .set = [=](std::string_view text) -> Result<void> {
             RESTKV_ASSIGN(const auto numbers, parse_number_list(name, text, least, most));
             target->insert(target->end(), numbers.begin(), numbers.end());
@@ -34,11 +35,23 @@ Flag list_flag(std::vector<std::string_view> names, std::string help, long long 
           }};
 }
 
-Flag type_flag(std::vector<std::string_view> names, std::string help, std::vector<KvType>* target) {
+// -1 is every other command's word for the usual number, and may stand in the environment.
+Flag threads_flag(std::vector<long long>* target) {
+  Flag flag = list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,
+                        target, "LLAMA_ARG_THREADS");
+  flag.set = [set = std::move(flag.set)](std::string_view text) -> Result<void> {
+    if (text == "-1") return {};
+    return set(text);
+  };
+  return flag;
+}
+
+Flag type_flag(std::vector<std::string_view> names, std::string help, std::vector<KvType>* target,
+               std::string_view environment) {
   return {.names = std::move(names),
           .value_name = "TYPE,...",
           .help = std::move(help),
-          .environment = "",
+          .environment = environment,
           .set = [target](std::string_view text) -> Result<void> {
             for (const std::string& name : split_list(text)) {
               RESTKV_ASSIGN(const KvType type, parse_kv_type(name));
@@ -48,12 +61,31 @@ Flag type_flag(std::vector<std::string_view> names, std::string help, std::vecto
           }};
 }
 
+// A file whose own name has commas is one.
+Flag models_flag(std::vector<std::string>* target) {
+  return {.names = {"-m", "--model"},
+          .value_name = "FNAME,...",
+          .help = "GGUF files or catalogue names (default: " + std::string(kDefaultModel) + ")",
+          .environment = "LLAMA_ARG_MODEL",
+          .set = [target](std::string_view text) -> Result<void> {
+            std::error_code unknown;
+            const bool is_file = std::filesystem::exists(text, unknown);
+            const auto names =
+                is_file ? std::vector<std::string>{std::string(text)} : split_list(text);
+            if (std::ranges::find(names, "") != names.end()) {
+              return wrong("--model needs the name of a file or of a model");
+            }
+            target->insert(target->end(), names.begin(), names.end());
+            return {};
+          }};
+}
+
 Flag prefill_flag(std::vector<PrefillAttention>* target) {
   return {.names = {"--prefill"},
           .value_name = "NAME[:OPT=V]",
           .help = "attention of the prompt, or a list: " +
                   listed(all_patterns(), &PatternInfo::name) + " (dense)",
-          .environment = "",
+          .environment = "RESTKV_ARG_PREFILL",
           .set = [target](std::string_view text) -> Result<void> {
             for (const std::string& one : split_list(text)) {
               RESTKV_ASSIGN(PrefillAttention attention, parse_prefill_attention(one));
@@ -239,21 +271,21 @@ void add_bench_flags(FlagSet& flags, BenchOptions& options) {
                  &options.common.decode.budget, "RESTKV_ARG_DECODE_BUDGET");
   add_model_flags(flags, options.common);
   // Here these are lists, or mean nothing.
-  for (const std::string_view name : {"-t", "-b", "-ub", "-ctk", "-ctv", "-c", "--prefill"}) {
+  for (const std::string_view name : {"-m", "-t", "-b", "-ub", "-ctk", "-ctv", "-c", "--prefill"}) {
     flags.remove(name);
   }
-  flags.add(list_flag({"-t", "--threads"}, "threads (one for each processor)", 1, kMostThreads,
-                      &options.threads));
+  flags.add(models_flag(&options.models));
+  flags.add(threads_flag(&options.threads));
   flags.add(list_flag({"-b", "--batch-size"}, "prompt tokens that pass a layer at a time (512)", 1,
-                      kMostBatch, &options.batches));
+                      kMostBatch, &options.batches, "LLAMA_ARG_BATCH"));
   flags.add(list_flag({"-ub", "--ubatch-size"}, "the same; of -b and -ub the smaller one counts", 1,
-                      kMostBatch, &options.micro_batches));
+                      kMostBatch, &options.micro_batches, "LLAMA_ARG_UBATCH"));
   flags.add(type_flag({"-ctk", "--cache-type-k"},
                       "element types of the keys: f32, f16, bf16, q8_0, q4_0 (f16)",
-                      &options.types_k));
+                      &options.types_k, "LLAMA_ARG_CACHE_TYPE_K"));
   flags.add(prefill_flag(&options.prefills));
-  flags.add(
-      type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)", &options.types_v));
+  flags.add(type_flag({"-ctv", "--cache-type-v"}, "element types of the values (f16)",
+                      &options.types_v, "LLAMA_ARG_CACHE_TYPE_V"));
 }
 
 Result<std::vector<BenchCase>> bench_cases(const BenchOptions& options) {

@@ -22,6 +22,7 @@ enum class BenchFill : std::uint8_t { kPrompt, kSynthetic };
 // Lists stay empty until they are given; finish_bench_options() puts the defaults in.
 struct BenchOptions {
   CommonOptions common;
+  std::vector<std::string> models;  // paths or catalogue names; empty = the default model
   std::vector<long long> prompts;
   std::vector<long long> generations;
   std::vector<std::pair<long long, long long>> pairs;  // a prompt, then tokens generated after it

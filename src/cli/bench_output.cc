@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -72,6 +73,9 @@ class MarkdownWriter : public BenchWriter {
     const std::string space(width(cell) - std::min(width(cell), text.size()), ' ');
     return cell.left ? std::string(text) + space : space + std::string(text);
   }
+  static std::string file_name(const BenchRow& row) {
+    return std::filesystem::path(row.model.path).filename().string();
+  }
   static std::string mib(std::size_t bytes) {
     return format("%.1f", static_cast<double>(bytes) / 1048576.0);
   }
@@ -81,6 +85,7 @@ class MarkdownWriter : public BenchWriter {
     const std::vector<double> rates = sample_rates(row);
     Cells cells;
     cells.push_back({"model", 28, true, row.model_type});
+    if (columns_.file) cells.push_back({"file", columns_.file_width, true, file_name(row)});
     cells.push_back({"MiB", 8, false, mib(row.model.weights.all_bytes)});
     cells.push_back({"threads", 7, false, std::to_string(row.test.n_threads)});
     if (columns_.batch) cells.push_back({"batch", 7, false, std::to_string(row.test.n_batch)});

@@ -23,6 +23,7 @@ struct BenchRow;
 
 // Columns of the table for people that appear only where they tell rows apart.
 struct BenchColumns {
+  bool file = false;  // of the model
   bool batch = false;
   bool types = false;
   bool allocator = false;
@@ -32,7 +33,8 @@ struct BenchColumns {
   bool fill = false;
   bool limit = false;
   std::vector<std::string_view> fields = {};  // of fields_of(), under their names
-  std::size_t policy_width = 8;               // of the longest name with its options
+  std::size_t file_width = 8;
+  std::size_t policy_width = 8;  // of the longest name with its options
   std::size_t allocator_width = 8;
   std::size_t prefill_width = 8;
   std::size_t decode_width = 8;

@@ -46,6 +46,13 @@ std::string time_now() {
 
 }  // namespace
 
+void BenchRunner::take_model(std::string path) {
+  base_.reset();
+  prepared_.reset();
+  engine_.reset();
+  model_path_ = std::move(path);
+}
+
 Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
   RESTKV_TRY(check_cancel());
   RESTKV_TRY(prepare(test));

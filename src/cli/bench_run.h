@@ -42,17 +42,18 @@ class PeakMemory {
 // process: the peak of its memory is part of the result.
 class BenchRunner {
  public:
-  // model_path: a file. What `--machine` measured, by number of threads; empty without it.
-  BenchRunner(std::string model_path, const BenchOptions& options,
-              std::map<int, MachineSpeed> machine, const std::atomic<bool>& cancel)
-      : model_path_(std::move(model_path)),
-        options_(options),
+  // What `--machine` measured, by number of threads; empty without it.
+  BenchRunner(const BenchOptions& options, std::map<int, MachineSpeed> machine,
+              const std::atomic<bool>& cancel)
+      : options_(options),
         machine_(std::move(machine)),
         cancel_(cancel),
         peak_(!machine_.empty()) {}
 
-  // kCancelled when the flag is raised; what was measured of this case is lost. Otherwise as the
-  // engine says.
+  // The file that the next cases are measured on. The model before it goes.
+  void take_model(std::string path);
+  // REQUIRES: a model. kCancelled when the flag is raised; what was measured of this case is lost.
+  // Otherwise as the engine says.
   Result<BenchRow> measure(const BenchCase& test);
 
  private:

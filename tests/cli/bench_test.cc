@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
@@ -51,6 +52,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{"Pair", {"-pg", "512"}, "-pg takes two numbers like 512,128"},
         BadInput{"Depth", {"-d", "a"}, "--n-depth takes numbers"},
         BadInput{"NoThreads", {"-t", "0"}, "--threads takes numbers from 1 to 1024, not '0'"},
+        BadInput{"ModelOfNoName", {"-m", "a.gguf,"}, "--model needs the name of a file"},
         BadInput{"NoBatch", {"-b", "0"}, "--batch-size takes numbers from 1 to 1048576"},
         BadInput{"TypeOfKeys", {"-ctk", "f16,q9"}, "unknown cache type 'q9' (known: f32, f16"},
         BadInput{"TypeOfValues", {"-ctv", ""}, "unknown cache type ''"},
@@ -135,6 +137,75 @@ TEST(Bench, TheSmallerOfBothBatchSizesCounts) {
     EXPECT_GE(row["process_peak_rss_bytes"].get<double>(), row["peak_rss_bytes"].get<double>());
   }
   EXPECT_EQ(batches, (std::vector<int>{16, 32, 64}));
+}
+
+// The variables are those of the other commands; what is typed stands in their place.
+TEST(Bench, TheEnvironmentStandsInForWhatIsNotTyped) {
+  const std::vector<std::string> environment = {
+      "LLAMA_ARG_THREADS=2",         "LLAMA_ARG_BATCH=64",          "LLAMA_ARG_UBATCH=32",
+      "LLAMA_ARG_CACHE_TYPE_K=q8_0", "LLAMA_ARG_CACHE_TYPE_V=bf16", "RESTKV_ARG_PREFILL=tri-shape"};
+  const auto row = [&](Words more, const Words& around) {
+    Words args = {"bench", "-m", scratch_folder() + "/tiny.gguf", "-r", "1", "-p", "8", "-n", "0"};
+    args.insert(args.end(), more.begin(), more.end());
+    args.insert(args.end(), {"-o", "json"});
+    const ProgramEnd end = run_program(args, {.environment = around, .input = "", .output = ""});
+    EXPECT_EQ(end.status, 0) << end.err;
+    const auto rows = nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+    EXPECT_EQ(rows.size(), 1U) << rows;
+    return rows[0];
+  };
+  const auto obeyed = row({}, environment);
+  EXPECT_EQ(obeyed["n_threads"], 2);
+  EXPECT_EQ(obeyed["n_batch"], 32);
+  EXPECT_EQ(obeyed["type_k"], "q8_0");
+  EXPECT_EQ(obeyed["type_v"], "bf16");
+  EXPECT_EQ(obeyed["prefill"], "tri-shape");
+  const auto typed =
+      row({"-t", "1", "-b", "16", "-ub", "16", "-ctk", "f16", "-ctv", "f16", "--prefill", "dense"},
+          environment);
+  EXPECT_EQ(typed["n_threads"], 1);
+  EXPECT_EQ(typed["n_batch"], 16);
+  EXPECT_EQ(typed["type_k"], "f16");
+  EXPECT_EQ(typed["type_v"], "f16");
+  EXPECT_EQ(typed["prefill"], "dense");
+  EXPECT_EQ(row({}, {"LLAMA_ARG_THREADS=-1"})["n_threads"], Threads(0).count());
+}
+
+// Each model has all rows, whether it stands in a list or after a flag of its own.
+TEST(Bench, MeasuresEveryModel) {
+  const std::string first = scratch_folder() + "/tiny.gguf";
+  const std::string second = scratch_folder() + "/second.gguf";
+  std::filesystem::copy_file(first, second, std::filesystem::copy_options::overwrite_existing);
+  const Words rest = {"-t", "1", "-r", "1", "-p", "8", "-n", "2"};
+  const auto with = [&](Words args, const Words& more) {
+    args.insert(args.begin(), "bench");
+    args.insert(args.end(), rest.begin(), rest.end());
+    args.insert(args.end(), more.begin(), more.end());
+    return run_program(args);
+  };
+  for (const Words& models :
+       {Words{"-m", first, "-m", second}, Words{"-m", first + "," + second}}) {
+    const ProgramEnd end = with(models, {"-o", "json"});
+    ASSERT_EQ(end.status, 0) << end.err;
+    const auto rows = nlohmann::json::parse(end.out, nullptr, /*allow_exceptions=*/false);
+    ASSERT_EQ(rows.size(), 4U);
+    for (std::size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(rows[i]["model_filename"], i < 2 ? first : second);
+      EXPECT_EQ(rows[i]["n_prompt"], i % 2 == 0 ? 8 : 0);
+    }
+  }
+  // People see which file a row is of.
+  const ProgramEnd table = with({"-m", first + "," + second}, {"--no-warmup"});
+  EXPECT_NE(table.out.find("| second.gguf | "), std::string::npos) << table.out;
+  // One that is missing is known before the first is measured.
+  const ProgramEnd missing = with({"-m", first, "-m", scratch_folder() + "/missing.gguf"}, {});
+  EXPECT_EQ(missing.status, 1);
+  EXPECT_EQ(missing.out, "");
+  EXPECT_NE(missing.err.find("/missing.gguf' is neither a file"), std::string::npos) << missing.err;
+  // Commas may be part of a name.
+  const std::string odd = scratch_folder() + "/a,b.gguf";
+  std::filesystem::copy_file(first, odd, std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(with({"-m", odd}, {}).status, 0);
 }
 
 TEST(Bench, RowsSayHowTheyWereComputed) {
