@@ -8,6 +8,7 @@
 #include "cli/decode_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/report_file.h"
 #include "cli/session.h"
 #include "eval/tasks/ruler_qa_common.h"
 
@@ -36,12 +37,21 @@ Result<std::string> text_file(const CalibrateOptions& options) {
   return squad_path(request);
 }
 
+Result<void> check_passages(const CalibrationOptions& options, std::size_t context) {
+  if (options.tokens <= context) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               "a passage has " + std::to_string(options.tokens) + " tokens and the context " +
+                   std::to_string(context) + "; --tokens gives shorter ones, -c a longer context"};
+}
+
 Result<int> run(CalibrateOptions& options, const InterruptGuard& interrupt) {
   RESTKV_ASSIGN(const std::string file, text_file(options));
+  if (!options.output.empty()) RESTKV_TRY(check_text_file(options.output));
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
   const std::string output =
       options.output.empty() ? session.engine->model().path + ".blocks.json" : options.output;
   const CalibrationOptions& calibration = options.calibration;
+  RESTKV_TRY(check_passages(calibration, session.context));
   RESTKV_ASSIGN(
       const Calibration made,
       calibrate_to_file(session, {.text_file = file, .output = output, .calibration = calibration},
@@ -119,6 +129,12 @@ int calibrate_command(Arguments args) {
   options.calibration.decode = *decode;
   if (auto fits = check_calibration(options.calibration); !fits.ok()) {
     return report_usage(fits.error());
+  }
+  if (options.common.context > 0) {
+    const auto context = static_cast<std::size_t>(options.common.context);
+    if (auto fits = check_passages(options.calibration, context); !fits.ok()) {
+      return report_usage(fits.error());
+    }
   }
   print_notices(flags);
   const InterruptGuard interrupt;

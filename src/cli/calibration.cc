@@ -241,6 +241,7 @@ Result<Calibration> calibrate_to_file(Session& session, const CalibrationJob& jo
                                       const InterruptGuard& interrupt) {
   std::string name;
   RESTKV_ASSIGN(const std::string text, calibration_text(job.text_file, name));
+  RESTKV_TRY(check_text_file(job.output));  // before the work, which takes long
   const CalibrationOptions& calibration = job.calibration;
   const auto progress = make_progress(stderr);
   PrefillOptions prefill;

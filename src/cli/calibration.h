@@ -54,8 +54,8 @@ struct CalibrationJob {
   std::string output;
   CalibrationOptions calibration;
 };
-// The same with a progress bar; the table is written to a file, as a whole. What calibrate() and
-// write_text_file() say.
+// The same with a progress bar, once it is known that the file can be written; the table is written
+// to a file, as a whole. What calibrate() and write_text_file() say.
 Result<Calibration> calibrate_to_file(Session& session, const CalibrationJob& job,
                                       const InterruptGuard& interrupt);
 

@@ -190,6 +190,81 @@ TEST(Calibrate, ATableAndTheCommandMustAgree) {
             "that the table does not name");
 }
 
+std::vector<std::string> calibrate_to(const std::string& path) {
+  return {"calibrate",
+          "-m",
+          scratch_folder() + "/tiny.gguf",
+          "-f",
+          scratch_folder() + "/text.txt",
+          "-o",
+          path,
+          "--passages",
+          "1",
+          "--held-back",
+          "0",
+          "--tokens",
+          "500",
+          "-t",
+          "1",
+          "--decode-attn",
+          "ab-sparse:dense-layers=0"};
+}
+
+// Before hours of work, and before the model is looked for.
+TEST(Calibrate, ATableThatCannotBeWrittenIsKnownFirst) {
+  std::filesystem::create_directories(scratch_folder() + "/folder");
+  for (const std::string& path :
+       {scratch_folder() + "/nowhere/table.json", scratch_folder() + "/folder"}) {
+    std::vector<std::string> args = calibrate_to(path);
+    args[2] = "/nowhere.gguf";
+    const ProgramEnd end = run_program(args);
+    EXPECT_EQ(end.status, 1);
+    EXPECT_TRUE(end.err.starts_with("restkv: " + path + ": ")) << end.err;
+  }
+}
+
+// The table beside a model: the folder is known when the model is.
+TEST(Calibrate, AFolderOfAModelThatCannotBeWrittenIsKnownBeforeThePassages) {
+  const std::string model = scratch_folder() + "/folder/tiny.gguf";
+  std::filesystem::create_directories(scratch_folder() + "/folder");
+  std::filesystem::copy_file(scratch_folder() + "/tiny.gguf", model,
+                             std::filesystem::copy_options::overwrite_existing);
+  const std::string table = model + ".blocks.json";
+  std::filesystem::create_directories(table);
+  std::vector<std::string> args = calibrate_to("");
+  args[2] = model;
+  args.erase(args.begin() + 5, args.begin() + 7);   // -o
+  args.insert(args.end(), {"--passages", "9999"});  // more than there are: not what it says
+  expect_refused(args, table + ": Is a directory");
+  std::filesystem::remove(table);
+}
+
+// A look whether a file can be written leaves no file.
+TEST(Calibrate, NothingIsLeftOfATableThatWasNotMade) {
+  const std::string path = scratch_folder() + "/never.json";
+  std::vector<std::string> args = calibrate_to(path);
+  args.insert(args.end(), {"--passages", "9999"});
+  expect_refused(args, "the text has ");
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_FALSE(std::filesystem::exists(path + ".part"));
+}
+
+TEST(Calibrate, APassageFitsIntoTheContext) {
+  std::vector<std::string> args = calibrate_to(scratch_folder() + "/context.json");
+  args.insert(args.end(), {"-c", "499"});
+  const ProgramEnd typed = run_program(args);
+  EXPECT_EQ(typed.status, 2);
+  EXPECT_EQ(typed.err,
+            "restkv: a passage has 500 tokens and the context 499; --tokens gives shorter ones, -c "
+            "a longer context\n");
+  args.back() = "500";
+  EXPECT_EQ(run_program(args).status, 0);
+  // What the model was trained for, where -c says nothing.
+  std::vector<std::string> untold = calibrate_to(scratch_folder() + "/context.json");
+  untold.insert(untold.end(), {"--tokens", "4097"});
+  expect_refused(untold, "a passage has 4097 tokens and the context 4096;");
+}
+
 TEST(Calibrate, SaysWhatIsWrong) {
   const std::string model = scratch_folder() + "/tiny.gguf";
   const std::string text = scratch_folder() + "/text.txt";
