@@ -101,6 +101,11 @@ int demo_command(Arguments args) {
   if (const auto status = read_flags(flags, args, options.show_help)) return *status;
   auto variants = expand_variants(options);
   if (!variants.ok()) return report_usage(variants.error());
+  if (options.kv.schedule.kind == Schedule::Kind::kChunk) {
+    return report_usage({ErrorCode::kInvalidArgument,
+                         "the demo reads its prompt once for all methods: --kv-schedule " +
+                             options.kv.schedule.text() + " reads it in pieces, for each anew"});
+  }
   print_notices(flags);
   const InterruptGuard interrupt;
   auto status = show(options, *variants, interrupt);

@@ -194,6 +194,10 @@ const std::vector<BadInput>& usage_cases() {
       {"IgnoredFlagWithoutValue",
        {"run", "-fa", "-p", "a"},
        "--flash-attn needs a value, not '-p'"},
+      {"DemoInPieces",
+       {"demo", "--kv-schedule", "chunk:200"},
+       "the demo reads its prompt once for all methods: --kv-schedule chunk:200 reads it in "
+       "pieces, for each anew"},
       {"DemoFlag", {"demo", "-p", "a"}, "unknown argument '-p'"},
       {"VariableOfTheEnvironment",
        {"run", "-p", "a"},
