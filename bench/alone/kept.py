@@ -10,7 +10,7 @@ from pathlib import Path
 from engines import CACHE, ROOT, Restkv, Unavailable, built_from, output
 from entries import Entry, Setting
 from machine import machine
-from results import check_comparable, write_whole
+from results import check_comparable, results_of, write_whole
 
 
 def shown(command: list[str], model: str, name: str) -> str:
@@ -38,7 +38,7 @@ class Kept:
                 "before": built_from(of.before) if of.before else None}
         if args.resume:
             self.path = args.resume
-            self.data = json.loads(self.path.read_text(encoding="utf-8"))
+            self.data = results_of("measure", self.path)
             check_comparable("measure", self.path, self.data, same)
         else:
             CACHE.mkdir(parents=True, exist_ok=True)

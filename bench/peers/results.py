@@ -26,9 +26,19 @@ def asked(args: argparse.Namespace) -> dict:
     return {name: getattr(args, name) for name in ASKED}
 
 
+def results_of(program: str, path: Path) -> dict:
+    """What a run wrote. Ends the program with one line where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        sys.exit(f"{program}: {path}: {error.strerror}")
+    except ValueError as error:
+        sys.exit(f"{program}: {path}: {error}")
+
+
 def asked_for(path: Path) -> dict:
     """What the run was asked for that wrote these results, as far as it says."""
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = results_of("compare", path)
     return {name: data[name] for name in ASKED if name in data}
 
 
@@ -51,7 +61,7 @@ class Run:
         self.args = args
         if args.resume:
             self.path = args.resume
-            self.data = json.loads(self.path.read_text(encoding="utf-8"))
+            self.data = results_of("compare", self.path)
             self.noted_before = set(self.data["notes"])
             check_comparable("compare", self.path, self.data,
                              {"model": Path(model).name, "threads": args.threads, "prompt": args.prompt,

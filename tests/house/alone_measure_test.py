@@ -84,6 +84,11 @@ class Measure(unittest.TestCase):
         self.assertIn("there is no nothing among depths, ", self.measure("--only", "bounded,nothing", status=2))
         self.assertFalse(self.cache.exists())
 
+    def test_results_that_cannot_be_read_are_named_in_one_line(self):
+        path = self.folder / "missing.json"
+        for word in ("--resume", "--report"):
+            self.assertEqual(self.measure(word, str(path), status=1), f"measure: {path}: No such file or directory\n")
+
     def test_what_fails_is_told_and_the_others_go_on(self):
         self.measure("--only", "prefill-attention,block-sparse,variants", status=1)
         self.assertIn("- Time and density of block-sparse attention, all, round 1: no such kernel.", self.page())

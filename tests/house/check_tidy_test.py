@@ -112,6 +112,12 @@ class CheckTidy(unittest.TestCase):
         self.assertEqual((status, seen), (2, []))
         self.assertIn("c.cc", said)
 
+    def test_help_is_no_build_folder(self):
+        for words, status in ((["--help"], 0), (["-h"], 0), (["--nope"], 1), (["--minutes", "--help"], 1)):
+            done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn("tools/check_tidy [--minutes N] BUILD_DIR", done.stdout if status == 0 else done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

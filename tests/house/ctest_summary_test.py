@@ -46,6 +46,13 @@ class CtestSummary(unittest.TestCase):
             self.assertEqual(summary(PASS, path=f"{folder}:{os.environ['PATH']}"),
                              (1, "0 passed, 1 failed, 0 skipped"))
 
+    def test_help_is_no_build_folder(self):
+        for word, status in (("--help", 0), ("-h", 0), ("--nope", 1)):
+            done = subprocess.run([sys.executable, TOOL, word], capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, status)
+            self.assertIn("tools/ctest_summary BUILD_DIR", done.stdout if status == 0 else done.stderr)
+            self.assertFalse(Path(word).exists())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -114,6 +114,15 @@ class Compare(unittest.TestCase):
         self.compare("--without", "openvino", "--resume", str(self.results()))
         self.assertEqual(self.rows(), before)
 
+    def test_results_that_cannot_be_read_are_named_in_one_line(self):
+        odd = self.folder / "odd.json"
+        odd.write_text("{")
+        for words in (("--resume",), ("--report",), ("--against",)):
+            for path in (self.folder / "missing.json", odd):
+                said = self.compare(*words, str(path), status=1)
+                self.assertTrue(said.startswith(f"compare: {path}: "), said)
+                self.assertEqual(said.count("\n"), 1, said)
+
     def test_where_the_machine_cannot_be_measured_beside_a_row_the_run_goes_on(self):
         words = ("--without", "openvino", "--lengths", "", "--synthetic", "")
         self.compare(*words, "--depths", "0")

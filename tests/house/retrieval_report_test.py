@@ -46,6 +46,16 @@ class RetrievalReport(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(page, PAGE)
 
+    def test_a_file_that_cannot_be_read_is_named_in_one_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            odd = Path(folder) / "odd.jsonl"
+            odd.write_text("no row\n", encoding="utf-8")
+            for path in (Path(folder) / "missing.jsonl", odd):
+                done = subprocess.run([sys.executable, TOOL, "-o", folder, path], capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertTrue(done.stderr.startswith(f"retrieval_report: {path}: "), done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()
