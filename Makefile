@@ -3,7 +3,7 @@
 # make test    all tests; the last line says how many passed, failed and were skipped
 # make check   formatting, clang-tidy, layers, words
 # make bench-check   is this tree slower than the merge base with main?
-# make clean   removes build folders (llama.cpp and models stay in ~/.cache/restkv)
+# make clean   removes build folders, or that of BUILD=... (llama.cpp and models stay in ~/.cache/restkv)
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
@@ -49,4 +49,11 @@ bench-check: configure
 	@tools/bench_check -m $(MODEL)
 
 clean:
+ifeq ($(BUILD),build)
 	@rm -rf build build-*/
+else
+	@[ -n "$(strip $(BUILD))" ] || { echo "make clean: BUILD is empty" >&2; exit 2; }
+	@[ ! -e "$(BUILD)" ] || [ -e "$(BUILD)/CMakeCache.txt" ] || [ -e "$(BUILD)/llama_cpp.cmake" ] || \
+	  { echo "make clean: $(BUILD) is no build folder" >&2; exit 2; }
+	@rm -rf -- "$(BUILD)"
+endif
