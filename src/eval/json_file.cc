@@ -4,6 +4,7 @@
 #include <fstream>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/quote.h"
 
@@ -11,6 +12,8 @@ namespace restkv {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::size_t kPieceBytes = std::size_t{1} << 16;
 
 std::string joined(const TaskRequest& request, const DataFile& file) {
   return (std::filesystem::path(request.data_dir) / file.path).string();
@@ -156,13 +159,19 @@ Result<std::vector<double>> JsonRecord::numbers(std::string_view name) const {
 }
 
 Result<std::string> read_data_text(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return unreadable(path);
-  if (size > kMaxDataFileBytes) return corrupt(path, "is larger than 1 GiB");
+  std::error_code unknown;
+  if (std::filesystem::is_directory(path, unknown)) return unreadable(path);
   std::ifstream stream(path, std::ios::binary);
-  std::string text(size, '\0');
-  if (!stream.read(text.data(), static_cast<std::streamsize>(size))) return unreadable(path);
+  if (!stream) return unreadable(path);
+  // Piece by piece: what is read may be a pipe, which has no size.
+  std::string text;
+  std::vector<char> piece(kPieceBytes);
+  do {
+    stream.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
+    if (text.size() > kMaxDataFileBytes) return corrupt(path, "is larger than 1 GiB");
+  } while (stream);
+  if (stream.bad()) return unreadable(path);
   return text;
 }
 

@@ -231,6 +231,15 @@ TEST(Eval, VariantsOfAFile) {
   EXPECT_EQ(report_of(database)["rows"].size(), 2U);
   const ProgramEnd both = run_program(eval_args(database, {"--variants", list, "--budgets", "90"}));
   EXPECT_EQ(both.status, 2);
+  // A list may come through a pipe, which has no size.
+  const ProgramEnd piped =
+      run_program(eval_args(database, {"--variants", "/dev/stdin", "--samples", "1"}),
+                  {.environment = {},
+                   .input = list,
+                   .output = {},
+                   .launcher = {"/bin/sh", "-c", R"(cat | "$0" "$@")"}});
+  EXPECT_EQ(piped.status, 0) << piped.err;
+  EXPECT_NE(piped.out.find("0 rows added"), std::string::npos) << piped.out;
 }
 
 // Whose rows are kept is a list as well; a full cache is there once.
