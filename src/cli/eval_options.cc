@@ -181,15 +181,8 @@ void add_sample_flags(FlagSet& flags, EvalOptions& options) {
   flags.add_text({"--data"}, "DIR", "folder with the benchmarks' files", &options.data_dir,
                  "RESTKV_ARG_DATA");
   add_material_flag(flags, options.material);
-  flags.add({.names = {"--raw"},
-             .value_name = "",
-             .help = "no chat template, whatever a task wants",
-             .environment = "",
-             .set = [&options](std::string_view) -> Result<void> {
-               options.form = PromptForm::kPlain;
-               return {};
-             },
-             .silences = {{.value = "", .flag = "--chat-template"}}});
+  flags.add(raw_flag("no chat template, whatever a task wants",
+                     [&options] { options.form = PromptForm::kPlain; }));
   flags.add(chat_template_flag(&options.chat_template));
   flags.add_switch({"--no-prefix-reuse"},
                    "read every prompt from its start, also where it begins as the one before (the "

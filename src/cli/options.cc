@@ -182,6 +182,18 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
   add_decode_flags(flags, options.decode);
 }
 
+Flag raw_flag(std::string help, std::function<void()> set) {
+  return {.names = {"--raw"},
+          .value_name = "",
+          .help = std::move(help),
+          .environment = "",
+          .set = [set = std::move(set)](std::string_view) -> Result<void> {
+            set();
+            return {};
+          },
+          .silences = {{.value = "", .flag = "--chat-template"}}};
+}
+
 Flag chat_template_flag(std::string* target) {
   return {
       .names = {"--chat-template"},
@@ -215,15 +227,8 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
              }});
   flags.add_text({"-sys", "--system-prompt"}, "TEXT", "system message (default: none)",
                  &options.system_prompt);
-  flags.add({.names = {"--raw"},
-             .value_name = "",
-             .help = "no chat template; special tokens in the text are read as such",
-             .environment = "",
-             .set = [&options](std::string_view) -> Result<void> {
-               options.raw = true;
-               return {};
-             },
-             .silences = {{.value = "", .flag = "--chat-template"}}});
+  flags.add(raw_flag("no chat template; special tokens in the text are read as such",
+                     [&options] { options.raw = true; }));
   flags.add(chat_template_flag(&options.chat_template));
 }
 

@@ -3,6 +3,7 @@
 // The flags that the commands with a model share, and what they come to.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,6 +62,8 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options);
 void add_prompt_flags(FlagSet& flags, PromptOptions& options);
 // --chat-template. kInvalidArgument for a name that is not built in; the message lists them.
 [[nodiscard]] Flag chat_template_flag(std::string* target);
+// --raw, which goes before a template of the environment. set: what it does.
+[[nodiscard]] Flag raw_flag(std::string help, std::function<void()> set);
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common);
 
 // A cache's element type by its name. kInvalidArgument lists the names.

@@ -190,7 +190,6 @@ std::string findings_between_methods(const ReportData& data) {
     }
     if (is_part_taken_out(methods.first) || is_part_taken_out(methods.second)) continue;
     if (methods.first.ends_with(kByQueryHead) || methods.second.ends_with(kByQueryHead)) continue;
-    if (reads_a_part(methods.first) || reads_a_part(methods.second)) continue;
     const std::string title = suite_text(methods.suite, methods.model);
     if (tables.empty() || tables.back().first != title) tables.emplace_back(title, BudgetTable{});
     add_to(tables.back().second, methods);

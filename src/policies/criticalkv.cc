@@ -46,23 +46,19 @@ class CriticalKv final : public Scorer {
     const auto certain =
         static_cast<std::size_t>(std::floor(first_stage_ * static_cast<double>(request.budget)));
     std::vector<std::vector<std::uint32_t>> first(scores.size());
-    float largest = 0;
     for (std::size_t h = 0; h < scores.size(); ++h) {
       top_k(scores[h], certain, first[h]);
-      for (std::size_t j = 0; j < scores[h].size(); ++j) {
-        largest = std::max(largest, (scores[h][j] + epsilon_) * sizes[h][j]);
-      }
-    }
-    for (std::size_t h = 0; h < scores.size(); ++h) {
       if (request.trace != nullptr) {
         request.trace->array("base", static_cast<int>(h), scores[h]);
         request.trace->array("wov_l1", static_cast<int>(h), sizes[h]);
       }
     }
     const std::vector<Certain> ranking = ranked(first, scores);
+    float largest = 0;
     for (std::size_t h = 0; h < scores.size(); ++h) {
       for (std::size_t j = 0; j < scores[h].size(); ++j) {
         scores[h][j] = (scores[h][j] + epsilon_) * sizes[h][j];
+        largest = std::max(largest, scores[h][j]);
       }
     }
     // Certain tokens lie above every other, the first of them at three times the largest score. By
