@@ -30,8 +30,9 @@ void Threads::for_each_worker(std::size_t n,
     for (std::size_t i = 0; i < n; ++i) body(i, 0);
     return;
   }
-  const int workers = static_cast<int>(std::min<std::size_t>(n, static_cast<std::size_t>(count_)));
-#pragma omp parallel for num_threads(workers) schedule(dynamic, 1)
+  // All of them, also where there is less to do: GNU's OpenMP ends the threads that a smaller team
+  // does not need, and the next larger one has to start them again.
+#pragma omp parallel for num_threads(count_) schedule(dynamic, 1)
   for (std::size_t i = 0; i < n; ++i) {
     body(i, static_cast<std::size_t>(omp_get_thread_num()));
   }

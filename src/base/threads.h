@@ -21,6 +21,8 @@ class Threads {
   void for_each(std::size_t n, const std::function<void(std::size_t)>& body) const;
 
   // As for_each, but body(i, worker) also learns which of the count() workers runs it: for scratch.
+  // Called from inside a body, it is worker 0 on every thread: scratch of such a call is the
+  // body's.
   void for_each_worker(std::size_t n,
                        const std::function<void(std::size_t, std::size_t)>& body) const;
 

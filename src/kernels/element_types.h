@@ -60,11 +60,13 @@ inline constexpr std::size_t kScaleBytes = 2;
 inline constexpr std::size_t kQ8Bytes = kScaleBytes + kQuantBlock;
 inline constexpr std::size_t kQ4Bytes = kScaleBytes + kQuantBlock / 2;
 
-[[nodiscard]] inline float block_scale(const std::byte* block) {
+// The f16 that begins at any address.
+[[nodiscard]] inline float f16_at(const std::byte* p) {
   std::uint16_t half = 0;
-  std::memcpy(&half, block, sizeof half);
+  std::memcpy(&half, p, sizeof half);
   return f16_to_f32(half);
 }
+[[nodiscard]] inline float block_scale(const std::byte* block) { return f16_at(block); }
 
 // A scale that is too large for f16 becomes the largest: ggml would store an infinity, and with it
 // a NaN for every quant 0.

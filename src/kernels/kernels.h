@@ -207,7 +207,8 @@ inline constexpr std::size_t kMaxQueryBlock = 64;
 // Floats of scratch that prefill_attention, sparse_attention and column_sums need for any block of
 // one KV head.
 std::size_t prefill_attention_scratch(std::size_t group, std::size_t head_dim);
-// Floats of PrefillAttentionArgs::weights for n_query tokens that see at most `rows` rows each.
+// Floats of PrefillAttentionArgs::weights for n_query tokens that see `rows` rows together, from
+// the first of the first token to the last of the last.
 std::size_t kept_weights_size(std::size_t group, std::size_t n_query, std::size_t rows);
 
 // Combines `n` partials of decode attention, decode_partial_size() floats from one to the next, in

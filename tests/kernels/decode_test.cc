@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -99,6 +100,56 @@ TEST(DecodeAttention, ReadsEveryPairOfTypesAtUnusualWidths) {
             kBudget, worst);
       }
     });
+  }
+}
+
+// As PrefillAttention.DoesNotLoseTheMany: half a bit of both for each tile of 32 rows.
+TEST(DecodeAttention, DoesNotLoseTheMany) {
+  constexpr std::size_t kRows = 30'000;
+  constexpr std::size_t kHeadDim = 32;
+  for (const KvType type : kAllKvTypes) {
+    Segment segment = make_segment(
+        {.group = 2, .head_dim = kHeadDim, .rows = kRows, .type_k = type, .type_v = type});
+    std::vector<float> keys(kRows * kHeadDim, 0.0F);
+    for (std::size_t j = 1; j < kRows; ++j) keys[j * kHeadDim] = -16.0F;  // exact in every type
+    std::ranges::fill(segment.q, 0.0F);
+    for (std::size_t g = 0; g < 2; ++g) segment.q[g * kHeadDim] = 17.0F / 16.0F;
+    segment.keys = make_rows(type, kHeadDim, keys);
+    segment.values = make_rows(type, kHeadDim, std::vector<float>(kRows * kHeadDim, -1.0F));
+    segment.rule.scale = 1.0F;
+    SCOPED_TRACE(kv_type_name(type));
+    const Pages pages(segment, 0, kRows, {16});
+    for_each_table([&](const KernelTable& table) {
+      const std::vector<float> out = merged(segment, partial_of(table, segment, pages, 0));
+      EXPECT_NEAR(out[kHeadDim], -1.0, std::ldexp(1.0, -24) * (2 * (kRows / 32) + 25));
+    });
+  }
+}
+
+// As PrefillAttention.OfAKeyThatIsNoNumberIsNoNumber, beside segments that are all numbers.
+TEST(DecodeAttention, OfAKeyThatIsNoNumberIsNoNumber) {
+  constexpr std::size_t kRows = 70;
+  for (const float odd :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kBf16}) {
+      for (const std::size_t row : {0U, 17U, 31U, 40U, 69U}) {
+        Segment segment = make_segment(
+            {.group = 3, .head_dim = 8, .rows = kRows, .type_k = type, .type_v = type});
+        std::ranges::fill(segment.q, 1.0F);
+        const Pages whole(segment, 0, kRows, {16});
+        std::vector<float> keys = segment.keys.expanded;
+        keys[row * 8 + 3] = odd;
+        segment.keys = make_rows(type, 8, keys);
+        const Pages pages(segment, 0, kRows, {16});
+        SCOPED_TRACE(std::to_string(odd) + " in row " + std::to_string(row));
+        for_each_table([&](const KernelTable& table) {
+          std::vector<float> partials = partial_of(table, segment, whole, 0);
+          const std::vector<float> with_odd = partial_of(table, segment, pages, 0);
+          partials.insert(partials.end(), with_odd.begin(), with_odd.end());
+          EXPECT_TRUE(std::isnan(merged(segment, partials)[0]));
+        });
+      }
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "kernels/attention_oracle.h"
@@ -102,6 +103,48 @@ TEST(PrefillAttention, CapsLogits) {
   for (const Shape& shape : {Shape{2, 16, 20, 70}, Shape{4, 256, 5, 80}}) {
     for (const float deviation : {1.0F, 30.0F}) {  // 30: many beyond the cap
       expect_near_exact(make_block(shape, Sight::kCausal, KvType::kF16, 20.0F, deviation), worst);
+    }
+  }
+}
+
+// A row that takes nearly all, before many that weigh e^-17 each: less than 2^-24, so that added
+// one by one to what the first gave they would all be lost, and with them 1e-3 of the output. Added
+// up by tiles of 64 rows the output and the sum of weights lose half a bit for each tile; the tile
+// unit adds them one by one.
+TEST(PrefillAttention, DoesNotLoseTheMany) {
+  constexpr std::size_t kRows = 30'000;
+  const double lost = std::ldexp(1.0, -24);
+  for (const KvType type : {KvType::kF32, KvType::kF16}) {
+    Block block = make_block({1, 2, 1, kRows - 1}, Sight::kEqual, type, 0.0F, 1.0F);
+    std::vector<float> keys(kRows * 2, 0.0F);
+    for (std::size_t j = 1; j < kRows; ++j) keys[j * 2] = -17.0F;
+    block.q = {1.0F, 0.0F, 0.0F, 0.0F, 0.0F};
+    block.keys = make_rows(type, 2, keys);
+    block.values = make_rows(type, 2, std::vector<float>(kRows * 2, 1.0F));
+    block.rule.scale = 1.0F;
+    for_each_attention_table([&](const KernelTable& table) {
+      const std::vector<float> out = outputs(table, block);
+      EXPECT_NEAR(out[0], 1.0, lost * (in_tiles(table) ? kRows : 2 * (kRows / 64) + 25));
+    });
+  }
+}
+
+// What is no number must not pass for a row without weight: the engine looks at the logits.
+TEST(PrefillAttention, OfAKeyThatIsNoNumberIsNoNumber) {
+  constexpr std::size_t kRows = 150;
+  for (const float odd :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16}) {
+      for (const std::size_t row : {0U, 17U, 63U, 100U, 149U}) {
+        Block block = make_block({2, 8, 1, kRows - 1}, Sight::kEqual, type, 0.0F, 1.0F);
+        std::ranges::fill(block.q, 1.0F);
+        std::vector<float> keys = block.keys.expanded;
+        keys[row * 8 + 3] = odd;
+        block.keys = make_rows(type, 8, keys);
+        SCOPED_TRACE(std::to_string(odd) + " in row " + std::to_string(row));
+        for_each_attention_table(
+            [&](const KernelTable& table) { EXPECT_TRUE(std::isnan(outputs(table, block)[0])); });
+      }
     }
   }
 }

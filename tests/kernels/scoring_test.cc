@@ -49,16 +49,22 @@ Window make_window(const WindowSetting& setting) {
   RowRanges ranges = make_ranges(setting.sight, setting.n_query, setting.past);
   const std::size_t rows = ranges.rows() + kRowsBeyond;
   Random random(rows * 100 + setting.head_dim);
-  return {
-      .ranges = std::move(ranges),
-      .n_query = setting.n_query,
-      .head_dim = setting.head_dim,
-      .rows = rows,
-      .q = random.normals(setting.n_query * setting.head_dim, setting.deviation),
-      .keys = make_rows(setting.type, setting.head_dim, random.normals(rows * setting.head_dim)),
-      .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(setting.head_dim)),
-               .softcap = setting.softcap,
-               .sliding_window = 0}};
+  // What no query sees is not read.
+  std::vector<float> keys = random.normals(rows * setting.head_dim);
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const auto seen_from = static_cast<std::ptrdiff_t>(ranges.begin.front() * setting.head_dim);
+  std::fill(keys.begin(), keys.begin() + seen_from, kNan);
+  std::fill(keys.end() - static_cast<std::ptrdiff_t>(kRowsBeyond * setting.head_dim), keys.end(),
+            kNan);
+  return {.ranges = std::move(ranges),
+          .n_query = setting.n_query,
+          .head_dim = setting.head_dim,
+          .rows = rows,
+          .q = random.normals(setting.n_query * setting.head_dim, setting.deviation),
+          .keys = make_rows(setting.type, setting.head_dim, keys),
+          .rule = {.scale = 1.0F / std::sqrt(static_cast<float>(setting.head_dim)),
+                   .softcap = setting.softcap,
+                   .sliding_window = 0}};
 }
 
 std::vector<float> probabilities(const KernelTable& table, const Window& window) {

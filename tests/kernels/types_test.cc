@@ -135,7 +135,7 @@ std::vector<float> blocks_to_quantise() {
     const float size = std::exp2(random.uniform(-40.0F, 14.0F));
     const std::size_t form = random.below(5);
     for (std::size_t j = 0; j < kQuantBlock; ++j) {
-      const float value = form == 0   ? 0.0F                                   // nothing
+      const float value = form == 0   ? (j % 2 == 0 ? -0.0F : 0.0F)            // nothing
                           : form == 1 ? std::round(4.0F * random.normal())     // halves, ties
                           : form == 2 ? (random.below(2) == 0 ? 1.0F : -1.0F)  // all extreme
                                       : random.normal();

@@ -90,6 +90,8 @@ void sum_columns(const PrefillBlock& block, const ColumnSumArgs& args) {
   const auto nothing = [](std::size_t) HWY_ATTR {};
   if (const float* const known = args.block.softmax; known != nullptr) {
     std::copy_n(known, block.rows, block.max);
+    // Those of padding, whose logits are 0: exp() is asked for no number above its range.
+    std::fill(block.max + block.rows, block.max + block.padded_rows, 0.0F);
     std::copy_n(known + block.rows, block.rows, block.sum);
   } else {
     pass_over(

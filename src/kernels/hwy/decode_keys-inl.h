@@ -183,14 +183,14 @@ HWY_INLINE float weigh(const float* logits, float* weights, float& max, float* l
     rescale = hn::GetLane(exp(all(max - new_max)));
     max = new_max;
   }
-  Vf added = hn::Mul(hn::Load(d, lane_sums), all(rescale));
   for (Vf& logit : row) logit = hn::Sub(logit, all(max));
   exp_each_at_most_88<kVectors>(row);
+  Vf added = hn::Zero(d);  // those of the tile first: beside a large sum small ones would be lost
   for (std::size_t v = 0; v < kVectors; ++v) {
     hn::Store(row[v], d, weights + v * kLanes);
     added = hn::Add(added, row[v]);
   }
-  hn::Store(added, d, lane_sums);
+  hn::Store(hn::MulAdd(hn::Load(d, lane_sums), all(rescale), added), d, lane_sums);
   return rescale;
 }
 

@@ -105,23 +105,20 @@ struct ExpandedValues {
   }
 };
 
-// acc = acc * rescale + weights * values for kVectors vectors of columns.
+// acc = acc * rescale + weights * values for kVectors vectors of columns; the tile's products are
+// added up first, so that many small weights are not lost one by one beside a large one.
 template <class Form, std::size_t kHeads, std::size_t kVectors>
 HWY_INLINE void add_columns_of_values(const DecodeTile& tile, std::size_t column,
                                       const float* weights, const float* rescale, float* acc,
                                       std::size_t acc_stride, Prefetch& prefetch) {
   const F32 d;
-  Sums<kHeads, kVectors> sums;
-  for (std::size_t h = 0; h < kHeads; ++h) {
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      sums.at[h][v] = hn::Mul(hn::LoadU(d, acc + h * acc_stride + v * kLanes), all(rescale[h]));
-    }
-  }
+  auto sums = zero_sums<kHeads, kVectors>();
   Form::add_values(tile, column, weights, sums,
                    [&prefetch]() HWY_ATTR { prefetch.step<kLinesBeside<kHeads, kVectors>>(); });
   for (std::size_t h = 0; h < kHeads; ++h) {
     for (std::size_t v = 0; v < kVectors; ++v) {
-      hn::StoreU(sums.at[h][v], d, acc + h * acc_stride + v * kLanes);
+      float* const to = acc + h * acc_stride + v * kLanes;
+      hn::StoreU(hn::MulAdd(hn::LoadU(d, to), all(rescale[h]), sums.at[h][v]), d, to);
     }
   }
 }
@@ -150,11 +147,11 @@ void accumulate(const DecodeAttentionArgs& args, const DecodeTile& tile, std::si
   if constexpr (Form::kColumns % kLanes != 0) {
     for (; column < n; ++column) {
       for (std::size_t h = 0; h < kHeads; ++h) {
-        float value = acc[h * n + column] * rescale[h];
+        float value = 0.0F;
         for (std::size_t i = 0; i < tile.rows; ++i) {
           value += weights.at[h][i] * tile.values[i * tile.dim + column];
         }
-        acc[h * n + column] = value;
+        acc[h * n + column] = acc[h * n + column] * rescale[h] + value;
       }
     }
   }

@@ -19,21 +19,20 @@ namespace restkv::HWY_NAMESPACE {
 namespace {
 
 // outputs = outputs * rescale + weights * values, for kVectors vectors of columns from `column` on.
+// The tile's products are added up before they meet the outputs: beside a row of weight 1 a row of
+// less than 2^-24 would change nothing, and of a long prompt's many such rows nothing would be
+// left.
 template <class Tile, std::size_t kRows, std::size_t kVectors>
 HWY_INLINE void add_values(const PrefillBlock& block, std::size_t row, std::size_t column,
                            const LogitTile& weights, const float* rescale) {
   const F32 d;
   float* const to = block.outputs + row * block.dim + column;
-  Sums<kRows, kVectors> sums;
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      sums.at[r][v] = hn::Mul(hn::Load(d, to + r * block.dim + v * kLanes), all(rescale[r]));
-    }
-  }
+  auto sums = zero_sums<kRows, kVectors>();
   multiply(RowMajor{weights[0], kKeyTile}, Tile::values(block, column), kKeyTile, sums);
   for (std::size_t r = 0; r < kRows; ++r) {
     for (std::size_t v = 0; v < kVectors; ++v) {
-      hn::Store(sums.at[r][v], d, to + r * block.dim + v * kLanes);
+      float* const output = to + r * block.dim + v * kLanes;
+      hn::Store(hn::MulAdd(hn::Load(d, output), all(rescale[r]), sums.at[r][v]), d, output);
     }
   }
 }

@@ -20,7 +20,9 @@
 // follow each other do not wait for one another. From product to product one side's part changes.
 // Outputs stay in memory in f32, are rescaled there by vectors where a row's maximum grew, which is
 // rare after the first tiles, and are what the unit's sums begin with: adding products to them
-// afterwards would be a pass more over both.
+// afterwards would be a pass more over both. So a row that weighs less than 2^-24 of what the rows
+// before it weigh together is lost, as it is not in the form by vectors: at the most 2^-24 of the
+// output for each row.
 //
 // The unit is used for any number of rows, for a query's result must not depend on its block.
 

@@ -27,10 +27,11 @@ struct RowPanel {
   HWY_ALIGN float columns[kPanel * kMaxHeadDim];
 };
 
-void load_panel(TypedRows source, std::size_t first, std::size_t end, std::size_t head_dim,
-                RowPanel& panel) {
+// Of rows outside [begin, end) it holds zeros.
+void load_panel(TypedRows source, std::size_t first, std::size_t begin, std::size_t end,
+                std::size_t head_dim, RowPanel& panel) {
   const std::size_t dim = round_up(head_dim, kLineFloats);
-  expand_rows(source, first, kPanel, 0, end, head_dim, dim, panel.rows);
+  expand_rows(source, first, kPanel, begin, end, head_dim, dim, panel.rows);
   transpose(panel.rows, dim, kPanel, panel.columns);
 }
 
@@ -86,8 +87,11 @@ void softmax(float* logits, std::size_t n) {
 
 void window_attention(const WindowAttentionArgs& args) {
   RowPanel panel;
-  for (std::size_t first = 0; first < args.rows; first += kPanel) {
-    load_panel(args.keys, first, args.rows, args.head_dim, panel);
+  // Of the rows that some query sees.
+  const std::size_t begin = *std::min_element(args.row_begin, args.row_begin + args.n_query);
+  const std::size_t end = *std::max_element(args.row_end, args.row_end + args.n_query);
+  for (std::size_t first = begin / kPanel * kPanel; first < end; first += kPanel) {
+    load_panel(args.keys, first, begin, end, args.head_dim, panel);
     const std::size_t count = std::min(kPanel, args.rows - first);
     std::size_t query = 0;
     for (; query + kTileRows <= args.n_query; query += kTileRows) {
@@ -123,7 +127,7 @@ void output_distances(const float* r, const float* center, TypedRows values, std
   const F32 d;
   RowPanel panel;
   for (std::size_t first = 0; first < rows; first += kPanel) {
-    load_panel(values, first, rows, head_dim, panel);
+    load_panel(values, first, 0, rows, head_dim, panel);
     auto squares = zero_sums<1, 2>();
     for (std::size_t column = 0; column < head_dim; ++column) {
       for (std::size_t v = 0; v < 2; ++v) {

@@ -89,8 +89,10 @@ HWY_INLINE float largest_of_block(const float* x) {
   return max_of(largest);
 }
 
-// The first element of the block whose absolute value is `largest`; 0 when it holds a NaN.
+// The first element of the block whose absolute value is `largest`; 0, and not -0, when all are 0
+// or it holds a NaN.
 HWY_INLINE float extreme_of_block(const float* x, float largest) {
+  if (largest == 0.0F) return 0.0F;
   for (std::size_t i = 0; i < kQuantBlock; i += kLanes) {
     const auto hit = hn::Eq(hn::Abs(hn::LoadU(F32(), x + i)), all(largest));
     const std::intptr_t lane = hn::FindFirstTrue(F32(), hit);

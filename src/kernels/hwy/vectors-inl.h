@@ -32,7 +32,8 @@ HWY_INLINE float max_of(Vf v) { return hn::GetLane(hn::MaxOfLanes(F32(), v)); }
 
 // exp(x) for x <= 88.3: 2^n * e^r with |r| <= ln(2) / 2, e^r by the polynomial of degree 5 with the
 // least largest relative error (1.1e-7) among those that give exp(0) = 1. Relative error <= 3e-7
-// from -87.3 on; 0 below. Each step waits for the one before, so kCount vectors go step by step
+// from -87.3 on; 0 below; NaN of NaN, for what is no number must not pass for a row of no
+// weight. Each step waits for the one before, so kCount vectors go step by step
 // together.
 template <std::size_t kCount>
 HWY_INLINE void exp_each_at_most_88(Vf* x) {
@@ -63,7 +64,7 @@ HWY_INLINE void exp_each_at_most_88(Vf* x) {
   for (std::size_t i = 0; i < kCount; ++i) {
     const auto n_in_exponent = hn::ShiftLeft<23>(hn::BitCast(du, rounded[i]));
     const Vf product = hn::BitCast(F32(), hn::Add(hn::BitCast(du, p[i]), n_in_exponent));
-    x[i] = hn::IfThenElseZero(hn::Gt(x[i], all(-87.3F)), product);
+    x[i] = hn::IfThenZeroElse(hn::Le(x[i], all(-87.3F)), product);
   }
 }
 HWY_INLINE Vf exp_at_most_88(Vf x) {
@@ -71,8 +72,8 @@ HWY_INLINE Vf exp_at_most_88(Vf x) {
   return x;
 }
 
-// As above for every x; clamped above 88.3.
-HWY_INLINE Vf exp(Vf x) { return exp_at_most_88(hn::Min(x, all(88.3F))); }
+// As above for every x; clamped above 88.3. (Of a NaN and a number x86's minimum is the second.)
+HWY_INLINE Vf exp(Vf x) { return exp_at_most_88(hn::Min(all(88.3F), x)); }
 
 // tanh(x): an odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel. Relative error <= 5e-7.
 HWY_INLINE Vf tanh(Vf x) {

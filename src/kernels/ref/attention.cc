@@ -1,6 +1,7 @@
 // Attention by plain loops: one query, one row at a time, running maximum and sum.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -17,15 +18,13 @@ float logit_of(const float* q, const std::byte* key, KvType type, std::size_t he
   return rule.softcap > 0 ? rule.softcap * std::tanh(logit / rule.softcap) : logit;
 }
 
-// Softmax-weighted sum over rows that come one by one.
+// Softmax-weighted sum over rows that come one by one; in f64, as the sum of probabilities().
 class OnlineSoftmax {
  public:
-  OnlineSoftmax(float* acc, std::size_t head_dim) : acc_(acc), head_dim_(head_dim) {
-    std::fill_n(acc, head_dim, 0.0F);
-  }
+  explicit OnlineSoftmax(std::size_t head_dim) : head_dim_(head_dim) {}
   void add(float logit, const std::byte* value, KvType type) {
     if (logit > max_) {
-      const float shrink = std::exp(max_ - logit);
+      const double shrink = std::exp(max_ - logit);
       for (std::size_t d = 0; d < head_dim_; ++d) acc_[d] *= shrink;
       sum_ *= shrink;
       max_ = logit;
@@ -33,17 +32,22 @@ class OnlineSoftmax {
     const float weight = std::exp(logit - max_);
     float row[kMaxHeadDim];
     decode_row(type, value, row, head_dim_);
-    axpy(weight, row, acc_, head_dim_);
+    for (std::size_t d = 0; d < head_dim_; ++d) acc_[d] += static_cast<double>(weight) * row[d];
     sum_ += weight;
   }
   [[nodiscard]] float max() const { return max_; }
-  [[nodiscard]] float sum() const { return sum_; }
+  [[nodiscard]] float sum() const { return static_cast<float>(sum_); }
+  // The weighted values, over `divisor`.
+  void write(double divisor, float* out) const {
+    for (std::size_t d = 0; d < head_dim_; ++d) out[d] = static_cast<float>(acc_[d] / divisor);
+  }
+  void write_mean(float* out) const { write(sum_, out); }
 
  private:
-  float* acc_;
   std::size_t head_dim_;
+  std::array<double, kMaxHeadDim> acc_{};
   float max_ = -std::numeric_limits<float>::infinity();
-  float sum_ = 0;
+  double sum_ = 0;
 };
 
 // Probabilities of one query over rows [begin, end), into out[begin .. end).
@@ -78,8 +82,7 @@ void sparse_attention(const SparseAttentionArgs& sparse) {
   for (std::size_t i = 0; i < args.n_query; ++i) {
     for (std::size_t g = 0; g < args.group; ++g) {
       const std::size_t at = i * args.token_stride + g * args.head_dim;
-      float* out = args.out + at;
-      OnlineSoftmax softmax(out, args.head_dim);
+      OnlineSoftmax softmax(args.head_dim);
       for (const RowSpan& span : sparse.listed) {
         const std::size_t end = std::min(span.end, args.row_end[i]);
         for (std::size_t j = std::max(span.begin, args.row_begin[i]); j < end; ++j) {
@@ -88,7 +91,7 @@ void sparse_attention(const SparseAttentionArgs& sparse) {
           softmax.add(logit, args.values.data + j * row_bytes, args.values.type);
         }
       }
-      for (std::size_t d = 0; d < args.head_dim; ++d) out[d] /= softmax.sum();
+      softmax.write_mean(args.out + at);
       if (args.softmax == nullptr) continue;
       const std::size_t row = i * args.group + g;
       args.softmax[row] = softmax.max();
@@ -102,7 +105,7 @@ void decode_attention(const DecodeAttentionArgs& args) {
   const std::size_t value_bytes = kv_row_bytes(args.type_v, args.head_dim);
   const std::size_t mask_bytes = row_mask_bytes(args.group);
   for (std::size_t g = 0; g < args.group; ++g) {
-    OnlineSoftmax softmax(args.partial + 2 * args.group + g * args.head_dim, args.head_dim);
+    OnlineSoftmax softmax(args.head_dim);
     std::size_t skip = args.skip_rows;
     std::size_t row = 0;
     for (const PageView& page : args.pages) {
@@ -117,6 +120,7 @@ void decode_attention(const DecodeAttentionArgs& args) {
     }
     args.partial[g] = softmax.max();
     args.partial[args.group + g] = softmax.sum();
+    softmax.write(1.0, args.partial + 2 * args.group + g * args.head_dim);
   }
 }
 
@@ -138,7 +142,7 @@ void column_sums(const ColumnSumArgs& args) {
       const float* q = block.q + i * block.token_stride + g * block.head_dim;
       // Two passes over the rows, so that no buffer of the cache's length is needed.
       float max = -std::numeric_limits<float>::infinity();
-      float sum = 0;
+      double sum = 0;
       if (block.softmax != nullptr) {
         max = block.softmax[i * block.group + g];
         sum = block.softmax[(block.n_query + i) * block.group + g];
@@ -156,7 +160,7 @@ void column_sums(const ColumnSumArgs& args) {
       for (std::size_t j = block.row_begin[i]; j < block.row_end[i]; ++j) {
         const float logit = logit_of(q, block.keys.data + j * row_bytes, block.keys.type,
                                      block.head_dim, block.rule);
-        args.sums[j] += std::exp(logit - max) / sum * share;
+        args.sums[j] += static_cast<float>(std::exp(logit - max) / sum) * share;
       }
     }
   }

@@ -9,11 +9,7 @@
 namespace restkv::ref {
 namespace {
 
-float half_at(const std::byte* halves, std::size_t i) {
-  std::uint16_t half = 0;
-  std::memcpy(&half, halves + 2 * i, sizeof half);
-  return element::f16_to_f32(half);
-}
+float half_at(const std::byte* halves, std::size_t i) { return element::f16_at(halves + 2 * i); }
 
 // Value `column` of block `slot` of a run.
 float box_value(const BoxScoreArgs& args, const std::byte* run, std::size_t column,

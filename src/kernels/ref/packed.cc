@@ -16,12 +16,6 @@ namespace {
 
 int byte_at(const std::byte* p) { return std::to_integer<int>(*p); }
 
-float f16_at(const std::byte* p) {
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, p, sizeof(bits));
-  return element::f16_to_f32(bits);
-}
-
 // Quant of a row and column of a block.
 int quant_at(PackedKind kind, const std::byte* block, std::size_t row, std::size_t column) {
   const std::size_t i = column / 4;
@@ -75,11 +69,12 @@ float add_block(const PackedProductArgs& args, const BlockPlace& place, std::siz
                    : product;
   }
   const float scaled = static_cast<float>(total) * activation.scale;
-  if (kind == PackedKind::kQ6K) return std::fma(scaled, f16_at(place.outer + 2 * row), sum);
-  if (!has_mins(kind)) return std::fma(scaled, f16_at(place.scales + 2 * row), sum);
+  if (kind == PackedKind::kQ6K)
+    return std::fma(scaled, element::f16_at(place.outer + 2 * row), sum);
+  if (!has_mins(kind)) return std::fma(scaled, element::f16_at(place.scales + 2 * row), sum);
   const float scale =
-      f16_at(place.outer + 2 * row) * static_cast<float>(byte_at(place.scales + row));
-  const float offset = -(f16_at(place.outer + 2 * (kPanelRows + row)) *
+      element::f16_at(place.outer + 2 * row) * static_cast<float>(byte_at(place.scales + row));
+  const float offset = -(element::f16_at(place.outer + 2 * (kPanelRows + row)) *
                          static_cast<float>(byte_at(place.scales + kPanelRows + row)));
   return std::fma(activation.scaled_sum, offset, std::fma(scaled, scale, sum));
 }
