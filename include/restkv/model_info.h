@@ -40,7 +40,8 @@ struct ModelInfo {
   std::string path;
   std::string name;          // general.name, or the file's name
   std::string architecture;  // "qwen2", ...
-  // Differs between models, and between weight types of one; for files that were made for one.
+  // For files that were made for one model: of its sizes, norms and a little of every layer's key
+  // matrix. Models that differ in other matrices only have the same.
   std::string fingerprint = {};
   int n_layer = 0;
   int n_embd = 0;

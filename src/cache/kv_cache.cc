@@ -9,11 +9,6 @@
 #include "cache/kv_cache_state.h"
 
 namespace restkv {
-namespace {
-
-Error no_memory() { return {ErrorCode::kOutOfMemory, "no memory for the key-value cache"}; }
-
-}  // namespace
 
 std::size_t page_bytes(const CacheShape& shape) { return PageLayout(shape).bytes; }
 

@@ -11,8 +11,6 @@
 namespace restkv {
 namespace {
 
-Error no_memory() { return {ErrorCode::kOutOfMemory, "no memory for the key-value cache"}; }
-
 // Converts one row between element types; `scratch` holds head_dim floats.
 void convert_row(const KernelTable& kernels, KvType from, const std::byte* source, KvType to,
                  std::byte* target, std::size_t dim, float* scratch) {

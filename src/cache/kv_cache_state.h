@@ -14,6 +14,8 @@
 
 namespace restkv {
 
+inline Error no_memory() { return {ErrorCode::kOutOfMemory, "no memory for the key-value cache"}; }
+
 // Where the parts of a page begin, in bytes. Every part is a multiple of 16 rows, so each starts
 // aligned for its elements.
 struct PageLayout {

@@ -18,8 +18,8 @@ namespace restkv {
 class PagePool {
  public:
   // `counter` is charged `block_bytes` for each block that is out. Beyond that the pool holds what
-  // is free in its slabs: at most half of what it holds, and 2 MiB at the most while blocks are
-  // only taken. REQUIRES: block_bytes > 0.
+  // is free in its slabs: at most half of what it holds, and while blocks are only taken at most a
+  // slab, which is 2 MiB or, of larger blocks, 8 of them. REQUIRES: block_bytes > 0.
   PagePool(std::size_t block_bytes, std::shared_ptr<ByteCounter> counter);
   ~PagePool();
   PagePool(const PagePool&) = delete;

@@ -146,7 +146,7 @@ Result<void> read_rope(const GgufFile& file, const RopeOverrides& overrides, Mod
   const RopeScaling scaling = overrides.scaling.value_or(file_scaling);
   RESTKV_ASSIGN(RopeConfig rope, rope_of_file(file));
   RESTKV_ASSIGN(auto attn_factor, optional_number(file, "rope.scaling.attn_factor"));
-  RESTKV_ASSIGN(auto original, file.integer(key_of(file, "rope.scaling.original_context_length")));
+  RESTKV_ASSIGN(auto original, optional_int(file, "rope.scaling.original_context_length"));
 
   rope.base = overrides.freq_base.value_or(rope.base);
   rope.freq_scale = overrides.freq_scale.value_or(rope.freq_scale);
@@ -154,11 +154,10 @@ Result<void> read_rope(const GgufFile& file, const RopeOverrides& overrides, Mod
   RESTKV_ASSIGN(rope, checked_rope(file, rope));
 
   YarnConfig& yarn = config.yarn;
+  // 0 is none, from the user as in the file.
   yarn.original_context = overrides.yarn_original_context.value_or(0);
-  if (yarn.original_context == 0) {
-    yarn.original_context = static_cast<int>(std::clamp<std::int64_t>(
-        original.value_or(config.n_ctx_train), 1, std::numeric_limits<int>::max()));
-  }
+  if (yarn.original_context == 0) yarn.original_context = original.value_or(0);
+  if (yarn.original_context == 0) yarn.original_context = config.n_ctx_train;
   yarn.ext_factor = overrides.yarn_ext_factor.value_or(scaling == RopeScaling::kYarn ? 1.0 : 0.0);
   yarn.beta_fast = overrides.yarn_beta_fast.value_or(32.0);
   yarn.beta_slow = overrides.yarn_beta_slow.value_or(1.0);
@@ -221,9 +220,16 @@ Result<int> required_int(const GgufFile& file, std::string_view suffix) {
 
 Result<std::optional<double>> optional_number(const GgufFile& file, std::string_view suffix) {
   const std::string key = key_of(file, suffix);
-  RESTKV_ASSIGN(auto value, file.number(key));
-  if (value && !std::isfinite(*value)) return corrupt(file, key + " is not a finite number");
-  return value;
+  return file.number(key);
+}
+
+Result<float> softcap_of(const GgufFile& file, std::string_view suffix, float usual) {
+  RESTKV_ASSIGN(auto cap, optional_number(file, suffix));
+  if (!cap) return usual;
+  if (*cap == 0 && usual == 0) return 0.0F;
+  constexpr double kMost = 1e6;
+  if (*cap > 0 && *cap <= kMost) return static_cast<float>(*cap);
+  return corrupt(file, key_of(file, suffix) + " = " + std::to_string(*cap) + " is out of range");
 }
 
 Result<std::optional<int>> optional_int(const GgufFile& file, std::string_view suffix) {

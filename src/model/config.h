@@ -34,6 +34,8 @@ struct YarnConfig {
   double beta_fast = 32.0;
   double beta_slow = 1.0;
   int original_context = 0;
+
+  bool operator==(const YarnConfig&) const = default;
 };
 
 struct LayerConfig {
@@ -89,6 +91,9 @@ Result<ModelConfig> read_config(const GgufFile& file, const RopeOverrides& overr
 Result<int> required_int(const GgufFile& file, std::string_view suffix);
 // The value of an optional number under "<architecture>.<suffix>", finite.
 Result<std::optional<double>> optional_number(const GgufFile& file, std::string_view suffix);
+// A soft cap under "<architecture>.<suffix>": above 0, or `usual` where the key is missing. 0 is
+// none, for families that know that.
+Result<float> softcap_of(const GgufFile& file, std::string_view suffix, float usual);
 // The value of an optional integer under "<architecture>.<suffix>", from 0 to 2^31 - 1.
 Result<std::optional<int>> optional_int(const GgufFile& file, std::string_view suffix);
 // RoPE as the file's base and scaling factor say, whatever a user asked for: what libllama takes

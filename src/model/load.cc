@@ -141,11 +141,11 @@ std::optional<int> file_type_of(const GgufFile& file) {
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
+Result<std::unique_ptr<Model>> Model::load(const std::shared_ptr<const GgufFile>& file,
                                            const RopeOverrides& overrides) {
   try {
     auto model = std::unique_ptr<Model>(new Model());
-    model->file_ = std::move(file);
+    model->file_ = file;
     const GgufFile& gguf = *model->file_;
     TensorSource source(gguf);
     RESTKV_ASSIGN(model->config_, read_config(gguf, overrides));
@@ -181,7 +181,7 @@ Result<std::unique_ptr<Model>> Model::load(std::shared_ptr<const GgufFile> file,
     for (auto& factors : model->factors_) factors = std::make_unique<Factors>();
     return model;
   } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kOutOfMemory, "no memory to load the model"};
+    return Error{ErrorCode::kOutOfMemory, file->path() + ": no memory to load the model"};
   }
 }
 
@@ -197,7 +197,7 @@ Result<void> Model::pack(const Threads& threads, const KernelTable& kernels) {
                     [this](const Linear& matrix) { file_->give_back(matrix.data()); });
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kOutOfMemory,
-                 "no memory for a packed copy of the weights (" +
+                 file_->path() + ": no memory for a packed copy of the weights (" +
                      std::to_string(PackedParts::bytes_of(parts, kernels)) + " bytes)"};
   }
   hold_packed(threads);

@@ -74,7 +74,7 @@ struct LayerWeights {
 class Model {
  public:
   // kUnsupported, kCorrupt (missing tensor, wrong shape; names what and where), kOutOfMemory.
-  static Result<std::unique_ptr<Model>> load(std::shared_ptr<const GgufFile> file,
+  static Result<std::unique_ptr<Model>> load(const std::shared_ptr<const GgufFile>& file,
                                              const RopeOverrides& overrides);
 
   // Copies the weights whose type has a packed form (kernels/packed.h), so that both prefill and

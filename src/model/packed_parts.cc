@@ -39,11 +39,12 @@ PackedParts::PackedParts(const Matrices& parts, const KernelTable& kernels, OnPa
 
 void PackedParts::hold(const Threads& threads, std::size_t part) {
   Part& held = parts_[part];
-  if (std::exchange(held.is_held, true)) return;
+  if (held.is_held) return;
   for (const Copy& copy : held.copies) {
     copy.matrix->pack(threads, kernels_, copy.at);
     on_packed_(*copy.matrix);
   }
+  held.is_held = true;  // not before: after an exception its memory is that of no weights
 }
 
 // With what lies between it and the next parts that are held: a page may belong to two parts, and

@@ -32,7 +32,8 @@ class PackedParts {
   [[nodiscard]] std::size_t count() const { return parts_.size(); }
   [[nodiscard]] bool holds(std::size_t part) const { return parts_[part].is_held; }
 
-  // Packs the part's matrices, to the same bits every time; nothing happens while it is held.
+  // Packs the part's matrices, to the same bits every time; nothing happens while it is held. May
+  // throw std::bad_alloc; the part is not held then.
   void hold(const Threads& threads, std::size_t part);
   // Gives the part's memory back to the system. Its matrices must not multiply until hold().
   void let_go(std::size_t part);

@@ -39,7 +39,8 @@ struct GgufOpenOptions {
 
 class GgufFile {
  public:
-  // kNotFound, kIo, kCorrupt (message: "<path>: what is wrong where"), kOutOfMemory.
+  // kNotFound, kIo, kCorrupt (message: "<path>: what is wrong where"), kOutOfMemory; kUnsupported
+  // for big-endian files, other versions of the format, and parts of a split model.
   static Result<std::shared_ptr<const GgufFile>> open(const std::string& path,
                                                       const GgufOpenOptions& options = {});
   // The same from memory, which must outlive the object: tests and fuzzing.

@@ -155,6 +155,23 @@ std::vector<Refusal> refusals() {
        .model = random_gemma2(),
        .change = set("gemma2.attention.sliding_window", 0),
        .message = "file: gemma2.attention.sliding_window = 0 is out of range"},
+      {.name = "negative_soft_cap",
+       .model = random_gemma2(),
+       .change = [](GgufWriter& file) { file.set_f32("gemma2.attn_logit_softcapping", -50.0F); },
+       .message = "file: gemma2.attn_logit_softcapping = -50.000000 is out of range"},
+      {.name = "soft_cap_of_nothing",
+       .model = random_gemma2(),
+       .change = [](GgufWriter& file) { file.set_f32("gemma2.final_logit_softcapping", 0.0F); },
+       .message = "file: gemma2.final_logit_softcapping = 0.000000 is out of range"},
+      {.name = "negative_soft_cap_of_gemma3",
+       .model = random_gemma3(),
+       .change = [](GgufWriter& file) { file.set_f32("gemma3.final_logit_softcapping", -30.0F); },
+       .message = "file: gemma3.final_logit_softcapping = -30.000000 is out of range"},
+      {.name = "negative_original_context",
+       .model = random_llama(),
+       .change =
+           [](GgufWriter& file) { file.set_i32("llama.rope.scaling.original_context_length", -4); },
+       .message = "file: llama.rope.scaling.original_context_length = -4 is out of range"},
   };
 }
 
@@ -181,6 +198,19 @@ TEST(ModelFiles, ANameHasNothingThatATerminalWouldObey) {
   const auto config = read_config(**file, {});
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->name, "caf\u00e9??[2J?");
+}
+
+// As in libllama: the context that the model was trained for.
+TEST(ModelFiles, AnOriginalContextOfZeroIsNone) {
+  GgufWriter writer = random_model_file(random_llama());
+  writer.set_str("llama.rope.scaling.type", "yarn");
+  writer.set_u32("llama.rope.scaling.original_context_length", 0);
+  const std::vector<std::byte> bytes = writer.bytes();
+  const auto file = GgufFile::from_memory(bytes, "file");
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const auto config = read_config(**file, {});
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->yarn.original_context, config->n_ctx_train);
 }
 
 TEST(ModelFiles, OfEveryFamilyAreAccepted) {

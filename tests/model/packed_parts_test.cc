@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "support/process_folder.h"
 #include "support/random_model.h"
 #include "support/resident_bytes.h"
+#include "tensor/linear_matrices.h"
 
 namespace restkv {
 namespace {
@@ -96,6 +98,24 @@ TEST(PackedParts, ComeAgainToTheSameBits) {
     model.let_go_of_layer(1);
     EXPECT_EQ(last_of_all(), wanted) << type;
   }
+}
+
+// Its memory is that of no weights, and the next one who asks for it must not take it for packed.
+TEST(PackedParts, APartThatCouldNotBePackedIsNotHeld) {
+  const KernelTable& kernels = **table_by_name("");
+  const Matrix matrix = make_matrix(GGML_TYPE_Q8_0, 64, 64);
+  Linear linear = matrix.linear();
+  bool fails = true;
+  PackedParts parts({{&linear}}, kernels, [&fails](const Linear&) {
+    if (fails) throw std::bad_alloc();
+  });
+  const Threads threads(1);
+  if (PackedParts::bytes_of({{&linear}}, kernels) == 0) GTEST_SKIP() << "nothing is packed here";
+  EXPECT_THROW(parts.hold(threads, 0), std::bad_alloc);
+  EXPECT_FALSE(parts.holds(0));
+  fails = false;
+  parts.hold(threads, 0);
+  EXPECT_TRUE(parts.holds(0));
 }
 
 // Of a type that has no packed form there is nothing to let go of.

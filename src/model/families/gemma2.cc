@@ -19,10 +19,10 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   config.activation = Activation::kGelu;
   config.embedding_scale = std::sqrt(static_cast<float>(config.n_embd));
   config.has_post_norms = true;
-  RESTKV_ASSIGN(auto attention_cap, optional_number(file, "attn_logit_softcapping"));
-  RESTKV_ASSIGN(auto final_cap, optional_number(file, "final_logit_softcapping"));
-  config.attention_softcap = static_cast<float>(attention_cap.value_or(kDefaultAttentionSoftcap));
-  config.final_softcap = static_cast<float>(final_cap.value_or(kDefaultFinalSoftcap));
+  RESTKV_ASSIGN(config.attention_softcap,
+                softcap_of(file, "attn_logit_softcapping", kDefaultAttentionSoftcap));
+  RESTKV_ASSIGN(config.final_softcap,
+                softcap_of(file, "final_logit_softcapping", kDefaultFinalSoftcap));
   if (config.n_layer == kLayersOf27B) {
     const int width = config.n_embd / config.n_head;  // a whole number, as libllama takes it
     config.attention_scale = 1.0F / std::sqrt(static_cast<float>(width));

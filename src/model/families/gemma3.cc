@@ -19,8 +19,7 @@ Result<void> configure(const GgufFile& file, ModelConfig& config) {
   config.embedding_scale = std::sqrt(static_cast<float>(config.n_embd));
   config.has_qk_norm = true;
   config.has_post_norms = true;
-  RESTKV_ASSIGN(auto final_cap, optional_number(file, "final_logit_softcapping"));
-  config.final_softcap = static_cast<float>(final_cap.value_or(0.0));
+  RESTKV_ASSIGN(config.final_softcap, softcap_of(file, "final_logit_softcapping", /*usual=*/0.0F));
   if (config.n_layer == kLayersOf27B) {
     const int width = config.n_embd / config.n_head;  // a whole number, as libllama takes it
     config.attention_scale = 1.0F / std::sqrt(static_cast<float>(width));
