@@ -235,12 +235,12 @@ Result<int> converse(const ChatOptions& options, const KvOptions& variant) {
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt->flag()));
   RESTKV_ASSIGN(ChatTemplate chat_template,
                 ChatTemplate::make(session.vocabulary, options.prompt.chat_template));
-  GenerationOptions generation = options.generation;
-  RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
+  SamplerOptions sampling = sampler_options(options.generation, session);
+  RESTKV_ASSIGN(Sampler sampler, Sampler::make(sampling, session.vocabulary->size()));
   Input input(options.prompt.prompts);
   if (input.is_terminal()) std::fprintf(stderr, "Ctrl-C ends an answer.\n%s", kChatCommands);
   Chat chat(std::move(session), options, variant, std::move(chat_template), std::move(sampler),
-            std::move(generation.sampler));
+            std::move(sampling));
   if (interrupt->interrupted()) return kExitInterrupted;  // while the model was loaded
   interrupt.reset();
   RESTKV_ASSIGN(const int status, exchange(chat, input, std::move(document)));

@@ -36,8 +36,9 @@ Result<int> show(const CommonOptions& common, const std::vector<KvOptions>& vari
                 session.first_prompt(
                     {}, demo.document + "\n" + demo.question + " Answer with the number only."));
   GenerationOptions generation;
-  generation.sampler.temperature = 0;
-  RESTKV_ASSIGN(const Sampler sampler, make_sampler(generation, *session.vocabulary));
+  generation.sampling.temperature = 0;
+  RESTKV_ASSIGN(const Sampler sampler,
+                Sampler::make(sampler_options(generation, session), session.vocabulary->size()));
   std::printf("model     %s, %d threads, kernels %s\n", session.engine->model().name.c_str(),
               session.engine->threads(), std::string(session.engine->kernels()).c_str());
   std::printf("prompt    %zu tokens: a harbour's logbook; the fact stands at two fifths of it\n",

@@ -158,8 +158,19 @@ nlohmann::ordered_json sampling_json(const SamplerOptions& options) {
 
 std::string sampling_text(const SamplerOptions& options) {
   if (is_greedy(options)) return "";
-  return format("sampling   seed %u, temperature %s\n", options.seed.value(),
-                shortest_text(options.temperature).c_str());
+  std::string text = format("sampling   seed %u, temperature %s", options.seed.value(),
+                            shortest_text(options.temperature).c_str());
+  const SamplerOptions usual;
+  if (options.top_k != usual.top_k) text += ", top-k " + std::to_string(options.top_k);
+  if (options.top_p != usual.top_p) text += ", top-p " + shortest_text(options.top_p);
+  if (options.min_p != usual.min_p) text += ", min-p " + shortest_text(options.min_p);
+  if (options.repeat_penalty != usual.repeat_penalty) {
+    text += ", repeat-penalty " + shortest_text(options.repeat_penalty);
+  }
+  if (options.repeat_last_n != usual.repeat_last_n) {
+    text += ", repeat-last-n " + std::to_string(options.repeat_last_n);
+  }
+  return text + "\n";
 }
 
 nlohmann::ordered_json kept_json(const KeptPositions& kept) { return {{"layers", kept}}; }

@@ -234,7 +234,7 @@ void add_prompt_flags(FlagSet& flags, PromptOptions& options) {
 
 void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOptions& common) {
   flags.begin_section("answer");
-  SamplerOptions& sampler = options.sampler;
+  SamplerWishes& wishes = options.sampling;
   flags.add_integer(
       {"-n", "--predict", "--n-predict"},
       "tokens to write, 0 = only read the prompt, -1 or -2 = until the model ends or the context "
@@ -245,35 +245,36 @@ void add_generation_flags(FlagSet& flags, GenerationOptions& options, CommonOpti
       {"-s", "--seed"},
       "random seed, of sampling and of the policy random; -1 = another one each time for sampling, "
       "and 0 for the policy (-1); the report says what was drawn with",
-      -1, 4294967295LL, [&sampler, &common](long long v) {
+      -1, 4294967295LL, [&options, &common](long long v) {
         if (v < 0 || v == 4294967295LL) {
-          sampler.seed = std::nullopt;
+          options.seed = std::nullopt;
           common.kv.seed = 0;
           return;
         }
-        sampler.seed = static_cast<std::uint32_t>(v);
+        options.seed = static_cast<std::uint32_t>(v);
         common.kv.seed = static_cast<std::uint64_t>(v);
       });
   flags.add_number(
-      {"--temp", "--temperature"}, "temperature, 0 = greedy (0.8)", 0, 1e6,
-      [&sampler](double v) { sampler.temperature = static_cast<float>(v); },
+      {"--temp", "--temperature"}, "temperature, 0 = greedy (as the model's file asks, or 0.8)", 0,
+      1e6, [&wishes](double v) { wishes.temperature = static_cast<float>(v); },
       "LLAMA_ARG_TEMPERATURE");
   flags.add_integer(
-      {"--top-k"}, "candidates, 0 = all (40)", 0, kMaxTokens,
-      [&sampler](long long v) { sampler.top_k = static_cast<int>(v); }, "LLAMA_ARG_TOP_K");
+      {"--top-k"}, "candidates, 0 = all (the file's, or 40)", 0, kMaxTokens,
+      [&wishes](long long v) { wishes.top_k = static_cast<int>(v); }, "LLAMA_ARG_TOP_K");
   flags.add_number(
-      {"--top-p"}, "smallest set of this probability, 1 = all (0.95)", 0, 1,
-      [&sampler](double v) { sampler.top_p = static_cast<float>(v); }, "LLAMA_ARG_TOP_P");
+      {"--top-p"}, "smallest set of this probability, 1 = all (the file's, or 0.95)", 0, 1,
+      [&wishes](double v) { wishes.top_p = static_cast<float>(v); }, "LLAMA_ARG_TOP_P");
   flags.add_number(
-      {"--min-p"}, "least probability, relative to the best, 0 = all (0.05)", 0, 1,
-      [&sampler](double v) { sampler.min_p = static_cast<float>(v); }, "LLAMA_ARG_MIN_P");
+      {"--min-p"}, "least probability, relative to the best, 0 = all (the file's, or 0.05)", 0, 1,
+      [&wishes](double v) { wishes.min_p = static_cast<float>(v); }, "LLAMA_ARG_MIN_P");
   flags.add_number(
-      {"--repeat-penalty"}, "penalty of repeated tokens, 1 = none (1)", 1e-3, 1e3,
-      [&sampler](double v) { sampler.repeat_penalty = static_cast<float>(v); },
+      {"--repeat-penalty"}, "penalty of repeated tokens, 1 = none (the file's, or 1)", 1e-3, 1e3,
+      [&wishes](double v) { wishes.repeat_penalty = static_cast<float>(v); },
       "LLAMA_ARG_REPEAT_PENALTY");
   flags.add_integer(
-      {"--repeat-last-n"}, "tokens that the penalty looks back on, of prompt and answer (64)", 0,
-      kMaxTokens, [&sampler](long long v) { sampler.repeat_last_n = static_cast<int>(v); });
+      {"--repeat-last-n"},
+      "tokens that the penalty looks back on, of prompt and answer (the file's, or 64)", 0,
+      kMaxTokens, [&wishes](long long v) { wishes.repeat_last_n = static_cast<int>(v); });
   flags.add_switch({"--ignore-eos"}, "never end by the model's own choice",
                    [&options] { options.ignore_eos = true; });
 }

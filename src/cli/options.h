@@ -49,8 +49,9 @@ struct PromptOptions {
   std::string chat_template;         // --chat-template
 };
 struct GenerationOptions {
-  long long n_predict = -1;  // -1 = until the model ends or the context is full
-  SamplerOptions sampler;
+  long long n_predict = -1;           // -1 = until the model ends or the context is full
+  SamplerWishes sampling;             // what was typed; the model's file may ask for the rest
+  std::optional<std::uint32_t> seed;  // empty = another one each time
   bool ignore_eos = false;
 };
 

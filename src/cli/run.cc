@@ -202,11 +202,11 @@ Result<int> answer_all(const RunOptions& options, const std::vector<KvOptions>& 
   RESTKV_ASSIGN(const std::string document, document_text(options.prompt));
   RESTKV_ASSIGN(Session session, Session::open(options.common, interrupt.flag()));
   RESTKV_ASSIGN(PromptParts parts, prompt_parts(session, options.prompt, document, options.mode));
-  GenerationOptions generation = options.generation;
-  RESTKV_ASSIGN(Sampler sampler, make_sampler(generation, *session.vocabulary));
+  SamplerOptions sampling = sampler_options(options.generation, session);
+  RESTKV_ASSIGN(Sampler sampler, Sampler::make(sampling, session.vocabulary->size()));
   const bool is_array = variants.size() * std::max<std::size_t>(parts.questions.size(), 1) > 1;
   Answers answers(options, std::move(session), std::move(parts), std::move(sampler),
-                  std::move(generation.sampler), interrupt);
+                  std::move(sampling), interrupt);
   const auto done = answers.run_all(variants);
   if (options.json) answers.print_json(is_array);  // what was answered before a failure is not lost
   if (!done.ok()) return done.error();

@@ -140,17 +140,27 @@ Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequen
   return result;
 }
 
-Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocabulary) {
-  SamplerOptions& sampler = options.sampler;
+SamplerOptions sampler_options(const GenerationOptions& options, const Session& session) {
+  const Vocabulary& vocabulary = *session.vocabulary;
+  SamplerOptions sampler =
+      with_wishes(with_wishes({}, vocabulary.sampling().wishes), options.sampling);
+  // Beyond the context there is nothing to look back on, and libllama takes room for all of it.
+  sampler.repeat_last_n =
+      static_cast<int>(std::min(static_cast<std::size_t>(sampler.repeat_last_n), session.context));
   // Not the largest number: as -s it asks for another seed each time.
-  if (!sampler.seed)
-    sampler.seed = std::random_device{}() % std::numeric_limits<std::uint32_t>::max();
+  sampler.seed = options.seed ? *options.seed
+                              : std::random_device{}() % std::numeric_limits<std::uint32_t>::max();
   sampler.forbidden = vocabulary.suppressed();
   if (options.ignore_eos) {
     const std::vector<Token>& ends = vocabulary.end_of_generation();
     sampler.forbidden.insert(sampler.forbidden.end(), ends.begin(), ends.end());
   }
-  return Sampler::make(sampler, vocabulary.size());
+  for (const std::string& key : vocabulary.sampling().not_done) {
+    if (is_greedy(sampler)) break;
+    std::fprintf(stderr, "restkv: warning: the model's file asks for %s, which is not done\n",
+                 key.c_str());
+  }
+  return sampler;
 }
 
 Result<void> observe_text(Engine& engine, std::span<const Token> text,

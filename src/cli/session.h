@@ -68,10 +68,11 @@ Result<Generation> generate(Engine& engine, const Vocabulary& vocabulary, Sequen
                             Sampler& sampler, std::vector<float>& logits,
                             const GenerationRequest& request);
 
-// A sampler for the vocabulary; with ignore_eos the tokens that end an answer are never picked. A
-// seed that is not set is drawn once and put into `options`, so that several variants draw the
-// same.
-Result<Sampler> make_sampler(GenerationOptions& options, const Vocabulary& vocabulary);
+// What tokens are drawn with: what was typed, else what the model's file asks for, else llama.cpp's
+// numbers. With ignore_eos the tokens that end an answer are never picked. A seed that was not
+// typed is drawn, once, so that several variants draw the same. Says on stderr what the file asks
+// for and this cannot do.
+SamplerOptions sampler_options(const GenerationOptions& options, const Session& session);
 
 // Reads a text with the full cache and lets it go again: for what prefill.on_layer sees. As
 // Engine::prefill().

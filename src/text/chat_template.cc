@@ -3,17 +3,13 @@
 #include <llama.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "base/check.h"
+#include "text/spaces.h"
 
 namespace restkv {
 namespace {
-
-bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-
-bool is_blank(std::string_view text) { return std::all_of(text.begin(), text.end(), is_space); }
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);

@@ -87,6 +87,16 @@ Token largest_of(std::span<const float> logits, std::span<const Token> forbidden
 
 }  // namespace
 
+SamplerOptions with_wishes(SamplerOptions options, const SamplerWishes& wishes) {
+  options.temperature = wishes.temperature.value_or(options.temperature);
+  options.top_k = wishes.top_k.value_or(options.top_k);
+  options.top_p = wishes.top_p.value_or(options.top_p);
+  options.min_p = wishes.min_p.value_or(options.min_p);
+  options.repeat_penalty = wishes.repeat_penalty.value_or(options.repeat_penalty);
+  options.repeat_last_n = wishes.repeat_last_n.value_or(options.repeat_last_n);
+  return options;
+}
+
 Result<Sampler> Sampler::make(const SamplerOptions& options, std::size_t n_vocab) {
   RESTKV_TRY(validate(options, n_vocab));
   const auto n = static_cast<std::int32_t>(n_vocab);

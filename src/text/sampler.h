@@ -32,6 +32,18 @@ struct SamplerOptions {
       {};  // never picked: --ignore-eos, tokens that the model suppresses
 };
 
+// What a user asks for, or a model's file; empty: nothing.
+struct SamplerWishes {
+  std::optional<float> temperature = std::nullopt;
+  std::optional<int> top_k = std::nullopt;
+  std::optional<float> top_p = std::nullopt;
+  std::optional<float> min_p = std::nullopt;
+  std::optional<float> repeat_penalty = std::nullopt;
+  std::optional<int> repeat_last_n = std::nullopt;
+};
+// The options, with what is asked for in place of what they were.
+[[nodiscard]] SamplerOptions with_wishes(SamplerOptions options, const SamplerWishes& wishes);
+
 // The most likely token is taken each time: no seed, and nothing that leaves candidates out,
 // counts.
 [[nodiscard]] inline bool is_greedy(const SamplerOptions& options) {
@@ -42,7 +54,8 @@ struct SamplerOptions {
 class Sampler {
  public:
   // kInvalidArgument naming the option that is out of range, and for a forbidden token outside the
-  // vocabulary. n_vocab: length of the logits, in [1, 2^31).
+  // vocabulary. Takes 4 bytes for each of repeat_last_n tokens, as every clone does. n_vocab:
+  // length of the logits, in [1, 2^31).
   static Result<Sampler> make(const SamplerOptions& options, std::size_t n_vocab);
   Sampler(Sampler&&) noexcept;
   Sampler& operator=(Sampler&&) noexcept;

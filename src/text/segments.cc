@@ -1,16 +1,13 @@
 #include "text/segments.h"
 
 #include <algorithm>
-#include <cctype>
 #include <string_view>
 #include <utility>
 
+#include "text/spaces.h"
+
 namespace restkv {
 namespace {
-
-bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
-
-bool is_blank(std::string_view text) { return std::all_of(text.begin(), text.end(), is_space); }
 
 // Bytes of the UTF-8 character that a valid text begins with.
 std::size_t first_character(std::string_view text) {

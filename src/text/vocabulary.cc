@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -86,8 +87,13 @@ Result<std::shared_ptr<const Vocabulary>> Vocabulary::load(const std::string& pa
   std::unique_ptr<llama_model, FreeModel> model;
   try {
     model.reset(llama_model_load_from_file(path.c_str(), params));
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kOutOfMemory, path + ": no memory for the vocabulary"};
   } catch (const std::exception& failure) {
     return Error{ErrorCode::kCorrupt, path + ": vocabulary: " + reason(failure.what())};
+  }
+  if (model == nullptr && first_error.find("std::bad_alloc") != std::string::npos) {
+    return Error{ErrorCode::kOutOfMemory, path + ": no memory for the vocabulary"};
   }
   if (model == nullptr) {
     return Error{ErrorCode::kCorrupt, path + ": vocabulary: " + reason(first_error)};
@@ -142,6 +148,7 @@ Result<void> Vocabulary::index() {
       suppressed_.push_back(suppressed[i]);
     }
   }
+  RESTKV_ASSIGN(sampling_, read_file_sampling(*model_));
   RESTKV_ASSIGN(const std::vector<Token> probe, tokenize_fresh("a", SpecialText::kPlain));
   adds_space_prefix_ = !probe.empty() && piece(probe.front()).starts_with(' ');
   return {};
@@ -180,33 +187,38 @@ Result<std::vector<Token>> Vocabulary::tokenize_fresh(std::string_view text,
     return Error{ErrorCode::kInvalidArgument, "text to tokenise: 1 GiB or more"};
   }
   const bool parse = special == SpecialText::kParse;
-  std::vector<Token> tokens(text.size() + 2);  // hardly ever more tokens than bytes
+  std::vector<Token> tokens;
+  std::size_t most = text.size() + 2;  // hardly ever more tokens than bytes
   for (;;) {
     std::int32_t n = 0;
-    std::string failure;
+    std::optional<Error> failure;
     const auto tokenize = [&] {
       try {
+        tokens.resize(most);
         n = llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()),
                            tokens.data(), static_cast<std::int32_t>(tokens.size()),
                            /*add_special=*/false, parse);
+      } catch (const std::bad_alloc&) {
+        failure = {.code = ErrorCode::kOutOfMemory, .message = "text to tokenise: no memory"};
       } catch (const std::exception& thrown) {
-        failure = std::string("vocabulary: cannot express the text: ") + thrown.what();
+        failure = {.code = ErrorCode::kCorrupt,
+                   .message = std::string("vocabulary: cannot express the text: ") + thrown.what()};
       }
     };
     const Result<void> called = call_with_stack(recurs_ ? longest_stretch(text) : 0, tokenize);
     if (!called.ok()) {
       return Error{called.error().code, "text to tokenise: " + called.error().message};
     }
-    if (!failure.empty()) return Error{ErrorCode::kCorrupt, std::move(failure)};
+    if (failure) return *std::move(failure);
     if (n >= 0) {
       tokens.resize(static_cast<std::size_t>(n));
       return tokens;
     }
     const auto needed = static_cast<std::size_t>(-static_cast<std::int64_t>(n));
-    if (needed <= tokens.size() || needed > 2 * kMaxTextBytes - 1) {
+    if (needed <= most || needed > 2 * kMaxTextBytes - 1) {
       return Error{ErrorCode::kInvalidArgument, "text to tokenise: too many tokens"};
     }
-    tokens.resize(needed);
+    most = needed;
   }
 }
 
@@ -247,7 +259,6 @@ bool Vocabulary::is_end_of_generation(Token token) const {
 
 std::optional<Token> Vocabulary::bos() const { return token_or_none(llama_vocab_bos(vocab_)); }
 std::optional<Token> Vocabulary::eos() const { return token_or_none(llama_vocab_eos(vocab_)); }
-std::optional<Token> Vocabulary::eot() const { return token_or_none(llama_vocab_eot(vocab_)); }
 
 bool Vocabulary::adds_bos() const { return llama_vocab_get_add_bos(vocab_) && bos().has_value(); }
 

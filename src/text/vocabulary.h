@@ -14,6 +14,7 @@
 
 #include "restkv/result.h"
 #include "restkv/types.h"
+#include "text/file_sampling.h"
 
 struct llama_model;
 struct llama_vocab;
@@ -58,16 +59,17 @@ struct SpecialToken {
 class Vocabulary {
  public:
   // kNotFound or kIo when the file cannot be opened, kUnsupported when it holds no vocabulary,
-  // kCorrupt with libllama's reason otherwise. libllama asserts on some contradictions between the
+  // kOutOfMemory, kCorrupt with libllama's reason otherwise, or naming a key of general.sampling
+  // that is out of range. libllama asserts on some contradictions between the
   // keys of a file: REQUIRES a file whose vocabulary keys were checked before.
   // From the first call on libllama and ggml print nothing in this process.
   static Result<std::shared_ptr<const Vocabulary>> load(const std::string& path);
 
   // Any bytes; invalid UTF-8 is read as U+FFFD where the vocabulary works on characters. Never adds
   // an end token. kInvalidArgument for a text of 1 GiB or more and, where libllama cuts words by
-  // recursion (deep_stack.h), for a line of more than kLongestLine bytes; kOutOfMemory when such a
-  // line finds no room; kCorrupt when the vocabulary lacks a token for some byte. Bos::kAlways adds
-  // nothing when the model has no such token.
+  // recursion (deep_stack.h), for a line of more than kLongestLine bytes; kOutOfMemory; kCorrupt
+  // when a SentencePiece vocabulary lacks a token for some byte (byte-level BPE then leaves it out,
+  // as in libllama). Bos::kAlways adds nothing when the model has no such token.
   [[nodiscard]] Result<std::vector<Token>> tokenize(std::string_view text,
                                                     const TokenizeOptions& options = {}) const;
 
@@ -86,7 +88,6 @@ class Vocabulary {
   [[nodiscard]] const std::vector<Token>& suppressed() const { return suppressed_; }
   [[nodiscard]] std::optional<Token> bos() const;  // beginning of the sequence
   [[nodiscard]] std::optional<Token> eos() const;  // end of the sequence
-  [[nodiscard]] std::optional<Token> eot() const;  // end of a turn
   [[nodiscard]] bool adds_bos() const;             // what Bos::kByModel does
   [[nodiscard]] bool adds_space_prefix() const { return adds_space_prefix_; }
 
@@ -96,6 +97,8 @@ class Vocabulary {
   [[nodiscard]] const SpecialToken* special(Token token) const;
   // The file's chat template (Jinja); empty when it has none.
   [[nodiscard]] const std::string& chat_template() const { return chat_template_; }
+  // How the file asks tokens to be drawn.
+  [[nodiscard]] const FileSampling& sampling() const { return sampling_; }
 
  private:
   struct FreeModel {
@@ -116,6 +119,7 @@ class Vocabulary {
   std::vector<SpecialToken> special_tokens_;
   std::unordered_map<Token, std::size_t> special_index_;  // into special_tokens_
   std::string chat_template_;
+  FileSampling sampling_;
 };
 
 }  // namespace restkv

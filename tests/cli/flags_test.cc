@@ -141,7 +141,7 @@ TEST(Flags, TheEnvironmentIsThatOfLlamaCpp) {
   unsetenv("LLAMA_ARG_REPEAT_PENALTY");
   unsetenv("LLAMA_ARG_YARN_ORIG_CTX");
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
-  EXPECT_EQ(generation.sampler.repeat_penalty, 1.5F);
+  EXPECT_EQ(generation.sampling.repeat_penalty, 1.5F);
   EXPECT_EQ(common.engine.rope.yarn_original_context, 32768);
 }
 

@@ -10,6 +10,7 @@
 
 #include "cli/json_runs.h"
 #include "cli/program.h"
+#include "support/tiny_llama.h"
 
 namespace restkv::testing {
 namespace {
@@ -193,6 +194,44 @@ TEST(Json, SaysHowTheTokensWereDrawn) {
   EXPECT_EQ(again["sampling"], sampling);
   const json other = run_json({"--temp", "1.5", "--top-k", "0", "--min-p", "0.01"});
   EXPECT_NE(other["sampling"]["seed"], sampling["seed"]);
+}
+
+TEST(Json, WhatNobodyTypedIsAsTheModelsFileAsks) {
+  GgufWriter file = tiny_llama().file();
+  file.set_f32("general.sampling.temp", 0.5F);
+  file.set_i32("general.sampling.top_k", 3);
+  file.set_i32("general.sampling.mirostat", 1);
+  const std::string path = scratch_folder() + "/asks.gguf";
+  ASSERT_TRUE(file.write(path).ok());
+  const std::vector<std::string> args = {"run",
+                                         "-m",
+                                         path,
+                                         "--raw",
+                                         "-f",
+                                         scratch_folder() + "/text.txt",
+                                         "-t",
+                                         "1",
+                                         "--ignore-eos",
+                                         "-n",
+                                         "5",
+                                         "--top-k",
+                                         "7",
+                                         "-s",
+                                         "9",
+                                         "--repeat-last-n",
+                                         "2147483647",
+                                         "--json"};
+  const ProgramEnd end = run_program(args);
+  ASSERT_EQ(end.status, 0) << end.err;
+  const json sampling = json::parse(end.out)["sampling"];
+  EXPECT_EQ(sampling["temperature"].dump(), "0.5");
+  EXPECT_EQ(sampling["top_k"], 7);
+  EXPECT_EQ(sampling["top_p"].dump(), "0.95");
+  EXPECT_EQ(sampling["repeat_last_n"], kTinyContext) << "there is nothing beyond the context";
+  EXPECT_NE(end.err.find("restkv: warning: the model's file asks for general.sampling.mirostat = "
+                         "'1', which is not done\n"),
+            std::string::npos)
+      << end.err;
 }
 
 TEST(Json, AGreedyAnswerHasNoSeed) {
