@@ -32,7 +32,8 @@ struct VariantsOptions {
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);
-  return values[values.size() / 2];
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 Result<std::vector<KvOptions>> forty_variants(const CommonOptions& common) {

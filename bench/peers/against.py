@@ -15,6 +15,9 @@ SAME = ("model", "threads", "prompt", "gen", "budget", "quick")
 def differences(data: dict, other: dict) -> list[str]:
     """What makes two runs incomparable."""
     found = [f"{key} {other.get(key)}, not {data.get(key)}" for key in SAME if data.get(key) != other.get(key)]
+    here, there = (run.get("openvino_model") for run in (data, other))
+    if here and there and here != there:
+        found.append(f"openvino_model {there}, not {here}")
     here, there = (run["machine"]["cpu"] for run in (data, other))
     return found + ([f"machine {there}, not {here}"] if here != there else [])
 

@@ -54,7 +54,10 @@ def environment(name: str, package: str) -> Path:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == package:
         return python
     print(f"installing {package} in {folder}", file=sys.stderr)
-    venv.create(folder, with_pip=True)
+    try:
+        venv.create(folder, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"no environment could be made in {folder}: {error}") from error
     done = subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", package],
                           stdout=sys.stderr, check=False)
     if done.returncode != 0:
@@ -65,7 +68,8 @@ def environment(name: str, package: str) -> Path:
 
 def version_of(python: Path, package: str) -> str:
     code = f"import importlib.metadata as m; print(m.version({package.split('=')[0]!r}))"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
 
 
 def output(command: list[str]) -> tuple[str, int]:
@@ -83,7 +87,7 @@ def output(command: list[str]) -> tuple[str, int]:
 
 
 def rows_in(text: str) -> list[dict]:
-    """The rows that are printed as JSON; libraries may print lines of their own before them."""
+    """The rows that are printed as JSON; libraries may print lines of their own before them. ValueError when there are none."""
     start = max(text.rfind("\n["), 0)
     return json.loads(text[text.index("[", start):])
 
@@ -91,7 +95,10 @@ def rows_in(text: str) -> list[dict]:
 def run(command: list[str]) -> tuple[list[dict], int]:
     """Rows that the command prints as JSON, and its peak of resident memory in bytes."""
     text, peak = output(command)
-    return rows_in(text), peak
+    try:
+        return rows_in(text), peak
+    except ValueError as error:
+        raise Unavailable(f"no rows in what {Path(command[0]).name} printed: {error}") from error
 
 
 class Turns:
@@ -116,7 +123,10 @@ class Turns:
         for line in self.process.stdout:
             if line.lstrip().startswith("{"):
                 self.process.send_signal(signal.SIGSTOP)
-                return self.engine.measurement([json.loads(line)], self._peak())
+                try:
+                    return self.engine.measurement([json.loads(line)], self._peak())
+                except ValueError as error:
+                    raise Unavailable(f"no row in what it printed: {error}") from error
         raise Unavailable(self._reason())
 
     def _peak(self) -> int:
@@ -230,7 +240,8 @@ class Restkv(Engine):
         """The bench starts the system's count anew for every row, so it says itself what came before."""
         if any("process_peak_rss_bytes" not in row for row in rows):
             raise Unavailable("this build does not tell the peak of its whole process, which that of the others is")
-        return max(counted, *(row["process_peak_rss_bytes"] for row in rows))
+        # None where what --machine reads cannot be taken out; that counts against us then.
+        return max(counted, *(row["process_peak_rss_bytes"] or 0 for row in rows))
 
 
 class LlamaCpp(Engine):

@@ -64,8 +64,9 @@ def main() -> None:
     rows = []
     if args.n_prompt:
         seconds = pipeline.generate(args.n_depth + args.n_prompt, 0)[0] - (depth_seconds if args.n_depth else 0.0)
-        rows.append({"n_prompt": args.n_prompt, "n_gen": 0, "n_depth": args.n_depth,
-                     "avg_ts": args.n_prompt / max(seconds, 1e-9)})
+        if seconds <= 0:
+            raise SystemExit(f"the prompt of {args.n_depth + args.n_prompt} tokens was read sooner than that of {args.n_depth}")
+        rows.append({"n_prompt": args.n_prompt, "n_gen": 0, "n_depth": args.n_depth, "avg_ts": args.n_prompt / seconds})
     if args.n_gen:
         rows.append({"n_prompt": 0, "n_gen": args.n_gen, "n_depth": args.n_depth, "avg_ts": 1.0 / token_seconds})
     print(json.dumps(rows))

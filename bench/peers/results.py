@@ -4,6 +4,7 @@ import argparse
 import datetime
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def write_whole(path: Path, data: dict) -> None:
 
 
 # Options that say what is measured; a run that goes on measures the same unless told otherwise.
-ASKED = ("depths", "lengths", "synthetic", "prefills", "pairs", "prompt", "gen", "budget")
+LISTS = ("depths", "lengths", "synthetic", "prefills")
+ASKED = (*LISTS, "pairs", "prompt", "gen", "budget", "try_to", "turns_from")
 
 
 def asked(args: argparse.Namespace) -> dict:
@@ -63,17 +65,26 @@ class Run:
             self.path = args.resume
             self.data = results_of("compare", self.path)
             self.noted_before = set(self.data["notes"])
+            self.load = os.getloadavg()[0]
             check_comparable("compare", self.path, self.data,
                              {"model": Path(model).name, "threads": args.threads, "prompt": args.prompt,
                               "gen": args.gen, "budget": args.budget, "quick": args.quick})
             self.check_version()
-            self.data.update(asked(args))
+            self.take_up(args)
             return
         self.noted_before = set()
         self.data = {"date": f"{now:%Y-%m-%d}", "model": Path(model).name, "threads": args.threads,
                      "quick": args.quick, **asked(args), "versions": {}, "settings": {}, "notes": [],
                      "measured": [], "machine": machine(args.threads)}
+        self.load = self.data["machine"]["load"]
         self.path = self.file_of_its_own()
+
+    def take_up(self, args: argparse.Namespace) -> None:
+        """What is asked for now is added to what was, so that the next --resume completes all of it."""
+        for name, value in asked(args).items():
+            if name in LISTS:
+                value = [*self.data.get(name, []), *(one for one in value if one not in self.data.get(name, []))]
+            self.data[name] = value
 
     def file_of_its_own(self) -> Path:
         """Named by the time, and by a number where another run began in the same second."""

@@ -14,22 +14,64 @@ NEAR = 0.9  # of the best rate: one sample cannot tell these apart
 SAMPLES = 3  # of each of them
 
 
-def best_settings(run: Run, model: str, depth: int) -> dict[str, list[tuple[Engine, int, int]]]:
-    """For each peer: (setting, prompt tokens, tokens to write) such that both are done in their best setting."""
+def best_settings(run: Run, model: str, depth: int, only: str | None = None) -> dict[str, list[tuple[Engine, int, int]]]:
+    """For each peer, or one: (setting, prompt tokens, tokens to write) such that both are done in their best setting."""
     chosen = {}
     for name, settings in PEERS.items():
-        if name in run.args.without:
+        if name in run.args.without or (only and name != only):
             continue
-        rates = tried(run, model, depth, settings)
-        if not rates:
-            continue
-        reads, writes = (best(rates, kind) for kind in KINDS)
+        found = settled(run, name, depth, settings)
+        if found is None:
+            rates = tried(run, model, depth, settings)
+            if not rates:
+                continue
+            found = [best(rates, kind) for kind in KINDS]
+        reads, writes = found
         run.data["settings"][f"{name} @ d{depth}"] = {"prompt": reads.setting, "gen": writes.setting}
         if reads is writes:
             chosen[name] = [(reads, run.args.prompt, run.args.gen)]
         else:
             chosen[name] = [(reads, run.args.prompt, 0), (writes, 0, run.args.gen)]
     return chosen
+
+
+def settled(run: Run, name: str, depth: int, settings: list[Engine]) -> list[Engine] | None:
+    """What an earlier run chose for reading and for writing, where it has rounds in it already: another choice would
+    divide rounds in one setting by rounds in another."""
+    if not run.args.resume or not any(row["section"] == "depth" and row["engine"] == name and row["n_depth"] == depth
+                                      for row in run.data["measured"]):
+        return None
+    of = {engine.setting: engine for engine in settings}
+    chosen = [of.get(setting) for setting in run.data["settings"].get(f"{name} @ d{depth}", {}).values()]
+    ready = len(chosen) == len(KINDS) and None not in chosen and all(prepared(run, engine) for engine in chosen)
+    return chosen if ready else None
+
+
+def for_whole_prompts(run: Run, model: str) -> list[Engine]:
+    """Each peer in the setting that was best for reading at the greatest depth where settings were tried, in this run or
+    in that which it goes on from; tried without a depth where none was."""
+    chosen = []
+    for name, settings in PEERS.items():
+        if name in run.args.without:
+            continue
+        depths = [int(key.rpartition(" @ d")[2]) for key in run.data["settings"] if key.startswith(f"{name} @ d")]
+        if not depths:
+            best_settings(run, model, 0, only=name)
+        best_at = run.data["settings"].get(f"{name} @ d{max(depths, default=0)}", {}).get("prompt")
+        chosen += [engine for engine in settings if engine.setting == best_at and prepared(run, engine)]
+    return chosen
+
+
+def prepared(run: Run, engine: Engine) -> bool:
+    """Whether the engine is here. What an earlier run noted about that is forgotten, and why it is not is noted."""
+    run.forget(f"{engine.name}: ")
+    try:
+        engine.prepare()
+    except Unavailable as error:
+        run.note(f"{engine.name}: {error}")
+        return False
+    run.data["versions"][engine.name] = engine.version()
+    return True
 
 
 def tried(run: Run, model: str, depth: int, settings: list[Engine]) -> dict[Engine, dict[str, list[float]]]:
@@ -43,13 +85,8 @@ def tried(run: Run, model: str, depth: int, settings: list[Engine]) -> dict[Engi
                 rates.setdefault(engine, {}).setdefault(kind, []).append(row[kind])
 
     for engine in settings:
-        try:
-            engine.prepare()
-        except Unavailable as error:
-            run.note(f"{engine.name}: {error}")
-            continue
-        run.data["versions"][engine.name] = engine.version()
-        sample(engine, 0)
+        if prepared(run, engine):
+            sample(engine, 0)
     again = near_the_best(rates)
     for pair in range(1, SAMPLES):
         for engine in again:

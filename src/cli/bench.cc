@@ -26,12 +26,12 @@ constexpr std::string_view kUsage =
     "Tokens per second and bytes, one row for each combination of what is given as a list.\n"
     "Lists of numbers: 512,2048 or 1-4 or 1-9+2 or 8-64*2.";
 
-// One thread, all, and every number of threads that the cases have.
-Result<std::map<int, MachineSpeed>> measure_machines(const std::vector<BenchCase>& cases,
+// One thread, all, and every number of threads that was asked for.
+Result<std::map<int, MachineSpeed>> measure_machines(const std::vector<long long>& threads,
                                                      const std::atomic<bool>& cancel) {
   std::map<int, MachineSpeed> machines;
   std::vector<int> counts = {1, Threads(0).count()};
-  for (const BenchCase& test : cases) counts.push_back(test.n_threads);
+  for (const long long n : threads) counts.push_back(Threads(static_cast<int>(n)).count());
   for (const int n_threads : counts) {
     if (machines.contains(n_threads)) continue;
     RESTKV_ASSIGN(MachineSpeed speed, measure_machine(n_threads, cancel));
@@ -140,7 +140,7 @@ Result<int> measure(const BenchOptions& options, const std::vector<BenchCase>& c
   }
   std::map<int, MachineSpeed> machines;
   if (options.machine) {
-    RESTKV_ASSIGN(machines, measure_machines(cases, interrupt.flag()));
+    RESTKV_ASSIGN(machines, measure_machines(options.threads, interrupt.flag()));
     // For a program the figures stand in the rows.
     std::FILE* const out = options.format == BenchFormat::kMarkdown ? stdout : stderr;
     for (const auto& [n_threads, speed] : machines) {

@@ -182,9 +182,11 @@ std::vector<Field> fields_of(const BenchRow& row) {
   integer("kv_bytes", row.kv_bytes);
   integer("kv_bytes_peak", row.kv_bytes_peak);
   integer("hidden_bytes", row.hidden_bytes);
-  fields.push_back({"peak_rss_bytes", FieldKind::kInteger,
-                    row.peak_rss_bytes ? std::to_string(*row.peak_rss_bytes) : ""});
-  integer("process_peak_rss_bytes", row.process_peak_rss_bytes);
+  const auto bytes_or_null = [&fields](const char* name, std::optional<std::size_t> bytes) {
+    fields.push_back({name, FieldKind::kInteger, bytes ? std::to_string(*bytes) : ""});
+  };
+  bytes_or_null("peak_rss_bytes", row.peak_rss_bytes);
+  bytes_or_null("process_peak_rss_bytes", row.process_peak_rss_bytes);
   number("gflops", seconds > 0 ? row.work.flops() / seconds / 1e9 : 0);
   number("attention_gflops", seconds > 0 ? row.work.attention_flops() / seconds / 1e9 : 0);
   number("gbps", seconds > 0 ? row.work.bytes() / seconds / 1e9 : 0);

@@ -39,8 +39,9 @@ struct BenchRow {
   // Of the process, from the filled depth to the end; nullopt where the system can only tell what
   // came before as well.
   std::optional<std::size_t> peak_rss_bytes = {};
-  std::size_t process_peak_rss_bytes = 0;  // since its start, the model's loading included
-  BenchWork work = {};                     // of one sample
+  // Since its start, the model's loading included; empty where what --machine reads may be in it.
+  std::optional<std::size_t> process_peak_rss_bytes = std::nullopt;
+  BenchWork work = {};  // of one sample
   // On as many threads as the test; bytes_per_s: the mean of before and after it.
   std::optional<MachineSpeed> machine = {};
 };

@@ -77,7 +77,7 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
         .decode = decode_work(row.model, test.kv, test.n_gen, one.decode_rows)};
   }
   row.peak_rss_bytes = peak_.bytes();
-  row.process_peak_rss_bytes = process_peak_rss_bytes();
+  if (process_peak_is_known_) row.process_peak_rss_bytes = process_peak_rss_bytes();
   if (row.machine) {
     RESTKV_ASSIGN(const double after, reading_speed(test));
     row.machine->bytes_per_s = (row.machine->bytes_per_s + after) / 2;
@@ -90,7 +90,7 @@ Result<BenchRow> BenchRunner::measure(const BenchCase& test) {
 Result<double> BenchRunner::reading_speed(const BenchCase& test) {
   const std::size_t peak = process_peak_rss_bytes();
   auto speed = measure_reading(test.n_threads, cancel_);
-  forget_peak_rss(peak);
+  process_peak_is_known_ &= forget_peak_rss(peak);
   return speed;
 }
 

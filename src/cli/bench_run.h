@@ -89,6 +89,7 @@ class BenchRunner {
   std::optional<BenchCase> prepared_;
   std::vector<float> logits_;
   PeakMemory peak_;
+  bool process_peak_is_known_ = true;
 };
 
 }  // namespace restkv

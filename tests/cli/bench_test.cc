@@ -325,15 +325,16 @@ TEST(Bench, ComparesWithTheMachineWhereAsked) {
   EXPECT_EQ(rows[0]["machine_gflops"], rows[1]["machine_gflops"]);
 }
 
-// On one thread and on all, whatever the rows have.
+// On one thread, on all and on as many as are asked for, also where there is no row.
 TEST(Bench, MeasuresTheMachineOnOneThreadAndOnAll) {
   if (!std::string(RESTKV_BUILD_TYPE).starts_with("Rel")) {
     GTEST_SKIP() << "reads a third of a GiB several times: too slow unless optimised";
   }
-  const ProgramEnd end = bench({"-p", "0", "-n", "0", "--machine"});
+  const ProgramEnd end = bench({"-p", "0", "-n", "0", "-t", "3", "--machine"});
   EXPECT_EQ(end.status, 0) << end.err;
   const int all = Threads(0).count();
   EXPECT_NE(end.out.find("machine: 1 thread "), std::string::npos) << end.out;
+  EXPECT_NE(end.out.find("machine: 3 threads "), std::string::npos) << end.out;
   if (all > 1) {
     EXPECT_NE(end.out.find("machine: " + std::to_string(all) + " threads "), std::string::npos)
         << end.out;

@@ -18,13 +18,15 @@ sys.path.insert(0, str(PEERS))
 import engines  # noqa: E402
 
 # Stands for restkv and for the Python of every peer. Its figures follow from what it is asked; it fails where FAILS, a
-# regular expression, is found in that.
+# regular expression, is found in that, and prints no rows where NONSENSE is.
 STUB = f'#!{sys.executable} -IS\n' + '''import json, os, re, sys
 
 words = sys.argv[1:]
 value = lambda flag: words[words.index(flag) + 1]
 if re.search(os.environ.get("FAILS") or "(?!)", " ".join(words)):
     sys.exit("it is told to fail")
+if re.search(os.environ.get("NONSENSE") or "(?!)", " ".join(words)):
+    sys.exit(print("no rows today"))
 if "--version" in words:
     print("restkv 0.1.0 (abc1234)")
 elif words[0] == "-c":
@@ -75,10 +77,10 @@ class Compare(unittest.TestCase):
         path.chmod(0o755)
         return path
 
-    def compare(self, *words: str, status: int = 0, fails: str = "") -> str:
+    def compare(self, *words: str, status: int = 0, fails: str = "", nonsense: str = "") -> str:
         """What it says; its document is self.document()."""
         environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv),
-                                    "FAILS": fails}
+                                    "FAILS": fails, "NONSENSE": nonsense}
         done = subprocess.run([sys.executable, PEERS / "compare", "--quick", "--threads", "2", "--without", "llama.cpp",
                                *words], env=environment, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, status, done.stderr)
@@ -113,6 +115,28 @@ class Compare(unittest.TestCase):
         before = self.rows()
         self.compare("--without", "openvino", "--resume", str(self.results()))
         self.assertEqual(self.rows(), before)
+
+    def test_whole_prompts_without_depths_are_compared_too(self):
+        self.compare("--without", "openvino", "--synthetic", "", "--depths", "", "--lengths", "64")
+        engines_of = {row["engine"] for row in self.rows() if row["section"] == "length"}
+        self.assertEqual(engines_of, {"restkv", "ik_llama.cpp"})
+
+    def test_a_trial_is_never_written_into_the_documents(self):
+        self.compare("--without", "openvino", "--lengths", "", "--synthetic", "", "--depths", "0")
+        (self.cache / "quick.md").unlink()
+        page = PEERS.parent.parent / "docs" / "performance.md"
+        before = page.read_text()
+        environment = os.environ | {"XDG_CACHE_HOME": str(self.folder), "RESTKV_PROGRAM": str(self.restkv)}
+        done = subprocess.run([sys.executable, PEERS / "compare", "--report", str(self.results())], env=environment,
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("A trial with tiny lengths", self.document())
+        self.assertEqual(page.read_text(), before)
+
+    def test_an_engine_that_prints_nonsense_is_noted_and_the_others_go_on(self):
+        self.compare("--without", "openvino", "--lengths", "", "--synthetic", "", "--depths", "0", nonsense="ik_bench.py")
+        self.assertEqual({row["engine"] for row in self.rows()}, {"restkv"})
+        self.assertIn("no rows in what python printed", self.document())
 
     def test_results_that_cannot_be_read_are_named_in_one_line(self):
         odd = self.folder / "odd.json"

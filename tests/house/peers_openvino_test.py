@@ -15,14 +15,16 @@ import openvino_bench  # noqa: E402
 
 
 class MadeUpPipeline:
-    """Reads 100 tokens a second, and writes 10."""
+    """Reads 100 tokens a second, and writes 10. rate: of prompts that are not 1050 tokens long."""
+
+    rate = 100
 
     def __init__(self, _args):
         MadeUpPipeline.calls = []
 
     def generate(self, n_prompt: int, n_gen: int) -> tuple[float, float]:
         self.calls.append((n_prompt, n_gen))
-        return n_prompt / 100, 0.1 if n_gen else 0.0
+        return n_prompt / self.rate if n_prompt != 1050 else 1050 / 100, 0.1 if n_gen else 0.0
 
 
 def rates(*words: str) -> list[float]:
@@ -46,6 +48,11 @@ class Bench(unittest.TestCase):
         self.check("-p 50 -n 4 -d 1000", [100.0, 10.0], [(1000, 4), (1050, 0)])
         self.check("-p 50 -d 1000", [100.0], [(1000, 0), (1050, 0)])
         self.check("-n 4 -d 1000", [10.0], [(1000, 4)])
+
+    def test_a_time_below_nothing_is_no_rate(self):
+        with mock.patch.object(MadeUpPipeline, "rate", 50), self.assertRaises(SystemExit) as ended:
+            rates(*"-p 50 -n 4 -d 1000".split())
+        self.assertEqual(str(ended.exception), "the prompt of 1050 tokens was read sooner than that of 1000")
 
     def test_without_a_depth_nothing_is_taken_off(self):
         self.check("-p 50 -n 4", [100.0, 10.0], [(0, 4), (50, 0)])

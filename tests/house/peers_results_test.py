@@ -16,7 +16,7 @@ import results  # noqa: E402
 
 def arguments() -> argparse.Namespace:
     return argparse.Namespace(resume=None, threads=1, quick=True, prompt=1, gen=1, budget=1, pairs=1, depths=[0, 7],
-                              lengths=[9], synthetic=[], prefills=["xattention"])
+                              lengths=[9], synthetic=[], prefills=["xattention"], try_to=8192, turns_from=4096)
 
 
 class Files(unittest.TestCase):
@@ -27,7 +27,7 @@ class Files(unittest.TestCase):
         clock.datetime.now.return_value = datetime.datetime(2026, 1, 2, 3, 4, 5)
         args = arguments()
         with mock.patch.object(results, "CACHE", Path(folder.name)), mock.patch.object(results, "datetime", clock), \
-                mock.patch.object(results, "machine", lambda threads: {"cpu": "one"}):
+                mock.patch.object(results, "machine", lambda threads: {"cpu": "one", "load": 0.0}):
             runs = [results.Run(args, f"model-{n}") for n in range(3)]
         for run in runs:
             run.note(run.data["model"])
@@ -36,7 +36,21 @@ class Files(unittest.TestCase):
         # What a run that goes on measures, unless told otherwise.
         self.assertEqual(results.asked_for(runs[0].path),
                          {"depths": [0, 7], "lengths": [9], "synthetic": [], "prefills": ["xattention"], "pairs": 1,
-                          "prompt": 1, "gen": 1, "budget": 1})
+                          "prompt": 1, "gen": 1, "budget": 1, "try_to": 8192, "turns_from": 4096})
+
+    def test_what_a_run_goes_on_with_is_added_to_what_it_was_asked_for(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        with mock.patch.object(results, "CACHE", Path(folder.name)), \
+                mock.patch.object(results, "machine", lambda threads: {"cpu": results.cpu(), "load": 0.0}), \
+                mock.patch.object(results.Restkv, "version", lambda self: "abc1234"):
+            args = arguments()
+            first = results.Run(args, "model")
+            args.resume, args.depths, args.lengths, args.pairs = first.path, [9, 7], [], 3
+            second = results.Run(args, "model")
+            second.save()
+        asked = results.asked_for(first.path)
+        self.assertEqual((asked["depths"], asked["lengths"], asked["pairs"]), ([0, 7, 9], [9], 3))
 
     def test_results_of_an_earlier_version_do_not_say_what_was_asked(self):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

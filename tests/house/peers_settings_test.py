@@ -22,9 +22,15 @@ class MadeUpRun:
     """rates: setting -> (reading, writing) of its first try, its second and so on; the last stays."""
 
     def __init__(self, rates: dict[str, list[tuple[float, float]]]):
-        self.args = argparse.Namespace(without=[], prompt=512, gen=64)
-        self.data = {"settings": {}, "versions": {}}
-        self.rates, self.tries = rates, []
+        self.args = argparse.Namespace(without=[], prompt=512, gen=64, resume=None)
+        self.data = {"settings": {}, "versions": {}, "measured": []}
+        self.rates, self.tries, self.forgotten = rates, [], []
+
+    def forget(self, start: str) -> None:
+        self.forgotten.append(start)
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
 
     def measure(self, section, engine, model, task, pair):
         self.tries.append(engine.setting)
@@ -60,6 +66,40 @@ class Choice(unittest.TestCase):
     def test_what_cannot_be_measured_is_not_chosen(self):
         self.assertEqual(chosen_of(MadeUpRun({"a": [], "b": [(1.0, 1.0)]})), [("b", 512, 64)])
         self.assertEqual(chosen_of(MadeUpRun({"a": []})), [])
+
+
+class GoingOn(unittest.TestCase):
+    def going_on(self, rows: list[dict]) -> MadeUpRun:
+        run = MadeUpRun({"a": [(100.0, 10.0)], "b": [(50.0, 20.0)]})
+        run.args.resume = "earlier.json"
+        run.data["settings"]["peer @ d0"] = {"prompt": "b", "gen": "b"}
+        run.data["measured"] = rows
+        return run
+
+    def test_where_there_are_rounds_in_a_setting_it_stays(self):
+        run = self.going_on([{"section": "depth", "engine": "peer", "n_depth": 0}])
+        self.assertEqual(chosen_of(run), [("b", 512, 64)])
+        self.assertEqual(run.tries, [])
+        self.assertEqual(run.forgotten, ["peer: "] * 2)  # what was wrong with it has been put right
+
+    def test_without_rounds_the_best_is_chosen_anew(self):
+        for rows in ([], [{"section": "depth", "engine": "peer", "n_depth": 7}], [{"section": "setting", "engine": "peer", "n_depth": 0}]):
+            self.assertEqual(chosen_of(self.going_on(rows)), [("a", 512, 0), ("b", 0, 64)])
+
+    def for_whole_prompts(self, run: MadeUpRun) -> list[str]:
+        with mock.patch.dict(settings.PEERS, {"peer": [Setting(name) for name in run.rates]}, clear=True):
+            return [engine.setting for engine in settings.for_whole_prompts(run, "model")]
+
+    def test_whole_prompts_are_read_in_the_setting_of_the_deepest(self):
+        run = self.going_on([])
+        run.data["settings"]["peer @ d8192"] = {"prompt": "a", "gen": "b"}
+        self.assertEqual(self.for_whole_prompts(run), ["a"])
+        self.assertEqual(run.tries, [])
+
+    def test_without_depths_the_settings_are_tried_for_whole_prompts(self):
+        run = MadeUpRun({"a": [(100.0, 10.0)], "b": [(50.0, 20.0)]})
+        self.assertEqual(self.for_whole_prompts(run), ["a"])
+        self.assertEqual(run.tries, ["a", "b"])
 
 
 class Names(unittest.TestCase):
