@@ -83,7 +83,8 @@ class Run:
         """What is asked for now is added to what was, so that the next --resume completes all of it."""
         for name, value in asked(args).items():
             if name in LISTS:
-                value = [*self.data.get(name, []), *(one for one in value if one not in self.data.get(name, []))]
+                before = self.data.get(name, [])
+                value = before + [one for one in value if one not in before]
             self.data[name] = value
 
     def file_of_its_own(self) -> Path:

@@ -14,20 +14,14 @@ NEAR = 0.9  # of the best rate: one sample cannot tell these apart
 SAMPLES = 3  # of each of them
 
 
-def best_settings(run: Run, model: str, depth: int, only: str | None = None) -> dict[str, list[tuple[Engine, int, int]]]:
-    """For each peer, or one: (setting, prompt tokens, tokens to write) such that both are done in their best setting."""
+def best_settings(run: Run, model: str, depth: int) -> dict[str, list[tuple[Engine, int, int]]]:
+    """For each peer: (setting, prompt tokens, tokens to write) such that both are done in their best setting."""
     chosen = {}
-    for name, settings in PEERS.items():
-        if name in run.args.without or (only and name != only):
+    for name in asked_peers(run):
+        found = best_of(run, model, depth, name)
+        if not found:
             continue
-        found = settled(run, name, depth, settings)
-        if found is None:
-            rates = tried(run, model, depth, settings)
-            if not rates:
-                continue
-            found = [best(rates, kind) for kind in KINDS]
         reads, writes = found
-        run.data["settings"][f"{name} @ d{depth}"] = {"prompt": reads.setting, "gen": writes.setting}
         if reads is writes:
             chosen[name] = [(reads, run.args.prompt, run.args.gen)]
         else:
@@ -35,30 +29,43 @@ def best_settings(run: Run, model: str, depth: int, only: str | None = None) -> 
     return chosen
 
 
-def settled(run: Run, name: str, depth: int, settings: list[Engine]) -> list[Engine] | None:
+def asked_peers(run: Run) -> list[str]:
+    return [name for name in PEERS if name not in run.args.without]
+
+
+def best_of(run: Run, model: str, depth: int, name: str) -> list[Engine]:
+    """A peer's best setting for reading and for writing, kept with the results; nothing where it cannot be measured."""
+    found = settled(run, name, depth)
+    if not found and (rates := tried(run, model, depth, PEERS[name])):
+        found = [best(rates, kind) for kind in KINDS]
+    if found:
+        run.data["settings"][f"{name} @ d{depth}"] = {"prompt": found[0].setting, "gen": found[1].setting}
+    return found
+
+
+def settled(run: Run, name: str, depth: int) -> list[Engine]:
     """What an earlier run chose for reading and for writing, where it has rounds in it already: another choice would
     divide rounds in one setting by rounds in another."""
     if not run.args.resume or not any(row["section"] == "depth" and row["engine"] == name and row["n_depth"] == depth
                                       for row in run.data["measured"]):
-        return None
-    of = {engine.setting: engine for engine in settings}
+        return []
+    of = {engine.setting: engine for engine in PEERS[name]}
     chosen = [of.get(setting) for setting in run.data["settings"].get(f"{name} @ d{depth}", {}).values()]
     ready = len(chosen) == len(KINDS) and None not in chosen and all(prepared(run, engine) for engine in chosen)
-    return chosen if ready else None
+    return chosen if ready else []
 
 
 def for_whole_prompts(run: Run, model: str) -> list[Engine]:
     """Each peer in the setting that was best for reading at the greatest depth where settings were tried, in this run or
     in that which it goes on from; tried without a depth where none was."""
     chosen = []
-    for name, settings in PEERS.items():
-        if name in run.args.without:
-            continue
+    for name in asked_peers(run):
         depths = [int(key.rpartition(" @ d")[2]) for key in run.data["settings"] if key.startswith(f"{name} @ d")]
         if not depths:
-            best_settings(run, model, 0, only=name)
-        best_at = run.data["settings"].get(f"{name} @ d{max(depths, default=0)}", {}).get("prompt")
-        chosen += [engine for engine in settings if engine.setting == best_at and prepared(run, engine)]
+            chosen += best_of(run, model, 0, name)[:1]
+            continue
+        best_at = run.data["settings"][f"{name} @ d{max(depths)}"]["prompt"]
+        chosen += [engine for engine in PEERS[name] if engine.setting == best_at and prepared(run, engine)]
     return chosen
 
 

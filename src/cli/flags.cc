@@ -134,16 +134,20 @@ void FlagSet::add_number(std::vector<std::string_view> names, std::string help, 
        }});
 }
 
+Flag switch_flag(std::vector<std::string_view> names, std::string help, std::function<void()> set) {
+  return {.names = std::move(names),
+          .value_name = "",
+          .help = std::move(help),
+          .environment = "",
+          .set = [set = std::move(set)](std::string_view) -> Result<void> {
+            set();
+            return {};
+          }};
+}
+
 void FlagSet::add_switch(std::vector<std::string_view> names, std::string help,
                          std::function<void()> set) {
-  add({.names = std::move(names),
-       .value_name = "",
-       .help = std::move(help),
-       .environment = "",
-       .set = [set = std::move(set)](std::string_view) -> Result<void> {
-         set();
-         return {};
-       }});
+  add(switch_flag(std::move(names), std::move(help), std::move(set)));
 }
 
 void FlagSet::add_switch_pair(Switch yes, Switch no, const std::function<void(bool)>& set,

@@ -38,6 +38,10 @@ struct Flag {
   std::vector<Silenced> silences = {};
 };
 
+// A flag without a value and without a variable.
+[[nodiscard]] Flag switch_flag(std::vector<std::string_view> names, std::string help,
+                               std::function<void()> set);
+
 class FlagSet {
  public:
   explicit FlagSet(std::string_view usage) : usage_(usage) {}

@@ -183,15 +183,9 @@ void add_kv_flags(FlagSet& flags, CommonOptions& options) {
 }
 
 Flag raw_flag(std::string help, std::function<void()> set) {
-  return {.names = {"--raw"},
-          .value_name = "",
-          .help = std::move(help),
-          .environment = "",
-          .set = [set = std::move(set)](std::string_view) -> Result<void> {
-            set();
-            return {};
-          },
-          .silences = {{.value = "", .flag = "--chat-template"}}};
+  Flag flag = switch_flag({"--raw"}, std::move(help), std::move(set));
+  flag.silences = {{.value = "", .flag = "--chat-template"}};
+  return flag;
 }
 
 Flag chat_template_flag(std::string* target) {

@@ -1,14 +1,12 @@
 #include "text/file_sampling.h"
 
-#include <llama.h>
-
-#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "base/quote.h"
+#include "text/model_key.h"
 
 namespace restkv {
 namespace {
@@ -20,11 +18,7 @@ class Keys {
 
   // Empty when there is no such key.
   [[nodiscard]] std::string text(const std::string& name) const {
-    std::string value(512, '\0');
-    const std::int32_t n =
-        llama_model_meta_val_str(&model_, key(name).c_str(), value.data(), value.size());
-    value.resize(n < 0 ? 0 : std::min(static_cast<std::size_t>(n), value.size() - 1));
-    return value;
+    return model_key(model_, key(name));
   }
 
   [[nodiscard]] std::optional<float> number(const std::string& name, double least, double most) {

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "text/deep_stack.h"
+#include "text/model_key.h"
 
 namespace restkv {
 namespace {
@@ -116,10 +117,7 @@ Vocabulary::Vocabulary(std::unique_ptr<llama_model, FreeModel> model)
       size_(static_cast<std::size_t>(llama_vocab_n_tokens(vocab_))) {}
 
 Result<void> Vocabulary::index() {
-  std::string pre(64, '\0');  // longer than any name that is known
-  const std::int32_t n_pre =
-      llama_model_meta_val_str(model_.get(), "tokenizer.ggml.pre", pre.data(), pre.size());
-  pre.resize(n_pre < 0 ? 0 : std::min(static_cast<std::size_t>(n_pre), pre.size() - 1));
+  const std::string pre = model_key(*model_, "tokenizer.ggml.pre");
   recurs_ = llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_BPE && !splits_without_recursion(pre);
   if (const char* text = llama_model_chat_template(model_.get(), nullptr)) chat_template_ = text;
   for (Token id = 0; id < static_cast<Token>(size_); ++id) {

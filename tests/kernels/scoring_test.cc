@@ -49,7 +49,7 @@ Window make_window(const WindowSetting& setting) {
   RowRanges ranges = make_ranges(setting.sight, setting.n_query, setting.past);
   const std::size_t rows = ranges.rows() + kRowsBeyond;
   Random random(rows * 100 + setting.head_dim);
-  // What no query sees is not read.
+  // What no query sees must not show in any probability.
   std::vector<float> keys = random.normals(rows * setting.head_dim);
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   const auto seen_from = static_cast<std::ptrdiff_t>(ranges.begin.front() * setting.head_dim);
